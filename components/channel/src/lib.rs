@@ -1,0 +1,1 @@
+//! Shared-memory channels between mutually distrusting protection domains

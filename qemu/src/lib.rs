@@ -1,0 +1,1 @@
+//! QEMU machines: start, serial capture, QMP, port forwarding

@@ -1,0 +1,1 @@
+//! Microkit protection domains, with the API of the upstream crate of this name

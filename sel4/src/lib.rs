@@ -1,0 +1,1 @@
+//! seL4 system calls and capability types, with the API of the upstream crate of this name

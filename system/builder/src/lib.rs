@@ -1,0 +1,1 @@
+//! From a system description to a bootable image

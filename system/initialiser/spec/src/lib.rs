@@ -1,0 +1,1 @@
+//! The resolved system that the initialiser reads

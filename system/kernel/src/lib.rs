@@ -1,0 +1,1 @@
+//! How the pc99 kernel is configured and built

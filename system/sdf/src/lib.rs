@@ -1,0 +1,1 @@
+//! Microkit system description files (.system): model, parser, writer, checks
