@@ -1,0 +1,353 @@
+//! What one run of a machine needs, and QEMU's arguments for it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::io::FdFlags;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
+
+use crate::{Boot, Error, Forward, Guest, Machine, Network, SerialLog, qmp};
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accelerator {
+    /// QEMU's emulator: works everywhere and alike.
+    #[default]
+    Tcg,
+    /// The host's processor. Only on request: a present /dev/kvm may still not work, for instance nested.
+    Kvm,
+}
+
+/// One run of a machine.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The machine.
+    pub machine: &'static Machine,
+    /// What it starts from.
+    pub boot: Boot,
+    /// Folder for the run's files: control socket and QEMU's own messages. It is made if absent.
+    pub folder: PathBuf,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// The network.
+    pub network: Network,
+    /// File that gets the guest's serial output.
+    pub serial: PathBuf,
+    /// File that gets every frame of the network device, in pcap format.
+    pub pcap: Option<PathBuf>,
+    /// Port of 127.0.0.1 for gdb; the guest then waits for gdb to let it run.
+    pub gdb: Option<u16>,
+    /// What executes the guest.
+    pub accelerator: Accelerator,
+    /// Whether QEMU outlives the process that starts it.
+    pub detached: bool,
+    /// A program and arguments that start QEMU, such as one that enters a network namespace first.
+    pub wrapper: Vec<OsString>,
+}
+
+impl Launch {
+    /// A run with the machine's own memory, no network, and its files in `folder`.
+    pub fn new(machine: &'static Machine, boot: Boot, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        Self {
+            machine,
+            boot,
+            memory: machine.memory,
+            network: Network::None,
+            serial: folder.join("serial.log"),
+            pcap: None,
+            gdb: None,
+            accelerator: Accelerator::default(),
+            detached: false,
+            wrapper: Vec::new(),
+            folder,
+        }
+    }
+
+    /// Starts QEMU.
+    ///
+    /// # Errors
+    /// When QEMU is not installed, a file cannot be made, or QEMU ends at once.
+    pub fn start(self) -> Result<Guest, Error> {
+        fs::create_dir_all(&self.folder)
+            .map_err(Error::io(format!("cannot make {}", self.folder.display())))?;
+        // QEMU would keep an old log if it failed before opening it.
+        fs::write(&self.serial, b"")
+            .map_err(Error::io(format!("cannot write {}", self.serial.display())))?;
+        let listener = qmp::listen(&self.folder).map_err(Error::io(format!(
+            "cannot make a control socket in {}",
+            self.folder.display()
+        )))?;
+        let messages = self.folder.join("qemu.log");
+        let said = fs::File::create(&messages)
+            .map_err(Error::io(format!("cannot write {}", messages.display())))?;
+        let mut command = self.command(listener.as_raw_fd())?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said);
+        attach(&mut command, listener.as_raw_fd(), self.detached);
+        Guest::spawn(
+            command,
+            self.machine,
+            self.folder.clone(),
+            messages,
+            SerialLog::new(&self.serial),
+            self.detached,
+            listener,
+        )
+    }
+
+    /// QEMU's arguments; the control socket is the inherited file descriptor `qmp`.
+    ///
+    /// # Errors
+    /// [`Error::Path`] when a file's path is not UTF-8.
+    pub fn arguments(&self, qmp: RawFd) -> Result<Vec<String>, Error> {
+        let mut list = Arguments::default();
+        list.pair("-machine", self.machine.machine);
+        list.extend(&["-nodefaults", "-no-user-config", "-display", "none"]);
+        match self.accelerator {
+            Accelerator::Tcg => list.extend(&["-accel", "tcg", "-cpu", self.machine.cpu]),
+            Accelerator::Kvm => list.extend(&["-accel", "kvm", "-cpu", "host"]),
+        }
+        list.pair("-m", self.memory.to_string());
+        list.extend(self.machine.arguments);
+        list.pair(
+            "-chardev",
+            format!("file,id=serial0,path={}", option(&self.serial)?),
+        );
+        list.pair("-serial", "chardev:serial0");
+        list.pair(
+            "-chardev",
+            format!("socket,id=qmp0,fd={qmp},server=on,wait=off"),
+        );
+        list.pair("-mon", "chardev=qmp0,mode=control");
+        self.boot_arguments(&mut list)?;
+        self.network_arguments(&mut list)?;
+        if let Some(port) = self.gdb {
+            list.pair("-gdb", format!("tcp:127.0.0.1:{port}"));
+            list.extend(&["-S"]);
+        }
+        Ok(list.0)
+    }
+
+    fn boot_arguments(&self, list: &mut Arguments) -> Result<(), Error> {
+        match &self.boot {
+            Boot::Multiboot {
+                kernel,
+                module,
+                command_line,
+            } => {
+                list.pair("-kernel", plain(kernel)?);
+                // QEMU splits the list of modules at commas and each module at its first space.
+                list.pair("-initrd", option(module)?);
+                list.pair("-append", command_line.as_str());
+            }
+            Boot::Kernel(file) => list.pair("-kernel", plain(file)?),
+            Boot::Loader { file, address } => list.pair(
+                "-device",
+                format!("loader,file={},addr={address:#x},cpu-num=0", option(file)?),
+            ),
+        }
+        Ok(())
+    }
+
+    fn network_arguments(&self, list: &mut Arguments) -> Result<(), Error> {
+        let backend = match &self.network {
+            Network::None => return Ok(()),
+            Network::User { forwards } => forwards.iter().fold(
+                "user,id=net0".to_string(),
+                |backend, Forward { host, guest }| {
+                    format!("{backend},hostfwd=tcp:127.0.0.1:{host}-:{guest}")
+                },
+            ),
+            Network::Tap { interface } => {
+                format!("tap,id=net0,ifname={interface},script=no,downscript=no")
+            }
+        };
+        list.pair("-netdev", backend);
+        list.pair(
+            "-device",
+            format!("{},netdev=net0", self.machine.network_device),
+        );
+        if let Some(file) = &self.pcap {
+            list.pair(
+                "-object",
+                format!("filter-dump,id=dump0,netdev=net0,file={}", option(file)?),
+            );
+        }
+        Ok(())
+    }
+
+    fn command(&self, qmp: RawFd) -> Result<Command, Error> {
+        let program = find(self.machine.program).ok_or(Error::NoQemu {
+            program: self.machine.program,
+            package: self.machine.package,
+        })?;
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(program),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
+        command.args(self.arguments(qmp)?);
+        Ok(command)
+    }
+}
+
+/// Takes QEMU out of the terminal's reach (the owner ends it), hands it the control socket, and ties
+/// its life to the thread that starts it unless it is detached.
+fn attach(command: &mut Command, socket: RawFd, detached: bool) {
+    let owner = rustix::process::getpid();
+    let child = move || -> io::Result<()> {
+        // SAFETY: the descriptor is open: the parent holds the listener until the child has started.
+        let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
+        rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
+        setsid()?;
+        if !detached {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The owner may have ended before the line above.
+            if getppid() != Some(owner) {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes four system calls; it allocates nothing and takes no
+    // lock.
+    unsafe { command.pre_exec(child) };
+}
+
+/// The program's file on PATH.
+fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// QEMU's arguments, as they grow.
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn pair(&mut self, name: &str, value: impl Into<String>) {
+        self.0.push(name.to_string());
+        self.0.push(value.into());
+    }
+
+    fn extend(&mut self, values: &[&str]) {
+        self.0.extend(values.iter().map(ToString::to_string));
+    }
+}
+
+/// A path as an argument of its own.
+fn plain(path: &Path) -> Result<String, Error> {
+    path.to_str()
+        .map(str::to_string)
+        .ok_or_else(|| Error::Path(path.to_path_buf()))
+}
+
+/// A path within a list of options, where a comma is doubled.
+fn option(path: &Path) -> Result<String, Error> {
+    plain(path).map(|text| text.replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PC99;
+
+    fn launch() -> Launch {
+        Launch::new(
+            &PC99,
+            Boot::Multiboot {
+                kernel: "k.elf".into(),
+                module: "a,b.elf".into(),
+                command_line: "disable_iommu".into(),
+            },
+            "run",
+        )
+    }
+
+    fn value_of<'a>(arguments: &'a [String], name: &str) -> Vec<&'a str> {
+        arguments
+            .windows(2)
+            .filter(|pair| pair[0] == name)
+            .map(|pair| pair[1].as_str())
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_are_a_quiet_machine_without_network() {
+        let arguments = launch().arguments(7).unwrap();
+        assert_eq!(value_of(&arguments, "-m"), ["64"]);
+        assert_eq!(value_of(&arguments, "-initrd"), ["a,,b.elf"]);
+        assert_eq!(value_of(&arguments, "-accel"), ["tcg"]);
+        assert!(value_of(&arguments, "-netdev").is_empty());
+        assert!(value_of(&arguments, "-gdb").is_empty());
+        assert!(arguments.contains(&"-nodefaults".to_string()));
+        assert!(
+            value_of(&arguments, "-chardev").contains(&"socket,id=qmp0,fd=7,server=on,wait=off")
+        );
+    }
+
+    #[test]
+    fn ports_are_forwarded_from_this_machine_alone() {
+        let arguments = Launch {
+            network: Network::User {
+                forwards: vec![
+                    Forward {
+                        host: 8443,
+                        guest: 443,
+                    },
+                    Forward { host: 1, guest: 2 },
+                ],
+            },
+            pcap: Some("x,y.pcap".into()),
+            gdb: Some(1234),
+            ..launch()
+        }
+        .arguments(3)
+        .unwrap();
+        assert_eq!(
+            value_of(&arguments, "-netdev"),
+            ["user,id=net0,hostfwd=tcp:127.0.0.1:8443-:443,hostfwd=tcp:127.0.0.1:1-:2"]
+        );
+        assert!(
+            value_of(&arguments, "-object")
+                .contains(&"filter-dump,id=dump0,netdev=net0,file=x,,y.pcap")
+        );
+        assert_eq!(value_of(&arguments, "-gdb"), ["tcp:127.0.0.1:1234"]);
+        assert!(arguments.contains(&"-S".to_string()));
+    }
+
+    #[test]
+    fn other_boot_forms_and_kvm() {
+        let mut launch = Launch {
+            boot: Boot::Loader {
+                file: "loader.img".into(),
+                address: 0x7000_0000,
+            },
+            accelerator: Accelerator::Kvm,
+            ..launch()
+        };
+        let arguments = launch.arguments(3).unwrap();
+        assert!(
+            value_of(&arguments, "-device")
+                .contains(&"loader,file=loader.img,addr=0x70000000,cpu-num=0")
+        );
+        assert_eq!(value_of(&arguments, "-cpu"), ["host"]);
+        launch.boot = Boot::Kernel("loader.img".into());
+        assert_eq!(
+            value_of(&launch.arguments(3).unwrap(), "-kernel"),
+            ["loader.img"]
+        );
+    }
+}

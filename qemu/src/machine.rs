@@ -1,0 +1,104 @@
+//! What each machine is made of, as data.
+
+use std::path::PathBuf;
+
+/// A kind of machine that QEMU emulates.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// The board's name, as in `system/boards/`.
+    pub name: &'static str,
+    /// QEMU's program for this architecture.
+    pub program: &'static str,
+    /// The Debian package that holds the program.
+    pub package: &'static str,
+    /// Value of `-machine`.
+    pub machine: &'static str,
+    /// Value of `-cpu` under emulation.
+    pub cpu: &'static str,
+    /// Memory in MiB when nothing else is asked for.
+    pub memory: u32,
+    /// Arguments that every run of this machine has.
+    pub arguments: &'static [&'static str],
+    /// The network device, without its `netdev=` property.
+    pub network_device: &'static str,
+}
+
+/// A PC for the `pc99` kernel.
+///
+/// The PCI slots are those of `system/boards/pc99.toml`: on this chipset the slots 2 and 3 have interrupt
+/// lines of their own, so that each driver gets its interrupt alone. `romfile=` leaves out the network boot
+/// ROM, which would only delay the start; `-no-reboot` turns a triple fault into an end.
+pub const PC99: Machine = Machine {
+    name: "pc99",
+    program: "qemu-system-x86_64",
+    package: "qemu-system-x86",
+    machine: "q35",
+    cpu: "max",
+    memory: 64,
+    arguments: &[
+        "-no-reboot",
+        "-object",
+        "rng-random,id=rng0,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=rng0,bus=pcie.0,addr=0x3,disable-legacy=on",
+    ],
+    network_device: "virtio-net-pci,bus=pcie.0,addr=0x2,disable-legacy=on,romfile=,\
+                     mac=52:54:00:12:34:56",
+};
+
+/// All machines.
+pub const MACHINES: &[Machine] = &[PC99];
+
+/// The machine of a board.
+pub fn machine(board: &str) -> Option<&'static Machine> {
+    MACHINES.iter().find(|machine| machine.name == board)
+}
+
+/// What the machine starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// A multiboot kernel and one module (`-kernel`, `-initrd`, `-append`).
+    Multiboot {
+        /// The kernel, a 32-bit ELF file.
+        kernel: PathBuf,
+        /// The module: the root task.
+        module: PathBuf,
+        /// The kernel's command line.
+        command_line: String,
+    },
+    /// One file that the machine's firmware starts (`-kernel`).
+    Kernel(PathBuf),
+    /// One file that QEMU puts at a physical address and jumps to (`-device loader`).
+    Loader {
+        /// The file.
+        file: PathBuf,
+        /// Where it is put.
+        address: u64,
+    },
+}
+
+/// How the machine's network device is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// There is no network device.
+    None,
+    /// QEMU's own user-mode network: the guest is reached at forwarded ports of 127.0.0.1 only.
+    User {
+        /// TCP ports.
+        forwards: Vec<Forward>,
+    },
+    /// An existing TAP interface.
+    Tap {
+        /// Its name.
+        interface: String,
+    },
+}
+
+/// A TCP port of 127.0.0.1 that leads into the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Port on this machine.
+    pub host: u16,
+    /// Port at the guest's first DHCP address.
+    pub guest: u16,
+}
