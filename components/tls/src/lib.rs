@@ -1,1 +1,31 @@
-//! component tls
+//! TLS servers without I/O.
+//!
+//! rustls makes the handshake ([`Session`] drives its unbuffered API). Once it is complete the record
+//! layer is [`Established`]'s: rustls' own record layer copies each received payload into a buffer of its
+//! own before it hands it out, and a payload byte may be copied once only on its way through this protection
+//! domain (docs/design.md, section 6). The cryptography stays rustls' and ring's in both halves.
+//!
+//! A session reads and writes through two traits, [`Below`] (the TCP connection) and [`Above`] (the
+//! service), so it runs over shared-memory streams in a protection domain and over plain vectors in a test.
+//! [`Relay`] joins the two streams of a protection domain with one session a connection.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod error;
+mod established;
+mod identity;
+mod session;
+
+pub use config::{ALPN_HTTP_1_1, ConfigError, Options, server_config};
+pub use error::{Error, Fault};
+pub use established::Established;
+pub use identity::{Identity, IdentityError, Origin};
+pub use session::{Above, Below, Copies, Session, Stage};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The rustls configuration of a server.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{ServerConfig, version};
+
+use crate::{Identity, IdentityError};
+
+/// The protocol name of HTTP/1.1 (RFC 7301, section 6).
+pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
+
+/// What a description can choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Offers TLS 1.2 (RFC 5246) besides 1.3.
+    pub tls12: bool,
+    /// Application protocols, preferred first. A client that offers others only is refused with
+    /// `no_application_protocol` (RFC 7301, section 3.2).
+    pub alpn: Vec<Vec<u8>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tls12: true,
+            alpn: alloc::vec![ALPN_HTTP_1_1.to_vec()],
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The identity cannot be used.
+    Identity(IdentityError),
+    /// rustls refuses the key, the chain or the versions.
+    Rustls(rustls::Error),
+}
+
+/// The configuration of a server with one identity. Sessions are not resumed.
+///
+/// # Errors
+/// [`ConfigError`] when the key and the certificate do not fit or are of an unknown kind.
+pub fn server_config(
+    identity: &Identity,
+    options: Options,
+    time: Arc<dyn TimeProvider>,
+) -> Result<Arc<ServerConfig>, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let resolver = single_certificate(identity, &provider)?;
+    let versions: &[_] = match options.tls12 {
+        true => &[&version::TLS13, &version::TLS12],
+        false => &[&version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_details(provider, time)
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = options.alpn;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    // `Established` takes the traffic keys over when the handshake is complete.
+    config.enable_secret_extraction = true;
+    Ok(Arc::new(config))
+}
+
+fn single_certificate(
+    identity: &Identity,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn ResolvesServerCert>, ConfigError> {
+    let key = provider
+        .key_provider
+        .load_private_key(identity.private_key()?)?;
+    let certified = CertifiedKey::new(identity.certificates(), key);
+    certified.keys_match()?;
+    Ok(Arc::new(SingleCertAndKey::from(certified)))
+}
+
+impl From<IdentityError> for ConfigError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
+    }
+}
+
+impl From<rustls::Error> for ConfigError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Rustls(error)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(error) => error.fmt(f),
+            Self::Rustls(error) => write!(f, "the certificate or key is refused: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,554 @@
+//! Sessions against rustls' own client, over plain vectors.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::string::ToString;
+
+use proptest::prelude::*;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::DefaultTimeProvider;
+use rustls::{
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct,
+    ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite, crypto,
+};
+
+use crate::*;
+
+#[test]
+fn every_suite_carries_data_both_ways() {
+    for (key, suite) in suites() {
+        let mut pair = Pair::new(&server(key), client(Some(suite), &[ALPN_HTTP_1_1]));
+        pair.handshake();
+        let established = pair.session.established().unwrap();
+        assert_eq!(established.suite().suite(), suite.suite());
+        let upload = pattern(300_000, 1);
+        let download = pattern(500_000, 2);
+        pair.transfer(&upload, &download, 16 * 1024);
+        pair.close_from_client();
+    }
+}
+
+#[test]
+fn small_rings_lose_nothing() {
+    for space in [2048, 3000, 4096] {
+        let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+        pair.below.limit = space;
+        pair.above.limit = space;
+        pair.handshake();
+        pair.transfer(&pattern(50_000, 3), &pattern(50_000, 4), space);
+    }
+}
+
+#[test]
+fn a_payload_byte_is_copied_twice_each_way() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    pair.handshake();
+    pair.transfer(&pattern(200_000, 5), &pattern(200_000, 6), 32 * 1024);
+    let copies = pair.session.copies();
+    assert_eq!((copies.received, copies.sent), (200_000, 200_000));
+    // Beyond two copies of the payload there are only headers and tags.
+    assert!((400_000..404_000).contains(&copies.receiving), "{copies:?}");
+    assert!((400_000..404_000).contains(&copies.sending), "{copies:?}");
+}
+
+#[test]
+fn close_notify_goes_both_ways() {
+    let mut pair = Pair::new(&server(KeyKind::Ed25519), client(None, &[]));
+    pair.handshake();
+    pair.above.to_send.extend(b"last words");
+    pair.above.finished = true;
+    pair.run();
+    assert!(pair.session.output_ended());
+    assert_eq!(pair.downloaded, b"last words");
+    assert!(!pair.session.input_ended());
+    pair.client.writer().write_all(b"answer").unwrap();
+    pair.close_from_client();
+    assert_eq!(pair.above.received, b"answer");
+}
+
+#[test]
+fn the_client_may_change_keys_at_any_time() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    pair.handshake();
+    for round in 0..40 {
+        pair.client.refresh_traffic_keys().unwrap();
+        pair.transfer(&pattern(3_000, round), &pattern(3_000, round + 1), 4096);
+    }
+}
+
+#[test]
+fn used_up_keys_are_changed() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    pair.handshake();
+    pair.session.established_mut().set_send_limit(3);
+    pair.transfer(&[], &pattern(400_000, 7), 16 * 1024);
+}
+
+#[test]
+fn used_up_keys_end_a_tls12_session() {
+    let suite = crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let mut pair = Pair::new(&server(KeyKind::P256), client(Some(suite), &[]));
+    pair.handshake();
+    pair.session.established_mut().set_send_limit(2);
+    pair.above.to_send.extend(pattern(100_000, 8));
+    assert_eq!(pair.run_to_error(), Error::Record(Fault::KeysExhausted));
+}
+
+#[test]
+fn a_changed_record_is_refused_with_bad_record_mac() {
+    for (key, suite) in suites() {
+        let mut pair = Pair::new(&server(key), client(Some(suite), &[]));
+        pair.handshake();
+        pair.client.writer().write_all(b"hello").unwrap();
+        let mut record = vec![];
+        pair.client.write_tls(&mut record).unwrap();
+        *record.last_mut().unwrap() ^= 1;
+        pair.below.incoming.extend(record);
+        let error = pair
+            .session
+            .step(&mut pair.below, &mut pair.above)
+            .unwrap_err();
+        assert_eq!(error, Error::Record(Fault::Decrypt));
+        assert_eq!(pair.client_alert(), AlertDescription::BadRecordMac);
+        assert!(pair.session.output_ended());
+        assert_eq!(pair.above.received, b"");
+    }
+}
+
+#[test]
+fn plain_text_and_wrong_records_are_refused() {
+    let config = server(KeyKind::P256);
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[22, 3, 1, 0xff, 0xff, 0],
+        &[22, 9, 9, 0, 1, 1],
+    ] {
+        let mut pair = Pair::new(&config, client(None, &[]));
+        pair.below.incoming.extend(bytes);
+        assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+        // An alert record, level fatal.
+        assert_eq!(
+            pair.below
+                .outgoing
+                .iter()
+                .take(6)
+                .copied()
+                .collect::<Vec<_>>()[5],
+            2
+        );
+        assert_eq!(pair.session.stage(), Stage::Failed);
+        assert_eq!(
+            pair.session.step(&mut pair.below, &mut pair.above),
+            Ok(false)
+        );
+    }
+}
+
+#[test]
+fn unencrypted_records_after_the_handshake_are_refused() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    pair.handshake();
+    pair.below.incoming.extend([20, 3, 3, 0, 1, 1]);
+    assert_eq!(pair.run_to_error(), Error::Record(Fault::UnexpectedMessage));
+}
+
+#[test]
+fn another_application_protocol_is_refused() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[b"h2"]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::NoApplicationProtocol);
+}
+
+#[test]
+fn endless_handshake_messages_are_refused() {
+    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    // A ClientHello that says it is 2^24 - 1 bytes long, in full records.
+    let mut first = vec![22, 3, 1, 0x40, 0];
+    first.extend([1, 0xff, 0xff, 0xff]);
+    first.resize(5 + 0x4000, 0);
+    pair.below.incoming.extend(&first);
+    let mut more = vec![22, 3, 1, 0x40, 0];
+    more.resize(5 + 0x4000, 0);
+    for _ in 0..64 {
+        pair.below.incoming.extend(&more);
+    }
+    assert!(matches!(
+        pair.run_to_error(),
+        Error::Handshake(_) | Error::HandshakeTooLarge
+    ));
+}
+
+#[test]
+fn an_identity_survives_its_encoding_and_refuses_others() {
+    let identity = identity(KeyKind::P256);
+    let mut bytes = identity.to_bytes();
+    bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    assert!(Identity::from_bytes(&bytes).unwrap() == identity);
+    assert_eq!(
+        Identity::from_bytes(&[]).unwrap_err(),
+        IdentityError::Malformed
+    );
+    assert_eq!(
+        Identity::from_bytes(&bytes[1..]).unwrap_err(),
+        IdentityError::Malformed
+    );
+    let empty = Identity::new(Origin::Files, vec![], vec![], vec![1]);
+    assert_eq!(
+        Identity::from_bytes(&empty.to_bytes()).unwrap_err(),
+        IdentityError::EmptyChain
+    );
+}
+
+#[test]
+fn a_key_that_does_not_fit_the_certificate_is_refused() {
+    let (one, other) = (identity(KeyKind::P256), identity(KeyKind::P256));
+    let key = other.private_key().unwrap().secret_der().to_vec();
+    let mixed = Identity::new(Origin::Files, vec![], one.chain.clone(), key);
+    let config = server_config(&mixed, Options::default(), Arc::new(DefaultTimeProvider));
+    assert!(matches!(config, Err(ConfigError::Rustls(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever arrives, a session answers or fails; it never panics and never loops.
+    #[test]
+    fn arbitrary_bytes_are_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..4000),
+        after_handshake in any::<bool>(),
+    ) {
+        let mut pair = Pair::new(&shared_server(), client(None, &[]));
+        if after_handshake {
+            pair.handshake();
+        }
+        pair.below.incoming.extend(&bytes);
+        for _ in 0..64 {
+            let _ = pair.session.step(&mut pair.below, &mut pair.above);
+        }
+        prop_assert_eq!(pair.above.received.len(), 0);
+    }
+
+    /// A handshake with one byte changed fails or still agrees on the same data.
+    #[test]
+    fn changed_handshakes_never_deliver_wrong_data(position in 0usize..600, change in 1u8..) {
+        let mut pair = Pair::new(&shared_server(), client(None, &[]));
+        let mut hello = vec![];
+        pair.client.write_tls(&mut hello).unwrap();
+        let position = position % hello.len();
+        hello[position] ^= change;
+        pair.below.incoming.extend(&hello);
+        for _ in 0..8 {
+            let _ = pair.session.step(&mut pair.below, &mut pair.above);
+            pair.pump();
+        }
+        prop_assert_eq!(pair.above.received.len(), 0);
+    }
+}
+
+// What the tests are made of.
+
+#[derive(Clone, Copy)]
+enum KeyKind {
+    P256,
+    Ed25519,
+}
+
+/// Every suite that a P-256 key can serve, with Ed25519 in turn where it may.
+fn suites() -> impl Iterator<Item = (KeyKind, SupportedCipherSuite)> {
+    let usable = crypto::ring::ALL_CIPHER_SUITES.iter().filter(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        )
+    });
+    usable.flat_map(|suite| [(KeyKind::P256, *suite), (KeyKind::Ed25519, *suite)])
+}
+
+fn identity(kind: KeyKind) -> Identity {
+    let algorithm = match kind {
+        KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
+    };
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_string()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let chain = vec![certificate.der().to_vec()];
+    Identity::new(
+        Origin::Development,
+        vec!["localhost".into()],
+        chain,
+        key.serialize_der(),
+    )
+}
+
+fn server(kind: KeyKind) -> Arc<ServerConfig> {
+    server_config(
+        &identity(kind),
+        Options::default(),
+        Arc::new(DefaultTimeProvider),
+    )
+    .unwrap()
+}
+
+fn shared_server() -> Arc<ServerConfig> {
+    static CONFIG: std::sync::OnceLock<Arc<ServerConfig>> = std::sync::OnceLock::new();
+    CONFIG.get_or_init(|| server(KeyKind::P256)).clone()
+}
+
+fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
+    let mut provider = crypto::ring::default_provider();
+    let mut versions = rustls::ALL_VERSIONS.to_vec();
+    if let Some(suite) = suite {
+        provider.cipher_suites = vec![suite];
+        versions.retain(|version| version.version == suite.version().version);
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+}
+
+fn pattern(length: usize, seed: u32) -> Vec<u8> {
+    (0..length as u32)
+        .map(|n| ((n ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
+}
+
+struct Pair {
+    client: ClientConnection,
+    session: Session,
+    below: Pipe,
+    above: Service,
+    /// What the client has received.
+    downloaded: Vec<u8>,
+}
+
+impl Pair {
+    fn new(config: &Arc<ServerConfig>, client: ClientConnection) -> Self {
+        Self {
+            client,
+            session: Session::new(config).unwrap(),
+            below: Pipe {
+                limit: 32 * 1024,
+                ..Pipe::default()
+            },
+            above: Service {
+                limit: 16 * 1024,
+                ..Service::default()
+            },
+            downloaded: vec![],
+        }
+    }
+
+    /// Carries bytes between the client and the pipe.
+    fn pump(&mut self) {
+        let mut sent = vec![];
+        while self.client.wants_write() {
+            self.client.write_tls(&mut sent).unwrap();
+        }
+        self.below.incoming.extend(sent);
+        while !self.below.outgoing.is_empty() {
+            if self.client.read_tls(&mut self.below.outgoing).unwrap() == 0 {
+                break;
+            }
+            let _ = self.client.process_new_packets();
+            if let Err(error) = self.client.reader().read_to_end(&mut self.downloaded) {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..4 {
+            self.pump();
+            while self.session.step(&mut self.below, &mut self.above).unwrap() {}
+            self.pump();
+        }
+    }
+
+    fn run_to_error(&mut self) -> Error {
+        for _ in 0..64 {
+            match self.session.step(&mut self.below, &mut self.above) {
+                Ok(_) => self.pump(),
+                Err(error) => return error,
+            }
+        }
+        panic!("no error");
+    }
+
+    fn handshake(&mut self) {
+        for _ in 0..200 {
+            self.run();
+        }
+        assert!(!self.client.is_handshaking());
+        assert_eq!(self.session.stage(), Stage::Open);
+    }
+
+    /// Sends both ways at once with a service that takes `chunk` bytes a turn.
+    fn transfer(&mut self, upload: &[u8], download: &[u8], chunk: usize) {
+        self.above.to_send.extend(download);
+        let (mut sent, mut uploaded) = (0, vec![]);
+        self.downloaded.clear();
+        for _ in 0..20_000 {
+            sent += self.client.writer().write(&upload[sent..]).unwrap();
+            self.run();
+            let count = chunk.min(self.above.received.len());
+            uploaded.extend(self.above.received.drain(..count));
+            if uploaded.len() == upload.len() && self.downloaded.len() == download.len() {
+                break;
+            }
+        }
+        assert!(
+            uploaded == upload,
+            "{} of {} bytes",
+            uploaded.len(),
+            upload.len()
+        );
+        let downloaded = self.downloaded.len();
+        assert!(
+            self.downloaded == download,
+            "{downloaded} of {} bytes",
+            download.len()
+        );
+    }
+
+    fn close_from_client(&mut self) {
+        self.client.send_close_notify();
+        self.run();
+        assert!(self.session.input_ended());
+        self.above.finished = true;
+        self.run();
+        assert!(self.session.output_ended());
+    }
+
+    fn client_alert(&mut self) -> AlertDescription {
+        let _ = self.client.read_tls(&mut self.below.outgoing).unwrap();
+        match self.client.process_new_packets() {
+            Err(rustls::Error::AlertReceived(alert)) => alert,
+            other => panic!("no alert but {other:?}"),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pipe {
+    incoming: VecDeque<u8>,
+    outgoing: VecDeque<u8>,
+    limit: usize,
+}
+
+impl Below for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        self.incoming.read(buffer).unwrap()
+    }
+    fn space(&self) -> usize {
+        self.limit - self.outgoing.len()
+    }
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.space());
+        self.outgoing.extend(&bytes[..count]);
+        count
+    }
+}
+
+#[derive(Default)]
+struct Service {
+    received: Vec<u8>,
+    to_send: VecDeque<u8>,
+    finished: bool,
+    limit: usize,
+}
+
+impl Above for Service {
+    fn space(&self) -> usize {
+        self.limit - self.received.len()
+    }
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.space());
+        self.received.extend(&bytes[..count]);
+        count
+    }
+    fn pending(&self) -> [&[u8]; 2] {
+        let (first, second) = self.to_send.as_slices();
+        [first, second]
+    }
+    fn consume(&mut self, count: usize) {
+        self.to_send.drain(..count);
+    }
+    fn finished(&self) -> bool {
+        self.finished
+    }
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = crypto::ring::default_provider().signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = crypto::ring::default_provider().signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+#[test]
+fn tls12_can_be_switched_off() {
+    let options = Options {
+        tls12: false,
+        ..Options::default()
+    };
+    let config = server_config(
+        &identity(KeyKind::P256),
+        options,
+        Arc::new(DefaultTimeProvider),
+    )
+    .unwrap();
+    let suite = crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let mut pair = Pair::new(&config, client(Some(suite), &[]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::ProtocolVersion);
+    assert_eq!(pair.client.protocol_version(), None::<ProtocolVersion>);
+}
