@@ -1,1 +1,3 @@
 //! From a system description to a bootable image
+
+pub mod certificate;
