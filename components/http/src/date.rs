@@ -1,0 +1,81 @@
+//! The `Date` header's format: IMF-fixdate (RFC 9110, section 5.6.7).
+
+use core::fmt;
+
+/// Seconds since 1970-01-01 00:00:00 UTC, shown as IMF-fixdate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Date(pub u64);
+
+/// The last second of the year 9999: the format has four digits for the year.
+const LAST: u64 = 253_402_300_799;
+
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.min(LAST);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        write!(
+            f,
+            "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+            DAYS[(days % 7) as usize],
+            MONTHS[month],
+            second / 3600,
+            second / 60 % 60,
+            second % 60,
+        )
+    }
+}
+
+/// Year, month (0 to 11) and day of the month (from 1) of a day counted from 1970-01-01.
+fn civil(mut days: u64) -> (u64, usize, u64) {
+    /// Days in the 400 years after which the Gregorian calendar repeats.
+    const CYCLE: u64 = 146_097;
+    let mut year = 1970 + days / CYCLE * 400;
+    days %= CYCLE;
+    while days >= length(year) {
+        days -= length(year);
+        year += 1;
+    }
+    let february = if length(year) == 366 { 29 } else { 28 };
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+fn length(year: u64) -> u64 {
+    if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) {
+        366
+    } else {
+        365
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn known_dates() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_827_696, "Tue, 29 Feb 2000 12:34:56 GMT"),
+            (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (LAST, "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(Date(seconds).to_string(), text);
+        }
+    }
+}

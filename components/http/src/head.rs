@@ -1,0 +1,131 @@
+//! The private memory that a request's head is copied to, and where the head ends.
+
+use alloc::vec::Vec;
+
+use crate::limits::Limits;
+use crate::response::Status;
+use crate::server::{Budget, Share};
+
+/// Enough for the heads of browsers without large cookies.
+const SMALL: usize = 2048;
+
+/// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows once, to
+/// the limit on heads.
+#[derive(Debug, Default)]
+pub(crate) struct HeadBuffer {
+    /// Its capacity is the size that `share` was taken for.
+    bytes: Vec<u8>,
+    start: usize,
+    filled: usize,
+    /// Bytes from `start` that were looked at, and of them those before the current line.
+    scanned: usize,
+    line: usize,
+    share: Option<Share>,
+}
+
+/// What a buffer has of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scan {
+    Partial,
+    /// All of it: its length with the empty line.
+    Complete(usize),
+    Refused(Status),
+}
+
+impl HeadBuffer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.filled
+    }
+
+    /// All bytes.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.filled]
+    }
+
+    /// The first bytes, at most as many as there are.
+    pub(crate) fn first(&mut self, length: usize) -> &mut [u8] {
+        let end = self.filled.min(self.start + length);
+        &mut self.bytes[self.start..end]
+    }
+
+    /// Takes the first bytes off, at most as many as there are. An empty buffer gives its memory back:
+    /// a peer that reads a response slowly, or is idle, holds none.
+    pub(crate) fn remove(&mut self, length: usize) {
+        self.start = self.filled.min(self.start + length);
+        (self.scanned, self.line) = (0, 0);
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Space for more bytes; none if the memory for it is used up. A full buffer of the limit's size is
+    /// refused by [`HeadBuffer::scan`] before.
+    pub(crate) fn space(&mut self, limits: &Limits, budget: &Budget) -> Option<&mut [u8]> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.filled, 0);
+            self.filled -= self.start;
+            self.start = 0;
+        }
+        if self.filled == self.bytes.len() {
+            let size = match self.bytes.is_empty() {
+                true => SMALL.min(limits.head()),
+                false => limits.head(),
+            };
+            let share = budget.take(size)?;
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(size).ok()?;
+            bytes.extend_from_slice(&self.bytes[..self.filled]);
+            bytes.resize(size, 0);
+            self.bytes = bytes;
+            self.share = Some(share);
+        }
+        Some(&mut self.bytes[self.filled..])
+    }
+
+    /// The first bytes of the space were written, at most as many as there are.
+    pub(crate) fn filled(&mut self, length: usize) {
+        self.filled = self.bytes.len().min(self.filled + length);
+    }
+
+    /// Looks for the end of the head, at each byte once. Bytes that no head has are refused at once: a
+    /// peer that speaks another protocol gets its answer now and not after the time limit. Lines end
+    /// with CR LF only; a bare CR or LF is where parsers differ, and so refused.
+    pub(crate) fn scan(&mut self, limits: &Limits) -> Scan {
+        self.skip_empty_lines();
+        let bytes = &self.bytes[self.start..self.filled];
+        let mut previous = self.scanned.checked_sub(1).map_or(0, |at| bytes[at]);
+        for (at, &byte) in bytes.iter().enumerate().skip(self.scanned) {
+            let fine = match byte {
+                b'\n' => previous == b'\r',
+                _ if previous == b'\r' => false,
+                b'\r' | b'\t' => true,
+                _ => !byte.is_ascii_control(),
+            };
+            if !fine {
+                return Scan::Refused(Status::BAD_REQUEST);
+            }
+            previous = byte;
+            if byte == b'\n' {
+                if at == self.line + 1 {
+                    return Scan::Complete(at + 1);
+                }
+                self.line = at + 1;
+            }
+        }
+        self.scanned = bytes.len();
+        if self.line == 0 && bytes.len() >= limits.line {
+            return Scan::Refused(Status::URI_TOO_LONG);
+        }
+        if bytes.len() >= limits.head() {
+            return Scan::Refused(Status::FIELDS_TOO_LARGE);
+        }
+        Scan::Partial
+    }
+
+    /// Empty lines before a request are ignored (RFC 9112, section 2.2).
+    fn skip_empty_lines(&mut self) {
+        while self.scanned <= 1 && self.rest().starts_with(b"\r\n") {
+            self.remove(2);
+        }
+    }
+}

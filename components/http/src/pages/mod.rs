@@ -1,0 +1,7 @@
+//! Handlers that any service can add to its [`crate::Router`].
+
+mod bytes;
+mod digest;
+
+pub use bytes::{MAX_BYTES, bytes, pattern};
+pub use digest::{MAX_DIGEST, digest};
