@@ -116,12 +116,11 @@ impl Launch {
             Accelerator::Kvm => list.extend(&["-accel", "kvm", "-cpu", "host"]),
         }
         list.pair("-m", self.memory.to_string());
-        list.extend(self.machine.arguments);
         list.pair(
             "-chardev",
             format!("file,id=serial0,path={}", option(&self.serial)?),
         );
-        list.pair("-serial", "chardev:serial0");
+        list.extend(self.machine.arguments);
         list.pair(
             "-chardev",
             format!("socket,id=qmp0,fd={qmp},server=on,wait=off"),
