@@ -1,0 +1,119 @@
+//! The command line: `selkie run`, `build`, `test`, `status`, `stop`, `doctor`.
+//!
+//! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
+//! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
+//! options end in exit code 2.
+
+mod banner;
+mod build;
+mod doctor;
+mod probe;
+mod run;
+mod runs;
+mod setup;
+mod status;
+mod suites;
+mod ui;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use probe::{Endpoint, Protocol};
+pub use setup::{Requirement, Scope};
+pub use ui::Ui;
+
+/// Network services as isolated seL4 protection domains.
+#[derive(Debug, Parser)]
+#[command(name = "selkie", version, propagate_version = true)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Set up what is missing, build a system, boot it in QEMU and say where it serves.
+    Run(run::Options),
+    /// Set up what is missing and build a system without booting it.
+    Build(BuildOptions),
+    /// Set up what is missing and run every test.
+    Test(suites::Options),
+    /// List the systems that run.
+    Status,
+    /// End a running system (all of them, if no name is given).
+    Stop {
+        /// The system's name, as `selkie status` lists it.
+        name: Option<String>,
+    },
+    /// Say what is installed and what is missing; install nothing.
+    Doctor,
+}
+
+/// What is built, and how.
+#[derive(Debug, Clone, Args)]
+struct BuildOptions {
+    /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
+    #[arg(value_name = "NAME|FILE")]
+    system: PathBuf,
+    /// The board.
+    #[arg(long, default_value = "pc99")]
+    board: String,
+    /// Build kernel and protection domains for debugging: slower and larger, and the kernel prints.
+    #[arg(long, conflicts_with = "release")]
+    debug: bool,
+    /// Build kernel and protection domains for use (the default).
+    #[arg(long)]
+    release: bool,
+}
+
+/// What every command needs to know.
+#[derive(Debug)]
+struct Context {
+    /// The repository.
+    root: PathBuf,
+    /// Where to say things.
+    ui: Ui,
+}
+
+impl Context {
+    /// The folder of everything that is built and run.
+    fn output(&self) -> PathBuf {
+        self.root.join("target/selkie")
+    }
+}
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    let context = Context {
+        root: root(),
+        ui: Ui::new(),
+    };
+    match dispatch(&context, command.action) {
+        Ok(code) => code,
+        Err(error) => {
+            context.ui.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::Run(options) => run::run(context, &options),
+        Action::Build(options) => build::command(context, &options),
+        Action::Test(options) => suites::command(context, &options),
+        Action::Status => status::status(context),
+        Action::Stop { name } => status::stop(context, name.as_deref()),
+        Action::Doctor => doctor::command(context),
+    }
+}
+
+/// The repository: as the entry script says, or where this program was compiled.
+pub fn root() -> PathBuf {
+    let compiled = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = std::env::var_os("SELKIE_ROOT").map_or_else(compiled, PathBuf::from);
+    root.canonicalize().unwrap_or(root)
+}

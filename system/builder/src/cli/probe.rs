@@ -1,0 +1,301 @@
+//! Whether a system serves, asked from outside as a client would.
+//!
+//! QEMU's user-mode network accepts a forwarded connection before the guest does, so a successful
+//! `connect` proves nothing. What counts is an answer of the guest: an HTTP status line (over TLS where the
+//! service speaks it), the same bytes back from an echo service, and for anything else a connection that
+//! stays open, which it does not when the guest refuses it.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+/// What a service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP over TLS.
+    Https,
+    /// HTTP.
+    Http,
+    /// Sends back what it gets.
+    Echo,
+    /// Something else over TCP.
+    Tcp,
+}
+
+/// A service of the guest and the port of this machine that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Port on 127.0.0.1.
+    pub host: u16,
+    /// Port in the guest.
+    pub guest: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host;
+        match self.protocol {
+            Protocol::Https => write!(f, "https://127.0.0.1:{host}/"),
+            Protocol::Http => write!(f, "http://127.0.0.1:{host}/"),
+            Protocol::Echo | Protocol::Tcp => write!(f, "tcp://127.0.0.1:{host}"),
+        }
+    }
+}
+
+impl Endpoint {
+    /// A service at its usual port of this machine: 8443 for 443, 8080 for 80, 7777 for an echo at 7.
+    pub fn usual(guest: u16, protocol: Protocol) -> Self {
+        let host = match guest {
+            7 => 7777,
+            0..1024 => 8000 + guest,
+            _ => guest,
+        };
+        Self {
+            host,
+            guest,
+            protocol,
+        }
+    }
+
+    /// The address on this machine.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.host).into()
+    }
+
+    /// Asks once; `patience` bounds the connect and each read and write.
+    ///
+    /// # Errors
+    /// When no proper answer comes in time.
+    pub fn ask(&self, patience: Duration) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        match self.protocol {
+            Protocol::Https => head(&mut tls(stream)?),
+            Protocol::Http => head(&mut stream),
+            Protocol::Echo => echo(&mut stream),
+            Protocol::Tcp => stays_open(&mut stream),
+        }
+    }
+
+    /// Asks until there is an answer. `alive` is asked between the tries and may end them.
+    ///
+    /// # Errors
+    /// The last try's error when time is up, or what `alive` says.
+    pub fn wait<E: From<io::Error>>(
+        &self,
+        timeout: Duration,
+        mut alive: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let end = Instant::now() + timeout;
+        // Short at first: a try that began before the guest listened is lost however long it waits.
+        let mut patience = Duration::from_millis(250);
+        loop {
+            alive()?;
+            match self.ask(patience) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= end => return Err(error.into()),
+                Err(_) => {
+                    std::thread::sleep(Duration::from_millis(30));
+                    patience = (patience * 5 / 4).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+}
+
+/// Any status line is an answer, also 404.
+fn head(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    stream.write_all(
+        b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: selkie\r\nConnection: close\r\n\r\n",
+    )?;
+    let mut start = [0; 9];
+    stream.read_exact(&mut start)?;
+    if &start == b"HTTP/1.1 " {
+        Ok(())
+    } else {
+        Err(io::Error::other("the answer is not HTTP/1.1"))
+    }
+}
+
+fn echo(stream: &mut TcpStream) -> io::Result<()> {
+    let sent = b"selkie asks whether this comes back\n";
+    stream.write_all(sent)?;
+    let mut back = [0; 36];
+    stream.read_exact(&mut back)?;
+    if &back == sent {
+        Ok(())
+    } else {
+        Err(io::Error::other("other bytes came back"))
+    }
+}
+
+/// QEMU closes a forwarded connection at once when the guest refuses it.
+fn stays_open(stream: &mut TcpStream) -> io::Result<()> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Err(io::ErrorKind::ConnectionRefused.into()),
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn tls(stream: TcpStream) -> io::Result<rustls::StreamOwned<ClientConnection, TcpStream>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+    let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    Ok(rustls::StreamOwned::new(client, stream))
+}
+
+/// Accepts every certificate: the question is whether a guest of this machine answers, nothing is confided
+/// to it, and its development certificate is signed by nobody else.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A server that runs `serve` on its first connection.
+    fn server(protocol: Protocol, serve: fn(TcpStream)) -> Endpoint {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let host = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || serve(listener.accept().unwrap().0));
+        Endpoint {
+            host,
+            guest: 1,
+            protocol,
+        }
+    }
+
+    fn ask(protocol: Protocol, serve: fn(TcpStream)) -> io::Result<()> {
+        server(protocol, serve).ask(Duration::from_millis(300))
+    }
+
+    fn read_some(stream: &mut TcpStream) {
+        stream.read(&mut [0; 512]).unwrap();
+    }
+
+    #[test]
+    fn an_answer_is_told_from_an_accepted_connection() {
+        let silent = |stream: TcpStream| {
+            std::thread::sleep(Duration::from_secs(1));
+            drop(stream);
+        };
+        assert!(ask(Protocol::Http, silent).is_err());
+        assert!(ask(Protocol::Https, silent).is_err());
+        assert!(ask(Protocol::Echo, silent).is_err());
+        assert!(ask(Protocol::Tcp, silent).is_ok());
+        assert!(ask(Protocol::Tcp, drop).is_err());
+    }
+
+    #[test]
+    fn http_needs_a_status_line_and_echo_its_own_bytes() {
+        assert!(
+            ask(Protocol::Http, |mut stream| {
+                read_some(&mut stream);
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap();
+            })
+            .is_ok()
+        );
+        assert!(
+            ask(Protocol::Http, |mut stream| {
+                read_some(&mut stream);
+                stream.write_all(b"220 mail.example ESMTP\r\n").unwrap();
+            })
+            .is_err()
+        );
+        assert!(
+            ask(Protocol::Echo, |mut stream| {
+                let mut bytes = [0; 36];
+                stream.read_exact(&mut bytes).unwrap();
+                stream.write_all(&bytes).unwrap();
+            })
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn waiting_ends_when_the_guest_does() {
+        let endpoint = server(Protocol::Http, drop);
+        let result: Result<(), io::Error> =
+            endpoint.wait(Duration::from_secs(60), || Err(io::Error::other("ended")));
+        assert_eq!(result.unwrap_err().to_string(), "ended");
+    }
+
+    #[test]
+    fn usual_ports() {
+        assert_eq!(
+            Endpoint::usual(443, Protocol::Https).to_string(),
+            "https://127.0.0.1:8443/"
+        );
+        assert_eq!(Endpoint::usual(80, Protocol::Http).host, 8080);
+        assert_eq!(Endpoint::usual(7, Protocol::Echo).host, 7777);
+        assert_eq!(
+            Endpoint::usual(9000, Protocol::Tcp).to_string(),
+            "tcp://127.0.0.1:9000"
+        );
+    }
+}
