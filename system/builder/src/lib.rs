@@ -1,3 +1,4 @@
 //! From a system description to a bootable image
 
 pub mod certificate;
+pub mod cli;

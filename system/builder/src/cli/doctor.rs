@@ -1,35 +1,39 @@
-//! `selkie doctor`: what the machine has and lacks.
+//! `selkie doctor`: what the machine lacks.
 
 use std::process::ExitCode;
 
 use super::Context;
-use super::setup::{REQUIREMENTS, Requirement, Scope};
+use super::setup::{self, Scope};
 
-/// Prints every requirement; fails when one is missing that building or running needs.
+/// Prints what is missing for what; fails when it is something that building or running needs.
 pub(super) fn command(context: &Context) -> anyhow::Result<ExitCode> {
-    let mut unmet: Vec<&Requirement> = Vec::new();
-    for requirement in REQUIREMENTS {
-        let met = requirement.is_met();
-        let (mark, note) = if met {
-            ("ok", String::new())
+    let missing = setup::missing(Scope::Test);
+    for scope in [Scope::Build, Scope::Run, Scope::Test] {
+        let lacks: Vec<String> = missing
+            .iter()
+            .filter(|missing| missing.scope == scope)
+            .map(|missing| format!("{} (Debian package {})", missing.name, missing.package))
+            .collect();
+        let found = if lacks.is_empty() {
+            "everything is there".to_string()
         } else {
-            unmet.push(requirement);
-            ("missing", format!("  Debian package {}", requirement.package))
+            format!("missing: {}", lacks.join(", "))
         };
-        context.ui.result(format!(
-            "{mark:<8} {:<20} {:<17}{note}",
-            requirement.name,
-            requirement.scope.purpose()
-        ));
+        context
+            .ui
+            .result(format!("{:<18} {found}", scope.purpose()));
     }
-    if unmet.is_empty() {
-        context.ui.result("everything is there");
+    if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     context.ui.result(
         "`selkie run` and `selkie test` install what they need where apt-get may be used (as root, or with a \
          sudo that asks for no password)",
     );
-    let needed = unmet.iter().any(|requirement| requirement.scope <= Scope::Run);
-    Ok(if needed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let needed = missing.iter().any(|missing| missing.scope <= Scope::Run);
+    Ok(if needed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

@@ -1,14 +1,11 @@
-//! The command line: `selkie run`, `build`, `test`, `status`, `stop`, `doctor`.
+//! The command line: `selkie test`, `status`, `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
 //! options end in exit code 2.
 
-mod banner;
-mod build;
 mod doctor;
 mod probe;
-mod run;
 mod runs;
 mod setup;
 mod status;
@@ -18,10 +15,10 @@ mod ui;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use probe::{Endpoint, Protocol};
-pub use setup::{Requirement, Scope};
+pub use setup::{Missing, Scope};
 pub use ui::Ui;
 
 /// Network services as isolated seL4 protection domains.
@@ -34,10 +31,6 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Set up what is missing, build a system, boot it in QEMU and say where it serves.
-    Run(run::Options),
-    /// Set up what is missing and build a system without booting it.
-    Build(BuildOptions),
     /// Set up what is missing and run every test.
     Test(suites::Options),
     /// List the systems that run.
@@ -49,23 +42,6 @@ enum Action {
     },
     /// Say what is installed and what is missing; install nothing.
     Doctor,
-}
-
-/// What is built, and how.
-#[derive(Debug, Clone, Args)]
-struct BuildOptions {
-    /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
-    #[arg(value_name = "NAME|FILE")]
-    system: PathBuf,
-    /// The board.
-    #[arg(long, default_value = "pc99")]
-    board: String,
-    /// Build kernel and protection domains for debugging: slower and larger, and the kernel prints.
-    #[arg(long, conflicts_with = "release")]
-    debug: bool,
-    /// Build kernel and protection domains for use (the default).
-    #[arg(long)]
-    release: bool,
 }
 
 /// What every command needs to know.
@@ -102,8 +78,6 @@ pub fn main() -> ExitCode {
 
 fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
     match action {
-        Action::Run(options) => run::run(context, &options),
-        Action::Build(options) => build::command(context, &options),
         Action::Test(options) => suites::command(context, &options),
         Action::Status => status::status(context),
         Action::Stop { name } => status::stop(context, name.as_deref()),

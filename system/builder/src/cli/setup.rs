@@ -24,7 +24,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn purpose(self) -> &'static str {
+    pub(super) fn purpose(self) -> &'static str {
         match self {
             Self::Build => "to build systems",
             Self::Run => "to run systems",
@@ -33,80 +33,48 @@ impl Scope {
     }
 }
 
-/// One thing that the machine must have.
+/// Something that the machine must have and has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
+pub struct Missing {
     /// Its name, as people know it.
-    pub name: &'static str,
+    pub name: String,
     /// What it is for.
     pub scope: Scope,
     /// The Debian package that has it.
     pub package: &'static str,
-    check: Check,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Check {
-    /// A program on PATH (or in the folders of administrators' programs).
-    Program(&'static str),
-    /// A module that Debian's or the user's python3 imports.
-    Module(&'static str),
-}
-
-/// Everything, in the order in which it is needed.
-pub const REQUIREMENTS: &[Requirement] = &[
-    program("make", Scope::Build, "make"),
-    program("gcc", Scope::Build, "gcc"),
-    program("objcopy", Scope::Build, "binutils"),
-    program("xmllint", Scope::Build, "libxml2-utils"),
-    program("python3", Scope::Build, "python3"),
-    module("ply", "python3-ply"),
-    module("six", "python3-six"),
-    module("tempita", "python3-tempita"),
-    program("qemu-system-x86_64", Scope::Run, "qemu-system-x86"),
-    program("spin", Scope::Test, "spin"),
-    program("curl", Scope::Test, "curl"),
-    program("openssl", Scope::Test, "openssl"),
-    program("ping", Scope::Test, "iputils-ping"),
-    program("ip", Scope::Test, "iproute2"),
-    program("unshare", Scope::Test, "util-linux"),
-    program("tshark", Scope::Test, "tshark"),
+/// Programs that running and testing need, each with its Debian package; what building needs, the kernel's
+/// own build knows.
+const PROGRAMS: &[(&str, Scope, &str)] = &[
+    ("qemu-system-x86_64", Scope::Run, "qemu-system-x86"),
+    ("spin", Scope::Test, "spin"),
+    ("curl", Scope::Test, "curl"),
+    ("openssl", Scope::Test, "openssl"),
+    ("ping", Scope::Test, "iputils-ping"),
+    ("ip", Scope::Test, "iproute2"),
+    ("unshare", Scope::Test, "util-linux"),
+    ("tshark", Scope::Test, "tshark"),
 ];
 
-const fn program(name: &'static str, scope: Scope, package: &'static str) -> Requirement {
-    Requirement {
-        name,
-        scope,
-        package,
-        check: Check::Program(name),
-    }
-}
-
-const fn module(name: &'static str, package: &'static str) -> Requirement {
-    Requirement {
-        name,
-        scope: Scope::Build,
-        package,
-        check: Check::Module(name),
-    }
-}
-
-impl Requirement {
-    /// Whether the machine has it.
-    pub fn is_met(&self) -> bool {
-        match self.check {
-            Check::Program(name) => find_program(name).is_some(),
-            Check::Module(name) => pythons().any(|python| imports(&python, name)),
-        }
-    }
-}
-
-/// The requirements of this scope and those before it that the machine does not meet.
-pub fn missing(scope: Scope) -> Vec<&'static Requirement> {
-    REQUIREMENTS
+/// What the machine lacks for this scope and those before it.
+pub fn missing(scope: Scope) -> Vec<Missing> {
+    let kernel = selkie_kernel::missing_tools()
+        .into_iter()
+        .map(|tool| Missing {
+            name: tool.tool,
+            scope: Scope::Build,
+            package: tool.debian_package,
+        });
+    let programs = PROGRAMS
         .iter()
-        .filter(|requirement| requirement.scope <= scope && !requirement.is_met())
-        .collect()
+        .filter(|(name, needed, _)| *needed <= scope && find_program(name).is_none())
+        .map(|&(name, scope, package)| Missing {
+            name: name.to_string(),
+            scope,
+            package,
+        });
+    kernel.chain(programs).collect()
 }
 
 /// Installs what is missing; says what.
@@ -131,20 +99,21 @@ pub(super) fn ensure(context: &Context, scope: Scope) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn install(ui: &Ui, missing: &[&Requirement], log: &Path) -> anyhow::Result<()> {
-    let mut packages: Vec<&str> = missing.iter().map(|requirement| requirement.package).collect();
-    packages.dedup();
+fn install(ui: &Ui, missing: &[Missing], log: &Path) -> anyhow::Result<()> {
+    let mut packages: Vec<&str> = missing.iter().map(|missing| missing.package).collect();
+    let mut seen = std::collections::HashSet::new();
+    packages.retain(|package| seen.insert(*package));
     let installer = apt::Installer::new(log).with_context(|| {
         format!(
-            "missing {}: {}. Install with\n    {}\nand run this command again",
-            missing[0].scope.purpose(),
+            "these are missing ({}): {}. Install them with\n    {}\nand run this command again",
+            purposes(missing),
             names(missing),
             by_hand(&packages)
         )
     })?;
     ui.say(format!(
-        "installing with apt-get {}: {}",
-        missing[0].scope.purpose(),
+        "installing with apt-get ({}): {}",
+        purposes(missing),
         packages.join(" ")
     ));
     let step = ui.step(format!("apt-get install {}", packages.join(" ")));
@@ -178,15 +147,25 @@ fn by_hand(packages: &[&str]) -> String {
     )
 }
 
-fn names(requirements: &[&Requirement]) -> String {
-    let names: Vec<&str> = requirements.iter().map(|r| r.name).collect();
+fn names(missing: &[Missing]) -> String {
+    let names: Vec<&str> = missing.iter().map(|m| m.name.as_str()).collect();
     names.join(", ")
+}
+
+fn purposes(missing: &[Missing]) -> String {
+    let mut purposes: Vec<&str> = missing.iter().map(|m| m.scope.purpose()).collect();
+    purposes.dedup();
+    purposes.join(", ")
 }
 
 /// rustfmt and clippy, which rustup's minimal profile leaves out.
 fn rust_components(ui: &Ui, root: &Path) -> anyhow::Result<()> {
     for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        if succeeds(Command::new("cargo").args([command, "--version"]).current_dir(root)) {
+        if succeeds(
+            Command::new("cargo")
+                .args([command, "--version"])
+                .current_dir(root),
+        ) {
             continue;
         }
         ui.say(format!("installing with rustup: {component}"));
@@ -195,7 +174,9 @@ fn rust_components(ui: &Ui, root: &Path) -> anyhow::Result<()> {
                 .args(["component", "add", component])
                 .current_dir(root),
         ) {
-            bail!("`cargo {command}` is missing; install it with\n    rustup component add {component}");
+            bail!(
+                "`cargo {command}` is missing; install it with\n    rustup component add {component}"
+            );
         }
     }
     Ok(())
@@ -209,18 +190,6 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
-}
-
-/// The user's python3 and Debian's: only the latter sees Debian's packages where another comes first on PATH.
-fn pythons() -> impl Iterator<Item = PathBuf> {
-    let debian = PathBuf::from("/usr/bin/python3");
-    find_program("python3")
-        .into_iter()
-        .chain(debian.is_file().then_some(debian))
-}
-
-fn imports(python: &Path, module: &str) -> bool {
-    succeeds(Command::new(python).args(["-c", &format!("import {module}")]))
 }
 
 fn succeeds(command: &mut Command) -> bool {
@@ -238,15 +207,20 @@ mod tests {
 
     #[test]
     fn programs_are_found_and_absent_ones_are_not() {
-        assert!(program("sh", Scope::Build, "dash").is_met());
-        assert!(!program("no-such-program", Scope::Build, "none").is_met());
-        assert!(!module("no_such_module", "none").is_met());
+        assert!(find_program("sh").is_some());
+        assert!(find_program("no-such-program").is_none());
     }
 
     #[test]
     fn a_scope_includes_those_before_it() {
         assert!(Scope::Build < Scope::Run && Scope::Run < Scope::Test);
-        let scopes: Vec<Scope> = REQUIREMENTS.iter().map(|r| r.scope).collect();
-        assert!(scopes.is_sorted());
+        let all = missing(Scope::Test);
+        assert!(missing(Scope::Run).iter().all(|m| all.contains(m)));
+    }
+
+    #[test]
+    fn an_administrator_is_told_one_line() {
+        let line = by_hand(&["make", "qemu-system-x86"]);
+        assert!(line.ends_with("install -y --no-install-recommends make qemu-system-x86"));
     }
 }

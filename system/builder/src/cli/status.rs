@@ -39,7 +39,10 @@ pub(super) fn stop(context: &Context, name: Option<&str>) -> anyhow::Result<Exit
             Some(name) if all.is_empty() => bail!("`{name}` does not run; nothing does"),
             Some(name) => bail!(
                 "`{name}` does not run; what runs: {}",
-                all.iter().map(|(_, run)| run.name.as_str()).collect::<Vec<_>>().join(", ")
+                all.iter()
+                    .map(|(_, run)| run.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             None => context.ui.result("nothing runs"),
         }

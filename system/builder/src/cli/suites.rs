@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 
+use super::Context;
 use super::setup::{self, Scope};
 use super::ui::Step;
-use super::Context;
 use tally::Tally;
 
 /// Which suites are run.
@@ -107,7 +107,14 @@ const SUITES: &[Suite] = &[
         jobs: &[once(
             "host",
             &[
-                "cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings",
+                "cargo",
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
             ],
         )],
     },
@@ -117,7 +124,14 @@ const SUITES: &[Suite] = &[
         minutes: 20,
         jobs: &[tests(
             "host",
-            &["cargo", "test", "--workspace", "--exclude", "selkie-tests", "--no-fail-fast"],
+            &[
+                "cargo",
+                "test",
+                "--workspace",
+                "--exclude",
+                "selkie-tests",
+                "--no-fail-fast",
+            ],
         )],
     },
     Suite {
@@ -126,14 +140,26 @@ const SUITES: &[Suite] = &[
         minutes: 10,
         jobs: &[with(
             &[("RUSTDOCFLAGS", "-D warnings")],
-            once("host", &["cargo", "doc", "--workspace", "--no-deps", "--quiet"]),
+            once(
+                "host",
+                &["cargo", "doc", "--workspace", "--no-deps", "--quiet"],
+            ),
         )],
     },
     Suite {
         name: "system",
         what: "the booted systems, asked from outside",
         minutes: 20,
-        jobs: &[tests("end to end", &["cargo", "test", "--package", "selkie-tests", "--no-fail-fast"])],
+        jobs: &[tests(
+            "end to end",
+            &[
+                "cargo",
+                "test",
+                "--package",
+                "selkie-tests",
+                "--no-fail-fast",
+            ],
+        )],
     },
 ];
 
@@ -141,7 +167,9 @@ const SUITES: &[Suite] = &[
 pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     if options.list {
         for suite in SUITES {
-            context.ui.result(format!("{:<10} {}", suite.name, suite.what));
+            context
+                .ui
+                .result(format!("{:<10} {}", suite.name, suite.what));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -161,9 +189,15 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
 }
 
 fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
-    if let Some(unknown) = only.iter().find(|name| SUITES.iter().all(|s| s.name != *name)) {
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| SUITES.iter().all(|s| s.name != *name))
+    {
         let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
-        bail!("there is no suite `{unknown}`; there are {}", names.join(", "));
+        bail!(
+            "there is no suite `{unknown}`; there are {}",
+            names.join(", ")
+        );
     }
     let wanted = |suite: &&Suite| only.is_empty() || only.iter().any(|name| name == suite.name);
     Ok(SUITES.iter().filter(wanted).collect())
@@ -278,8 +312,14 @@ mod tests {
     #[test]
     fn an_exit_code_counts_once() {
         let minute = Duration::from_secs(60);
-        assert_eq!(outcome(&once("", &["true"]), minute).tally, Tally::success());
-        assert_eq!(outcome(&once("", &["false"]), minute).tally, Tally::failure());
+        assert_eq!(
+            outcome(&once("", &["true"]), minute).tally,
+            Tally::success()
+        );
+        assert_eq!(
+            outcome(&once("", &["false"]), minute).tally,
+            Tally::failure()
+        );
         let absent = outcome(&once("", &["no-such-program"]), minute);
         assert_eq!(absent.tally, Tally::failure());
     }
@@ -287,7 +327,10 @@ mod tests {
     #[test]
     fn both_streams_are_collected_in_order() {
         let job = once("", &["sh", "-c", "echo one; echo two >&2; echo three"]);
-        assert_eq!(outcome(&job, Duration::from_secs(60)).output, "one\ntwo\nthree\n");
+        assert_eq!(
+            outcome(&job, Duration::from_secs(60)).output,
+            "one\ntwo\nthree\n"
+        );
     }
 
     #[test]

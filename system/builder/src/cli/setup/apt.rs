@@ -51,7 +51,10 @@ impl Installer {
         self.apt(&["update".to_string()], at)?;
         match self.plan(packages) {
             Some(plan) => self.apt(&plan, at),
-            None => bail!("apt-get finds no way to install them: {}", self.last_words()),
+            None => bail!(
+                "apt-get finds no way to install them: {}",
+                self.last_words()
+            ),
         }
     }
 
@@ -162,7 +165,9 @@ fn candidates(packages: &[&str], suite: &str, installed_qemu: &[String]) -> Vec<
 /// The Debian suite's name, such as `bookworm`.
 fn suite() -> Option<String> {
     let text = fs::read_to_string("/etc/os-release").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME="))?;
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix("VERSION_CODENAME="))?;
     Some(line.trim_matches('"').to_string())
 }
 

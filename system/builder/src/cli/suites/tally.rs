@@ -73,7 +73,10 @@ pub(super) fn of_tests(output: &str, good: bool) -> Tally {
 
 /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`
 fn line_of(line: &str) -> Option<Tally> {
-    let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
+    let (_, counts) = line
+        .trim()
+        .strip_prefix("test result: ")?
+        .split_once(". ")?;
     let count = |word: &str| {
         counts.split(';').find_map(|part| {
             let (number, name) = part.trim().split_once(' ')?;
@@ -116,9 +119,15 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; 
 
     #[test]
     fn failing_without_a_word_is_a_failure() {
-        assert_eq!(of_tests("error: could not compile", false), Tally::failure());
+        assert_eq!(
+            of_tests("error: could not compile", false),
+            Tally::failure()
+        );
         let crashed = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured";
-        assert_eq!(of_tests(crashed, false).to_string(), "3 passed, 1 failed, 0 skipped");
+        assert_eq!(
+            of_tests(crashed, false).to_string(),
+            "3 passed, 1 failed, 0 skipped"
+        );
         assert!(of_tests(crashed, true).is_good());
     }
 
@@ -131,8 +140,14 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; 
 
     #[test]
     fn other_lines_are_not_results() {
-        assert_eq!(line_of("my test result: ok. 1 passed; 0 failed; 0 ignored"), None);
-        assert_eq!(line_of("test result: ok. many passed; 0 failed; 0 ignored"), None);
+        assert_eq!(
+            line_of("my test result: ok. 1 passed; 0 failed; 0 ignored"),
+            None
+        );
+        assert_eq!(
+            line_of("test result: ok. many passed; 0 failed; 0 ignored"),
+            None
+        );
     }
 
     #[test]
