@@ -1,0 +1,78 @@
+//! From the first instruction to the handler's loop.
+
+use crate::Handler;
+
+#[doc(hidden)]
+pub fn run_main<T: Handler>(init: impl FnOnce() -> T) -> ! {
+    match init().run() {
+        Ok(never) => match never {},
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Declares a PD; see `protection_domain`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! declare_protection_domain {
+    { init = $init:expr $(,)? } => {
+        #[unsafe(no_mangle)]
+        extern "Rust" fn __sel4_microkit__main() -> ! {
+            $crate::_private::run_main($init)
+        }
+    };
+    { init = $init:expr, stack_size = $stack_size:expr $(,)? } => {
+        #[unsafe(no_mangle)]
+        extern "Rust" fn __sel4_microkit__main() -> ! {
+            static STACK: $crate::_private::StaticStack<{ $stack_size }> =
+                $crate::_private::StaticStack::new();
+            // SAFETY: the entry point runs once, so nothing else is on this stack.
+            unsafe {
+                $crate::_private::call_on_stack(STACK.top(), || $crate::_private::run_main($init))
+            }
+        }
+    };
+    { init = $init:expr, $(stack_size = $stack_size:expr,)? heap_size = $heap_size:expr $(,)? } => {
+        const _: () = {
+            #[global_allocator]
+            static HEAP: $crate::_private::StaticHeap<{ $heap_size }> =
+                $crate::_private::StaticHeap::new();
+        };
+        $crate::declare_protection_domain! { init = $init $(, stack_size = $stack_size)? }
+    };
+    { init = $init:expr, heap_size = $heap_size:expr, stack_size = $stack_size:expr $(,)? } => {
+        $crate::declare_protection_domain! {
+            init = $init, stack_size = $stack_size, heap_size = $heap_size
+        }
+    };
+}
+
+#[cfg(selkie_freestanding)]
+mod freestanding {
+    use sel4::IpcBuffer;
+
+    use crate::board;
+
+    unsafe extern "Rust" {
+        fn __sel4_microkit__main() -> !;
+    }
+
+    // The stack pointer is at the top of the stack, 16-aligned; a call leaves it as the ABI wants it at an entry.
+    core::arch::global_asm!(
+        ".pushsection .text._start, \"ax\", @progbits",
+        ".globl _start",
+        "_start:",
+        "xor ebp, ebp",
+        "call {entry}",
+        "ud2",
+        ".popsection",
+        entry = sym entry,
+    );
+
+    extern "C" fn entry() -> ! {
+        let buffer = board::IPC_BUFFER as *mut IpcBuffer;
+        // SAFETY: the builder maps the page for this purpose alone, and this is the first and only reference to it.
+        sel4::set_ipc_buffer(unsafe { &mut *buffer });
+        // SAFETY: `protection_domain` defines it with this signature; a PD without it does not link.
+        unsafe { __sel4_microkit__main() }
+    }
+}
