@@ -1,0 +1,390 @@
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use pci::{Virtio, Window};
+use registers::Registers;
+
+use super::Guest;
+
+/// The structures of [`FakeDevice`] in BAR 4, as QEMU places them.
+pub const LAYOUT: Virtio = Virtio {
+    common: window(COMMON),
+    isr: window(ISR),
+    device: window(DEVICE),
+    notify: window(NOTIFY),
+    notify_multiplier: 4,
+};
+
+const COMMON: u32 = 0;
+const ISR: u32 = 0x1000;
+const DEVICE: u32 = 0x2000;
+const NOTIFY: u32 = 0x3000;
+
+const fn window(offset: u32) -> Option<Window> {
+    Some(Window {
+        bar: 4,
+        offset,
+        length: 0x1000,
+    })
+}
+
+/// A virtio device over PCI. Clones are the same device: one goes to the driver, one stays with the test.
+#[derive(Clone, Debug)]
+pub struct FakeDevice {
+    state: Rc<RefCell<State>>,
+    guest: Guest,
+}
+
+#[derive(Debug)]
+struct State {
+    features: u64,
+    accepted: u64,
+    feature_select: [u32; 2],
+    status: u8,
+    isr: u8,
+    queue_select: usize,
+    queues: Vec<FakeQueue>,
+    config: Vec<u8>,
+    /// Resets so far.
+    resets: u32,
+    /// Whether the device forgets to become quiet.
+    stuck: bool,
+    refuses_features: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct FakeQueue {
+    max: u16,
+    size: u16,
+    enabled: u16,
+    notify_offset: u16,
+    /// Physical addresses of the descriptors, the available and the used ring.
+    areas: [u64; 3],
+    next_available: u16,
+    used: u16,
+    notifications: u32,
+    interrupts: u32,
+}
+
+/// What the driver made available: the chain's first descriptor and its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The identifier to return.
+    pub id: u16,
+    /// The parts in order.
+    pub parts: Vec<Part>,
+}
+
+/// A descriptor's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Physical address.
+    pub address: u64,
+    /// Length in bytes.
+    pub length: u32,
+    /// Whether the device may write there.
+    pub writable: bool,
+}
+
+impl FakeDevice {
+    /// A device with these features, configuration bytes, and queues of at most these sizes.
+    pub fn new(guest: Guest, features: u64, config: &[u8], queues: &[u16]) -> Self {
+        let queues = (0..)
+            .zip(queues)
+            .map(|(n, &max)| FakeQueue {
+                max,
+                notify_offset: n,
+                ..FakeQueue::default()
+            })
+            .collect();
+        let state = State {
+            features,
+            accepted: 0,
+            feature_select: [0; 2],
+            status: 0,
+            isr: 0,
+            queue_select: 0,
+            queues,
+            config: config.to_vec(),
+            resets: 0,
+            stuck: false,
+            refuses_features: false,
+        };
+        Self {
+            state: Rc::new(RefCell::new(state)),
+            guest,
+        }
+    }
+
+    /// The features that the driver accepted.
+    pub fn accepted(&self) -> u64 {
+        self.state.borrow().accepted
+    }
+    /// The status register.
+    pub fn status(&self) -> u8 {
+        self.state.borrow().status
+    }
+    /// Sets bits of the status register, as a device may.
+    pub fn raise_status(&self, bits: u8) {
+        self.state.borrow_mut().status |= bits;
+    }
+    /// Resets since the start.
+    pub fn resets(&self) -> u32 {
+        self.state.borrow().resets
+    }
+    /// From now on resets have no end.
+    pub fn get_stuck(&self) {
+        self.state.borrow_mut().stuck = true;
+    }
+    /// From now on no features are good enough.
+    pub fn refuse_features(&self) {
+        self.state.borrow_mut().refuses_features = true;
+    }
+    /// Places a queue's notification register wrongly.
+    pub fn misplace_notification(&self, queue: usize, offset: u16) {
+        self.state.borrow_mut().queues[queue].notify_offset = offset;
+    }
+    /// Changes the device configuration and says so.
+    pub fn configure(&self, offset: usize, bytes: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        state.config[offset..][..bytes.len()].copy_from_slice(bytes);
+        state.isr |= 2;
+    }
+    /// Notifications that the driver sent for a queue.
+    pub fn notifications(&self, queue: usize) -> u32 {
+        self.state.borrow().queues[queue].notifications
+    }
+    /// Interrupts that the driver wanted for a queue.
+    pub fn interrupts(&self, queue: usize) -> u32 {
+        self.state.borrow().queues[queue].interrupts
+    }
+
+    /// Takes the next chain that the driver made available.
+    pub fn next(&self, queue: usize) -> Option<Chain> {
+        let state = &mut *self.state.borrow_mut();
+        let q = &mut state.queues[queue];
+        if q.enabled == 0 || self.read16(q.areas[1] + 2) == q.next_available {
+            return None;
+        }
+        let slot = q.next_available % q.size;
+        let id = self.read16(q.areas[1] + 4 + 2 * u64::from(slot));
+        q.next_available = q.next_available.wrapping_add(1);
+        let mut parts = Vec::new();
+        let mut descriptor = id;
+        loop {
+            let at = q.areas[0] + 16 * u64::from(descriptor);
+            let field: [u8; 16] = self.read(at, 16).try_into().expect("16 bytes");
+            let word = |from: usize| u16::from_le_bytes([field[from], field[from + 1]]);
+            let part = Part {
+                address: u64::from_le_bytes(field[..8].try_into().expect("8 bytes")),
+                length: u32::from_le_bytes(field[8..12].try_into().expect("4 bytes")),
+                writable: word(12) & 2 != 0,
+            };
+            self.guest.at(part.address, part.length as usize);
+            parts.push(part);
+            if word(12) & 1 == 0 {
+                return Some(Chain { id, parts });
+            }
+            descriptor = word(14);
+        }
+    }
+
+    /// Says after which element the driver shall notify next: the next one, as a device that sleeps does.
+    pub fn want_notification(&self, queue: usize) {
+        let state = self.state.borrow();
+        let q = &state.queues[queue];
+        self.write(
+            q.areas[2] + 4 + 8 * u64::from(q.size),
+            &q.next_available.to_le_bytes(),
+        );
+    }
+
+    /// Returns an element, true or not, and interrupts if the driver wants it.
+    pub fn give(&self, queue: usize, id: u32, length: u32) {
+        let state = &mut *self.state.borrow_mut();
+        let q = &mut state.queues[queue];
+        let at = q.areas[2] + 4 + 8 * u64::from(q.used % q.size);
+        self.write(at, &id.to_le_bytes());
+        self.write(at + 4, &length.to_le_bytes());
+        let before = q.used;
+        q.used = q.used.wrapping_add(1);
+        self.write(q.areas[2] + 2, &q.used.to_le_bytes());
+        let wanted = if state.accepted & crate::features::EVENT_IDX != 0 {
+            self.read16(q.areas[1] + 4 + 2 * u64::from(q.size)) == before
+        } else {
+            self.read16(q.areas[1]) & 1 == 0
+        };
+        if wanted {
+            q.interrupts += 1;
+            state.isr |= 1;
+        }
+    }
+
+    /// Claims that this many elements have been returned in all.
+    pub fn claim(&self, queue: usize, used: u16) {
+        let mut state = self.state.borrow_mut();
+        state.queues[queue].used = used;
+        self.write(state.queues[queue].areas[2] + 2, &used.to_le_bytes());
+    }
+
+    /// Overwrites all of a queue's memory that the device can reach: descriptors and both rings.
+    pub fn scribble(&self, queue: usize, mut byte: impl FnMut() -> u8) {
+        let state = self.state.borrow();
+        let q = &state.queues[queue];
+        let size = usize::from(q.size);
+        for (area, length) in q.areas.iter().zip([16 * size, 6 + 2 * size, 6 + 8 * size]) {
+            let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
+            self.write(*area, &bytes);
+        }
+    }
+
+    /// Writes to the guest's memory.
+    pub fn write(&self, physical: u64, bytes: &[u8]) {
+        let at = self.guest.at(physical, bytes.len());
+        // SAFETY: `at` is valid for so many bytes of the leaked memory.
+        unsafe { at.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+    }
+
+    /// Reads the guest's memory.
+    pub fn read(&self, physical: u64, size: usize) -> Vec<u8> {
+        let at = self.guest.at(physical, size);
+        // SAFETY: `at` is valid for so many bytes of the leaked memory.
+        unsafe { core::slice::from_raw_parts(at.as_ptr(), size) }.to_vec()
+    }
+
+    fn read16(&self, physical: u64) -> u16 {
+        let bytes = self.read(physical, 2);
+        u16::from_le_bytes([bytes[0], bytes[1]])
+    }
+}
+
+impl State {
+    fn queue(&mut self) -> Option<&mut FakeQueue> {
+        self.queues.get_mut(self.queue_select)
+    }
+
+    fn reset(&mut self) {
+        self.resets += 1;
+        self.isr = 0;
+        for queue in &mut self.queues {
+            let FakeQueue {
+                max,
+                notify_offset,
+                notifications,
+                interrupts,
+                ..
+            } = *queue;
+            *queue = FakeQueue {
+                max,
+                notify_offset,
+                notifications,
+                interrupts,
+                ..FakeQueue::default()
+            };
+        }
+    }
+}
+
+impl Registers for FakeDevice {
+    fn size(&self) -> usize {
+        0x4000
+    }
+
+    fn read8(&self, offset: usize) -> u8 {
+        let state = &mut *self.state.borrow_mut();
+        match offset as u32 {
+            0x14 => state.status,
+            0x15 => 0,
+            ISR => std::mem::take(&mut state.isr),
+            DEVICE.. => state
+                .config
+                .get(offset - DEVICE as usize)
+                .copied()
+                .unwrap_or(0),
+            _ => panic!("an 8-bit read at {offset:#x}"),
+        }
+    }
+
+    fn read16(&self, offset: usize) -> u16 {
+        if offset >= DEVICE as usize {
+            return u16::from_le_bytes([self.read8(offset), self.read8(offset + 1)]);
+        }
+        let state = &mut *self.state.borrow_mut();
+        let Some(queue) = state.queue() else { return 0 };
+        match offset {
+            0x18 => queue.max,
+            0x1c => queue.enabled,
+            0x1e => queue.notify_offset,
+            _ => panic!("a 16-bit read at {offset:#x}"),
+        }
+    }
+
+    fn read32(&self, offset: usize) -> u32 {
+        let state = self.state.borrow();
+        match offset {
+            0x04 => (state.features >> (32 * state.feature_select[0])) as u32,
+            _ => panic!("a 32-bit read at {offset:#x}"),
+        }
+    }
+
+    fn write8(&mut self, offset: usize, value: u8) {
+        let state = &mut *self.state.borrow_mut();
+        assert_eq!(offset, 0x14, "an 8-bit write");
+        state.status = if state.stuck {
+            state.status | 0x80
+        } else {
+            value
+        };
+        if state.refuses_features {
+            state.status &= !8;
+        }
+        if value == 0 {
+            state.reset();
+        }
+    }
+
+    fn write16(&mut self, offset: usize, value: u16) {
+        let state = &mut *self.state.borrow_mut();
+        if offset >= NOTIFY as usize {
+            let queue = &mut state.queues[usize::from(value)];
+            assert_eq!(
+                offset,
+                NOTIFY as usize + 4 * usize::from(queue.notify_offset)
+            );
+            queue.notifications += 1;
+            return;
+        }
+        if offset == 0x16 {
+            state.queue_select = value.into();
+            return;
+        }
+        let queue = state.queue().expect("a queue that exists");
+        match offset {
+            0x18 => queue.size = value,
+            0x1c => queue.enabled = value,
+            _ => panic!("a 16-bit write at {offset:#x}"),
+        }
+    }
+
+    fn write32(&mut self, offset: usize, value: u32) {
+        let state = &mut *self.state.borrow_mut();
+        match offset {
+            0x00 => state.feature_select[0] = value,
+            0x08 => state.feature_select[1] = value,
+            0x0c => {
+                let shift = 32 * state.feature_select[1];
+                state.accepted &= !(0xffff_ffff << shift);
+                state.accepted |= u64::from(value) << shift;
+            }
+            0x20..0x38 => {
+                let half = (offset - 0x20) / 4;
+                let queue = state.queue().expect("a queue that exists");
+                let area = &mut queue.areas[half / 2];
+                let shift = 32 * (half % 2);
+                *area = *area & !(0xffff_ffff << shift) | u64::from(value) << shift;
+            }
+            _ => panic!("a 32-bit write at {offset:#x}"),
+        }
+    }
+}

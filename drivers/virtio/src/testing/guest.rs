@@ -1,0 +1,63 @@
+use std::alloc::{Layout, alloc_zeroed};
+use std::ptr::NonNull;
+
+use virtio_drivers::PAGE_SIZE;
+
+use crate::memory::{Region, install};
+
+/// Memory of a pretended guest: leaked, so that it outlives every driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    own: Region,
+    pool: Region,
+}
+
+impl Guest {
+    /// Makes memory of these sizes (multiples of a page) and [`install`]s it for this thread.
+    pub fn install(own: usize, pool: usize) -> Self {
+        let guest = Self {
+            own: region(0x0100_0000, own),
+            pool: region(0x0200_0000, pool),
+        };
+        // SAFETY: the memory is leaked and was allocated just now; tests reach it by raw pointers only.
+        unsafe { install(guest.own, Some(guest.pool)) };
+        guest
+    }
+
+    /// The driver's own memory.
+    pub fn own(&self) -> Region {
+        self.own
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> Region {
+        self.pool
+    }
+
+    /// Where a device finds a physical address.
+    ///
+    /// # Panics
+    /// When the bytes are not in the guest's memory: the driver gave the device a wrong address.
+    pub fn at(&self, physical: u64, size: usize) -> NonNull<u8> {
+        for region in [self.own, self.pool] {
+            if let Some(offset) = physical.checked_sub(region.physical)
+                && offset as usize + size <= region.size
+            {
+                // SAFETY: just checked to be inside.
+                return unsafe { region.base.add(offset as usize) };
+            }
+        }
+        panic!("{size} bytes at {physical:#x} are not in the memory for transfers")
+    }
+}
+
+fn region(physical: u64, size: usize) -> Region {
+    let layout = Layout::from_size_align(size.max(PAGE_SIZE), PAGE_SIZE).expect("a small size");
+    // SAFETY: the size is not 0.
+    let base = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
+    Region {
+        base,
+        physical,
+        size,
+    }
+}
