@@ -64,6 +64,27 @@ pub struct Counters {
     pub content_sent: u64,
 }
 
+impl Counters {
+    /// Names and values for a status page. All bytes that are received are payload here; those of
+    /// bodies are consumed where they lie, all others copied once. What is sent is written once.
+    pub fn entries(&self) -> [(&'static str, u64); 11] {
+        let in_place = self.body_bytes.saturating_sub(self.body_bytes_copied);
+        [
+            ("requests", self.requests),
+            ("answers_2xx", self.responses[0]),
+            ("answers_3xx", self.responses[1]),
+            ("answers_4xx", self.responses[2]),
+            ("answers_5xx", self.responses[3]),
+            ("timeouts", self.timeouts),
+            ("content_sent", self.content_sent),
+            ("payload_received", self.head_bytes.saturating_add(in_place)),
+            ("copied_in", self.head_bytes),
+            ("payload_sent", self.bytes_sent),
+            ("copied_out", self.bytes_sent),
+        ]
+    }
+}
+
 /// How a request is answered.
 pub(crate) enum Reply {
     Now(Response),

@@ -262,7 +262,7 @@ fn a_chunked_body_over_the_limit_is_413() {
 
 #[test]
 fn bodies_are_digested_in_either_framing_and_any_pieces() {
-    let body: Vec<u8> = (0..50_000u32).map(|n| (n * n >> 3) as u8).collect();
+    let body: Vec<u8> = (0..50_000u32).map(|n| ((n * n) >> 3) as u8).collect();
     let expected: String = Sha256::digest(&body)
         .iter()
         .map(|b| format!("{b:02x}"))

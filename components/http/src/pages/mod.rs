@@ -2,6 +2,7 @@
 
 mod bytes;
 mod digest;
+pub mod status;
 
 pub use bytes::{MAX_BYTES, bytes, pattern};
 pub use digest::{MAX_DIGEST, digest};
