@@ -1,4 +1,4 @@
-//! Two bugs of seL4 5.0.0 on x86_64, and their corrections.
+//! Bugs of seL4 5.0.0 on x86_64, and their corrections.
 //!
 //! A correction replaces a piece of text that must occur exactly once. Where it does not, the source is
 //! not the one that the correction was made for, and the build stops.
@@ -29,6 +29,11 @@ pub enum Fix {
     /// thread kept its access to memory for which it had no capability any more. Upstream corrected it
     /// in 7.0.0.
     UnmapOnDelete,
+
+    /// Reports the whole address of a page fault.
+    ///
+    /// The fault message held its lower 32 bits only.
+    FaultAddress,
 }
 
 struct Replacement {
@@ -39,13 +44,14 @@ struct Replacement {
 
 impl Fix {
     /// Every fix, in the order in which they are applied.
-    pub const ALL: [Self; 2] = [Self::StackReset, Self::UnmapOnDelete];
+    pub const ALL: [Self; 3] = [Self::StackReset, Self::UnmapOnDelete, Self::FaultAddress];
 
     /// A short name, usable in file names.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StackReset => "stack-reset",
             Self::UnmapOnDelete => "unmap-on-delete",
+            Self::FaultAddress => "fault-address",
         }
     }
 
@@ -69,6 +75,11 @@ impl Fix {
                 file: "src/arch/x86/64/object/objecttype.c",
                 expected: "if (final && cap_frame_cap_get_capFMappedASID(cap))",
                 new: "if (cap_frame_cap_get_capFMappedASID(cap))",
+            },
+            Self::FaultAddress => Replacement {
+                file: "src/arch/x86/kernel/vspace.c",
+                expected: "    uint32_t addr;\n    uint32_t fault;\n",
+                new: "    word_t addr;\n    uint32_t fault;\n",
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Configures and builds the seL4 kernel of the pc99 board.
 //!
 //! The source is seL4 5.0.0 as the crates.io package `sel4-sys` 0.0.28 carries it: Cargo downloads it and
-//! checks its checksum, [`build`] copies it into a folder under `target/`, corrects two bugs there
+//! checks its checksum, [`build`] copies it into a folder under `target/`, corrects bugs there
 //! ([`Fix`]), writes the configuration ([`Config`]) and runs the kernel's own Makefile. The result is a
 //! function of the source, the fixes, the configuration and the tools alone: the folder, the user and the
 //! date leave no trace in its bytes.

@@ -32,7 +32,8 @@ const MODULES: [(&str, &str); 3] = [
     ("tempita", "python3-tempita"),
 ];
 
-/// Where Debian's packages put their modules; another `python3` that comes first in `PATH` has none of them.
+/// The interpreter that Debian's packages bring modules to. Another `python3` that comes first in `PATH` has none
+/// of them.
 const DEBIAN_PYTHON: &str = "/usr/bin/python3";
 
 /// What is missing on this machine, each with the Debian package to install. Empty: [`build`](crate::build)
@@ -109,10 +110,11 @@ fn missing_python() -> Vec<MissingTool> {
     interpreter.into_iter().chain(modules).collect()
 }
 
-/// The first `python3` that has all modules: those in `PATH`, then Debian's.
+/// The first `python3` that has all modules: Debian's, then those in `PATH`.
 fn suitable_python() -> Option<PathBuf> {
-    programs_named("python3")
-        .chain([PathBuf::from(DEBIAN_PYTHON)])
+    [PathBuf::from(DEBIAN_PYTHON)]
+        .into_iter()
+        .chain(programs_named("python3"))
         .find(|python| has_modules(python, &MODULES.map(|(module, _)| module)))
 }
 
