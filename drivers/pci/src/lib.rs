@@ -1,10 +1,11 @@
 //! Driver of PCI configuration space through the ports 0xcf8 and 0xcfc.
 //!
 //! Configuration space is authority over every device on the bus, so one PD owns it and does three things
-//! with it, all in [`set_up`]: it gives the functions that have a driver in this system the addresses that
-//! the board fixes, lets them (and only them) master the bus, and reads what their drivers have to know. What
-//! devices say of themselves is not believed: lists that loop, sizes that lie and structures that stick out
-//! of their memory are errors or are left out.
+//! with it: it gives the functions that have a driver in this system the addresses that the board fixes, lets
+//! them (and only them) master the bus ([`set_up`]), and reads for a driver what its own function says
+//! ([`Space::read`]). The driver makes sense of that with [`virtio()`]. What devices say of themselves is not
+//! believed: lists that loop, sizes that lie and structures that stick out of their memory are errors or are
+//! left out.
 //!
 //! Specification: PCI Local Bus 3.0 (section numbers below), virtio 1.2 section 4.1.
 #![cfg_attr(not(test), no_std)]
@@ -15,7 +16,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-pub use function::{Bar, Function, MAX_BARS, Virtio, Window};
+pub use function::{Bar, MAX_BARS, Virtio, Window, virtio};
 pub use space::{Address, Space};
 
 use core::fmt;
@@ -29,6 +30,15 @@ pub struct Assignment<'a> {
     pub address: Address,
     /// Its base address registers (BARs) with the addresses and sizes that the driver will see.
     pub bars: &'a [Bar],
+}
+
+/// What a function is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Vendor in the lower, device in the upper 16 bits (section 6.2.1).
+    pub identity: u32,
+    /// Class, subclass, interface and revision, from the upper byte to the lower.
+    pub class: u32,
 }
 
 /// Why a function cannot be given to its driver.
@@ -76,7 +86,7 @@ impl core::error::Error for PciError {}
 pub fn set_up<P: Ports>(
     space: &mut Space<P>,
     assignments: &[Assignment<'_>],
-    mut done: impl FnMut(usize, Result<Function, PciError>),
+    mut done: impl FnMut(usize, Result<Identity, PciError>),
 ) {
     space.for_each(|space, address| {
         if !space.is_bridge(address) {
@@ -92,7 +102,7 @@ fn set_up_one<P: Ports>(
     space: &mut Space<P>,
     assignment: &Assignment<'_>,
     all: &[Assignment<'_>],
-) -> Result<Function, PciError> {
+) -> Result<Identity, PciError> {
     let address = assignment.address;
     if !space.exists(address) {
         return Err(PciError::Absent);
@@ -108,7 +118,6 @@ fn set_up_one<P: Ports>(
     }
     space.check_others(address, assignment.bars, all)?;
     space.disable_message_interrupts(address);
-    let function = space.describe(address, assignment.bars);
     space.switch_on(address);
-    Ok(function)
+    Ok(space.identity(address))
 }

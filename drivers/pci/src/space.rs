@@ -4,8 +4,8 @@ use core::fmt;
 
 use registers::Ports;
 
-use crate::function::{Bar, Function};
-use crate::{Assignment, PciError};
+use crate::function::{Bar, for_each_capability};
+use crate::{Assignment, Identity, PciError};
 
 /// Offsets in the port range 0xcf8 to 0xcff (section 3.2.2.3.2).
 const ADDRESS_PORT: u16 = 0;
@@ -18,14 +18,12 @@ const CLASS: u8 = 0x08;
 const HEADER: u8 = 0x0c;
 const BARS: u8 = 0x10;
 const BRIDGE_BUSES: u8 = 0x18;
-const CAPABILITIES: u8 = 0x34;
 
 const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_MASTER: u32 = 1 << 2;
 const COMMAND_NO_INTERRUPT: u32 = 1 << 10;
 /// The upper half of the command's word is the status, whose bits are cleared by writing ones.
 const COMMAND_BITS: u32 = 0xffff;
-const STATUS_CAPABILITIES: u32 = 1 << 20;
 
 const HEADER_TYPE_SHIFT: u32 = 16;
 const HEADER_TYPE: u32 = 0x7f;
@@ -41,10 +39,6 @@ const CAPABILITY_MSI: u8 = 0x05;
 const CAPABILITY_MSI_X: u8 = 0x11;
 const MSI_ENABLE: u32 = 1 << 16;
 const MSI_X_ENABLE: u32 = 1 << 31;
-
-/// Capabilities begin behind the header and take 4 bytes at least: more than these cannot be.
-const MAX_CAPABILITIES: usize = (256 - 64) / 4;
-const FIRST_CAPABILITY: u8 = 0x40;
 
 /// Levels of bridges that are followed: buses are numbered by firmware, and a number that is wrong must
 /// not lead in a circle.
@@ -81,8 +75,8 @@ impl<P: Ports> Space<P> {
         Self { ports }
     }
 
-    /// Reads the word at an offset that is a multiple of 4.
-    pub(crate) fn read(&mut self, address: Address, offset: u8) -> u32 {
+    /// Reads the word at an offset that is a multiple of 4 (the lower two bits are ignored).
+    pub fn read(&mut self, address: Address, offset: u8) -> u32 {
         self.select(address, offset);
         self.ports.read32(DATA_PORT)
     }
@@ -259,49 +253,24 @@ impl<P: Ports> Space<P> {
 
     /// Switches off interrupts by message, which firmware may have left on: drivers here use the line.
     pub(crate) fn disable_message_interrupts(&mut self, address: Address) {
-        self.for_each_capability(address, |space, capability, id| {
-            let enable = match id {
-                CAPABILITY_MSI => MSI_ENABLE,
-                CAPABILITY_MSI_X => MSI_X_ENABLE,
-                _ => return,
-            };
-            let word = space.read(address, capability);
-            space.write(address, capability, word & !enable);
-        });
-    }
-
-    /// Calls `visit` with the offset and identifier of each capability (section 6.7). A list that loops
-    /// ends after as many entries as fit in configuration space.
-    pub(crate) fn for_each_capability(
-        &mut self,
-        address: Address,
-        mut visit: impl FnMut(&mut Self, u8, u8),
-    ) {
-        if self.read(address, COMMAND) & STATUS_CAPABILITIES == 0 {
-            return;
-        }
-        let mut offset = self.read(address, CAPABILITIES) as u8 & !3;
-        for _ in 0..MAX_CAPABILITIES {
-            if offset < FIRST_CAPABILITY {
-                return;
-            }
-            let [id, next, ..] = self.read(address, offset).to_le_bytes();
-            visit(self, offset, id);
-            offset = next & !3;
+        let mut enabled: [Option<(u8, u32)>; 2] = [None; 2];
+        for_each_capability(
+            &mut |offset| self.read(address, offset),
+            |offset, words| match words[0] as u8 {
+                CAPABILITY_MSI => enabled[0] = Some((offset, words[0] & !MSI_ENABLE)),
+                CAPABILITY_MSI_X => enabled[1] = Some((offset, words[0] & !MSI_X_ENABLE)),
+                _ => {}
+            },
+        );
+        for (offset, word) in enabled.into_iter().flatten() {
+            self.write(address, offset, word);
         }
     }
 
-    /// What the driver of a function has to know of it.
-    pub(crate) fn describe(&mut self, address: Address, bars: &[Bar]) -> Function {
-        let id = self.read(address, ID);
-        let mut function = Function::new(id as u16, (id >> 16) as u16, bars);
-        self.for_each_capability(address, |space, capability, id| {
-            let mut words = [0; 5];
-            for (word, offset) in words.iter_mut().zip((capability..=0xfc).step_by(4)) {
-                *word = space.read(address, offset);
-            }
-            function.add_capability(id, &words);
-        });
-        function
+    pub(crate) fn identity(&mut self, address: Address) -> Identity {
+        Identity {
+            identity: self.read(address, ID),
+            class: self.read(address, CLASS),
+        }
     }
 }

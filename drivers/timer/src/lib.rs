@@ -9,6 +9,7 @@
 
 use core::fmt;
 
+use clock::Timer;
 use registers::Registers;
 
 /// Bytes of registers that the driver needs: up to the end of comparator 0's.
@@ -40,6 +41,10 @@ const FEMTOSECONDS_IN_NANOSECOND: u128 = 1_000_000;
 /// The farthest alarm, in nanoseconds from now: an hour. Beyond it an alarm is set to this time and its
 /// owner, finding nothing due, sets it again. It keeps an emulator's conversions from overflowing.
 const FARTHEST: u64 = 3_600_000_000_000;
+
+/// The upper half of the comparator before the first alarm: far away, but in nanoseconds still less than
+/// 2^63, since emulators compute with these.
+const NEVER_HIGH: u32 = 0x00ff_ffff;
 
 /// Attempts at reading both halves of the counter between two carries of the lower half.
 const READ_ATTEMPTS: u32 = 4;
@@ -74,8 +79,6 @@ pub struct Hpet<R> {
     registers: R,
     /// Femtoseconds a tick.
     period: u32,
-    /// Configuration of comparator 0, interrupt off.
-    quiet: u32,
     /// The greatest time given so far in nanoseconds: time never runs back, whatever the device says.
     latest: u64,
 }
@@ -102,54 +105,20 @@ impl<R: Registers> Hpet<R> {
         {
             return Err(HpetError::NoRoute(routes));
         }
-        let quiet = TIMER_LEVEL | u32::from(pin) << TIMER_ROUTE_SHIFT;
+        let route = u32::from(pin) << TIMER_ROUTE_SHIFT;
         registers.write32(CONFIGURATION, 0);
-        registers.write32(TIMER_CONFIGURATION, quiet);
         registers.write32(COUNTER_LOW, 0);
         registers.write32(COUNTER_HIGH, 0);
+        registers.write32(TIMER_CONFIGURATION, TIMER_LEVEL | TIMER_INTERRUPT | route);
+        registers.write32(COMPARATOR_HIGH, NEVER_HIGH);
+        registers.write32(COMPARATOR_LOW, 0);
         registers.write32(INTERRUPT_STATUS, 1);
         registers.write32(CONFIGURATION, CONFIGURATION_ENABLE);
         Ok(Self {
             registers,
             period,
-            quiet,
             latest: 0,
         })
-    }
-
-    /// Nanoseconds since the start; never less than before.
-    pub fn now(&mut self) -> u64 {
-        let ticks = u128::from(self.ticks());
-        let now = ticks * u128::from(self.period) / FEMTOSECONDS_IN_NANOSECOND;
-        self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
-        self.latest
-    }
-
-    /// Sets the alarm to a time in nanoseconds, in place of the one before; none switches it off.
-    ///
-    /// Returns `false` if that time has already come: then there may be no interrupt. The interrupt may also
-    /// come early or for an alarm that was replaced; so its owner looks at the time.
-    #[must_use = "an alarm that is already due must be handled at once"]
-    pub fn set_alarm(&mut self, deadline: Option<u64>) -> bool {
-        let Some(deadline) = deadline else {
-            self.registers.write32(TIMER_CONFIGURATION, self.quiet);
-            return true;
-        };
-        let now = self.now();
-        if deadline <= now {
-            return false;
-        }
-        let deadline = deadline.min(now.saturating_add(FARTHEST));
-        let ticks = u128::from(deadline) * FEMTOSECONDS_IN_NANOSECOND;
-        let ticks = ticks.div_ceil(u128::from(self.period)) as u64;
-        self.registers
-            .write32(TIMER_CONFIGURATION, self.quiet | TIMER_INTERRUPT);
-        self.registers
-            .write32(COMPARATOR_HIGH, (ticks >> 32) as u32);
-        self.registers.write32(COMPARATOR_LOW, ticks as u32);
-        // The comparator matches the counter's exact value only: if that went by while it was being set,
-        // it will not come.
-        self.now() < deadline
     }
 
     /// Takes note of an interrupt, so that the timer lowers its line. Call before acknowledging the
@@ -169,6 +138,31 @@ impl<R: Registers> Hpet<R> {
             high = again;
         }
         u64::from(high) << 32
+    }
+}
+
+impl<R: Registers> Timer for Hpet<R> {
+    fn now(&mut self) -> u64 {
+        let ticks = u128::from(self.ticks());
+        let now = ticks * u128::from(self.period) / FEMTOSECONDS_IN_NANOSECOND;
+        self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
+        self.latest
+    }
+
+    fn set_alarm(&mut self, deadline: u64) -> bool {
+        let now = self.now();
+        if deadline <= now {
+            return false;
+        }
+        let deadline = deadline.min(now.saturating_add(FARTHEST));
+        let ticks = u128::from(deadline) * FEMTOSECONDS_IN_NANOSECOND;
+        let ticks = ticks.div_ceil(u128::from(self.period)) as u64;
+        self.registers
+            .write32(COMPARATOR_HIGH, (ticks >> 32) as u32);
+        self.registers.write32(COMPARATOR_LOW, ticks as u32);
+        // The comparator matches the counter's exact value only: if that went by while it was being set,
+        // it will not come.
+        self.now() < deadline
     }
 }
 
@@ -281,15 +275,13 @@ mod tests {
     #[test]
     fn an_alarm_is_set_to_the_tick_at_or_after_its_time() {
         let mut hpet = Hpet::new(Fake::default(), 16).unwrap();
-        assert!(hpet.set_alarm(Some(1_000_000_005)));
-        assert_eq!(hpet.registers.comparator, 100_000_001);
         let timer = hpet.registers.timer.get();
         assert_eq!(
             timer,
             TIMER_LEVEL | TIMER_INTERRUPT | 16 << TIMER_ROUTE_SHIFT
         );
-        assert!(hpet.set_alarm(None));
-        assert_eq!(hpet.registers.timer.get() & TIMER_INTERRUPT, 0);
+        assert!(hpet.set_alarm(1_000_000_005));
+        assert_eq!(hpet.registers.comparator, 100_000_001);
         hpet.registers.status_cleared = 0;
         hpet.acknowledge();
         assert_eq!(hpet.registers.status_cleared, 1);
@@ -299,17 +291,17 @@ mod tests {
     fn an_alarm_that_went_by_is_said() {
         let mut hpet = Hpet::new(Fake::default(), 16).unwrap();
         hpet.registers.counter.set(1000);
-        assert!(!hpet.set_alarm(Some(10_000)));
+        assert!(!hpet.set_alarm(10_000));
         // 20 ticks (200 ns) go by at each look at the counter.
         hpet.registers.speed = 20;
-        assert!(!hpet.set_alarm(Some(10_100)));
-        assert!(hpet.set_alarm(Some(20_000)));
+        assert!(!hpet.set_alarm(10_100));
+        assert!(hpet.set_alarm(20_000));
     }
 
     #[test]
     fn an_alarm_far_away_is_cut_to_an_hour() {
         let mut hpet = Hpet::new(Fake::default(), 16).unwrap();
-        assert!(hpet.set_alarm(Some(u64::MAX)));
+        assert!(hpet.set_alarm(u64::MAX));
         assert_eq!(hpet.registers.comparator, FARTHEST / 10);
     }
 

@@ -26,11 +26,10 @@ mod transport;
 pub use memory::{Dma, Hal, Region, allocate, find, install};
 pub use queue::{MAX_PARTS, Queue, Refused};
 pub use transport::{Areas, PciTransport, QueueAreas, Reset, TransportError};
+pub use virtio_drivers::Error;
 pub use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 
 use core::fmt;
-
-use virtio_drivers::Error;
 
 /// Features that every driver here negotiates when they are offered (virtio 1.2, section 6).
 pub mod features {
