@@ -28,6 +28,10 @@ use serde::{Deserialize, Serialize};
 /// Version of the encoding; the first byte of a wiring region.
 pub const FORMAT: u8 = 1;
 
+/// Length in bytes of the header in front of the encoding: [`FORMAT`], three zeros, and the length of the encoding
+/// as a little-endian `u32`.
+pub const HEADER: usize = 8;
+
 /// The symbol that Microkit's `setvar_vaddr` sets to the address of a PD's wiring region.
 pub const SYMBOL: &str = "selkie_wiring";
 
@@ -213,12 +217,13 @@ impl Wiring {
         }
     }
 
-    /// The bytes of the wiring region: [`FORMAT`], then the postcard encoding.
+    /// The bytes of the wiring region: the header, then the postcard encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = alloc::vec![FORMAT];
-        bytes.extend(
-            postcard::to_allocvec(self).expect("encoding into a Vec fails only for unsized lists"),
-        );
+        let encoding =
+            postcard::to_allocvec(self).expect("encoding into a Vec fails only for unsized lists");
+        let mut bytes = alloc::vec![FORMAT, 0, 0, 0];
+        bytes.extend((encoding.len() as u32).to_le_bytes());
+        bytes.extend(encoding);
         bytes
     }
 
@@ -227,16 +232,22 @@ impl Wiring {
     /// # Errors
     /// [`WiringError::Malformed`] when the bytes are not a wiring of this format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WiringError> {
-        match bytes.split_first() {
-            Some((&FORMAT, rest)) => postcard::take_from_bytes(rest)
-                .map(|(wiring, _)| wiring)
-                .map_err(|_| WiringError::Malformed),
+        postcard::from_bytes(encoding(bytes)?).map_err(|_| WiringError::Malformed)
+    }
+
+    /// Length in bytes of a wiring region's content, from its header.
+    ///
+    /// # Errors
+    /// [`WiringError::Malformed`] when this is no header of this format.
+    pub fn size_of(header: &[u8; HEADER]) -> Result<usize, WiringError> {
+        match *header {
+            [FORMAT, 0, 0, 0, a, b, c, d] => Ok(HEADER + u32::from_le_bytes([a, b, c, d]) as usize),
             _ => Err(WiringError::Malformed),
         }
     }
 
-    /// The first byte of the heap and its length, without decoding (and so allocating) the rest:
-    /// the allocator has to be ready before [`Wiring::from_bytes`] can run.
+    /// The heap, without decoding (and so allocating) the rest: the allocator has to be ready before
+    /// [`Wiring::from_bytes`] can run.
     ///
     /// # Errors
     /// [`WiringError::Malformed`] when the bytes are not a wiring of this format.
@@ -247,12 +258,9 @@ impl Wiring {
             _name: &'a str,
             heap: Option<Span>,
         }
-        match bytes.split_first() {
-            Some((&FORMAT, rest)) => postcard::take_from_bytes::<Head<'_>>(rest)
-                .map(|(head, _)| head.heap)
-                .map_err(|_| WiringError::Malformed),
-            _ => Err(WiringError::Malformed),
-        }
+        postcard::take_from_bytes::<Head<'_>>(encoding(bytes)?)
+            .map(|(head, _)| head.heap)
+            .map_err(|_| WiringError::Malformed)
     }
 
     /// The connections of a port; none, if nothing is connected to it.
@@ -338,6 +346,13 @@ impl Connection {
     pub fn text(&self, key: &str) -> Result<&str, WiringError> {
         text(&self.parameters, key)
     }
+}
+
+fn encoding(bytes: &[u8]) -> Result<&[u8], WiringError> {
+    let header = bytes.first_chunk().ok_or(WiringError::Malformed)?;
+    bytes
+        .get(HEADER..Wiring::size_of(header)?)
+        .ok_or(WiringError::Malformed)
 }
 
 fn find<'a>(values: &'a [(String, Value)], key: &str) -> Result<&'a Value, WiringError> {
