@@ -1,0 +1,78 @@
+//! The global allocator over the heap region of the wiring.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+
+use rlsf::Tlsf;
+
+use crate::single::Exclusive;
+use crate::start::heap_region;
+
+/// Two-level segregated fit: allocation and release take constant time, which a PD that bounds the work
+/// of one wake-up needs. 22 first-level classes of 32-byte granules cover blocks up to 128 MiB.
+type Blocks = Tlsf<'static, u32, u16, 22, 16>;
+
+#[global_allocator]
+static HEAP: Heap = Heap(Exclusive::new(None));
+
+struct Heap(Exclusive<Option<Blocks>>);
+
+impl Heap {
+    fn with<R>(&self, function: impl FnOnce(&mut Blocks) -> R) -> Option<R> {
+        self.0.try_with(|blocks| {
+            let blocks = blocks.get_or_insert_with(|| {
+                let mut blocks = Blocks::new();
+                if let Some(region) = heap_region() {
+                    // SAFETY: the builder maps the heap region for this PD alone and for ever; it is given to
+                    // this allocator once, here.
+                    unsafe { blocks.insert_free_block_ptr(region) };
+                }
+                blocks
+            });
+            function(blocks)
+        })
+    }
+}
+
+// SAFETY: the blocks come from a TLSF allocator that keeps to the layouts, over memory of its own.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.with(|blocks| blocks.allocate(layout))
+            .flatten()
+            .map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let Some(block) = NonNull::new(pointer) else {
+            return;
+        };
+        wipe(block, layout.size());
+        // SAFETY: the caller vouches that the block was allocated here with this layout.
+        self.with(|blocks| unsafe { blocks.deallocate(block, layout.align()) });
+    }
+
+    // Without this, `realloc` is `alloc`, copy and `dealloc`, which wipes the old block.
+    #[cfg(not(feature = "wipe"))]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let new = Layout::from_size_align(new_size, layout.align());
+        let (Some(block), Ok(new)) = (NonNull::new(pointer), new) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: the caller vouches that the block was allocated here with this alignment.
+        self.with(|blocks| unsafe { blocks.reallocate(block, new) })
+            .flatten()
+            .map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+}
+
+/// Overwrites a block that is about to be released.
+#[inline]
+fn wipe(block: NonNull<u8>, size: usize) {
+    if cfg!(feature = "wipe") {
+        // SAFETY: the block is `size` bytes long and its owner has given it up.
+        unsafe { block.write_bytes(0, size) };
+        // SAFETY: no instruction is emitted. As far as the compiler knows the block is read here, so the stores
+        // above stay.
+        unsafe { core::arch::asm!("/* {0} */", in(reg) block.as_ptr(), options(nostack, preserves_flags)) };
+    }
+}

@@ -1,0 +1,46 @@
+//! What the `main.rs` of every protection domain (PD) shares.
+//!
+//! [`wiring`] is what the builder wrote for this PD. From it come the heap, the typed ends of the PD's
+//! ports ([`streams_consumer`], [`time`], …) and its data. [`info!`], [`warn!`] and [`error!`] write to the log; so does a panic.
+//!
+//! A PD whose wiring lacks what its program needs cannot do its work; the functions here panic then, with
+//! the port's name, and the supervisor shows it. The builder checks all of it, so that happens only in a
+//! hand-written system.
+#![no_std]
+
+extern crate alloc;
+
+mod calls;
+mod heap;
+mod log;
+mod ports;
+mod random;
+mod single;
+mod start;
+
+pub use calls::{Message, answer, request};
+pub use log::{Level, write as write_log};
+pub use ports::{
+    LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,
+    status, status_readers, streams_consumer, streams_provider, streams_providers, time,
+};
+pub use random::{fill_random, random};
+pub use start::{data, monotonic, wall_clock, wiring};
+
+/// Logs what an operator wants to know.
+#[macro_export]
+macro_rules! info {
+    ($($argument:tt)*) => { $crate::write_log($crate::Level::Info, format_args!($($argument)*)) };
+}
+
+/// Logs what is wrong but survived.
+#[macro_export]
+macro_rules! warn {
+    ($($argument:tt)*) => { $crate::write_log($crate::Level::Warn, format_args!($($argument)*)) };
+}
+
+/// Logs what ends a service.
+#[macro_export]
+macro_rules! error {
+    ($($argument:tt)*) => { $crate::write_log($crate::Level::Error, format_args!($($argument)*)) };
+}

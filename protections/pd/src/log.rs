@@ -1,0 +1,50 @@
+//! Log lines, and panics as log lines.
+
+use core::fmt::{self, Write};
+
+pub use channel::log::Level;
+use channel::log::Writer;
+use heapless::String;
+use sel4_microkit::debug_println;
+
+use crate::ports;
+use crate::single::{Exclusive, Once};
+use crate::start::monotonic;
+
+/// Longest line in bytes; more is cut. A line is made on the stack, so that a PD without memory left can
+/// still say so.
+const LINE: usize = 240;
+
+static WRITER: Once<Option<Exclusive<Writer>>> = Once::new();
+
+/// Writes one line to the log; never blocks. Without a log port it goes to the debug kernel's console.
+pub fn write(level: Level, text: fmt::Arguments<'_>) {
+    let mut line = Line::default();
+    let _ = line.write_fmt(text);
+    match WRITER.get_or_init(|| ports::log_writer().map(Exclusive::new)) {
+        Some(writer) => {
+            let now = monotonic();
+            writer.try_with(|writer| writer.write(level, now, &line.text));
+        }
+        None => debug_println!("{}", line.text),
+    }
+}
+
+/// From here on a panic is logged before the PD faults.
+pub(crate) fn set_panic_hook() {
+    sel4_microkit::panicking::set_hook(&|info| write(Level::Error, format_args!("{info}")));
+}
+
+/// Text that is cut at [`LINE`] bytes instead of failing.
+#[derive(Default)]
+struct Line {
+    text: String<LINE>,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = LINE - self.text.len();
+        let end = text.floor_char_boundary(room);
+        self.text.push_str(&text[..end]).map_err(|_| fmt::Error)
+    }
+}
