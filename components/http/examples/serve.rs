@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     router.post("/digest", pages::MAX_DIGEST, pages::digest);
     status::add(&mut router);
     let site = Bundle::new(&bytes)?;
-    let mut server = Server::new(Host::default(), router, Some(site), Limits::default());
+    let mut server = Server::new(Host, router, Some(site), Limits::default());
     let unix = std::time::UNIX_EPOCH.elapsed()?.as_millis();
     server.set_clock(0, unix as u64);
 
@@ -58,9 +58,10 @@ fn serve(
         let now = start.elapsed().as_millis() as u64;
         if let Ok((socket, _)) = listener.accept() {
             socket.set_nonblocking(true)?;
+            server.counters.connections += 1;
             connections.push((Connection::new(server, now), Socket::new(socket)));
         }
-        server.state.open = connections.len() as u64;
+        server.counters.connections_open = connections.len() as u64;
         connections.retain_mut(|(connection, socket)| {
             let alive = socket.pump().is_ok();
             let outcome = connection.work(server, socket, now);
@@ -71,26 +72,18 @@ fn serve(
 }
 
 /// This process as its status page shows it.
-#[derive(Default)]
-struct Host {
-    open: u64,
-}
+struct Host;
 
 impl status::Observed for Host {
     fn report(&mut self, counters: &Counters, now: u64) -> status::Report {
-        let mut values = vec![("connections_open".to_string(), self.open)];
-        values.extend(
-            counters
-                .entries()
-                .map(|(name, value)| (name.to_string(), value)),
-        );
+        let values = counters.entries();
         status::Report {
-            system: "this machine".into(),
+            title: "This machine".into(),
             uptime: now,
             domains: vec![status::Domain {
                 name: "serve".into(),
                 program: "serve".into(),
-                counters: values,
+                counters: values.map(|(name, value)| (name.into(), value)).into(),
                 ..status::Domain::default()
             }],
         }

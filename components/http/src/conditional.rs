@@ -1,9 +1,7 @@
 //! Conditional and range requests for static files (RFC 9110, sections 13 and 14).
 
-use alloc::string::ToString;
 use core::ops::Range;
 
-use crate::bundle::Tag;
 use crate::request::{Method, Request};
 
 /// What to answer for a representation that exists.
@@ -18,8 +16,7 @@ pub(crate) enum Selection {
 
 /// Evaluates the preconditions in the order of RFC 9110, section 13.2.2. Dates are not compared, since
 /// files have no modification date here.
-pub(crate) fn select(request: &Request<'_>, tag: Tag, length: u64) -> Selection {
-    let tag = tag.to_string();
+pub(crate) fn select(request: &Request<'_>, tag: &str, length: u64) -> Selection {
     let matches = |name, weak| {
         let mut lists = request.fields(name).peekable();
         lists.peek()?;
@@ -33,7 +30,7 @@ pub(crate) fn select(request: &Request<'_>, tag: Tag, length: u64) -> Selection 
     }
     let unchanged = request
         .field("if-range")
-        .is_none_or(|value| value == tag.as_bytes());
+        .is_none_or(|value| unquoted(value) == Some((tag.as_bytes(), &[])));
     let mut ranges = request.fields("range");
     match (ranges.next(), ranges.next()) {
         (Some(range), None) if request.method == Method::Get && unchanged => part(range, length),
@@ -49,22 +46,25 @@ fn list_has(mut list: &[u8], tag: &[u8], weak: bool) -> bool {
     }
     loop {
         list = list.trim_ascii_start();
-        let is_weak = list.starts_with(b"W/");
-        let rest = if is_weak { &list[2..] } else { list };
-        let Some(inner) = rest.strip_prefix(b"\"") else {
+        let after_weak = list.strip_prefix(b"W/");
+        let Some((one, rest)) = unquoted(after_weak.unwrap_or(list)) else {
             return false;
         };
-        let Some(end) = inner.iter().position(|&byte| byte == b'"') else {
-            return false;
-        };
-        if rest[..end + 2] == *tag && (weak || !is_weak) {
+        if one == tag && (weak || after_weak.is_none()) {
             return true;
         }
-        match inner[end + 1..].trim_ascii_start().strip_prefix(b",") {
+        match rest.trim_ascii_start().strip_prefix(b",") {
             Some(more) => list = more,
             None => return false,
         }
     }
+}
+
+/// What stands between the quotes that the text begins with, and what follows them.
+fn unquoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let inner = text.strip_prefix(b"\"")?;
+    let end = inner.iter().position(|&byte| byte == b'"')?;
+    Some((&inner[..end], &inner[end + 1..]))
 }
 
 /// One byte range. Several ranges and anything malformed are ignored, as RFC 9110, section 14.2 allows.
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn lists_of_tags() {
-        let tag = b"\"ab\"";
+        let tag = b"ab";
         for (list, weak, strong) in [
             ("*", true, true),
             ("\"ab\"", true, true),

@@ -21,7 +21,7 @@ pub enum Outcome {
     Wait,
     /// Another turn: there is work left, but other connections should get theirs first.
     More,
-    /// It is done: the transport should close it in good order.
+    /// It is done: [`Stream::finish`] was called, and what the peer still sends is of no interest.
     Close,
     /// It has failed: the transport should reset it.
     Abort,
@@ -112,7 +112,7 @@ impl Connection {
         now: u64,
     ) -> Outcome {
         if now >= self.deadline {
-            self.expire(server, now);
+            self.expire(server, stream, now);
         }
         let mut left = TURN;
         loop {
@@ -146,8 +146,7 @@ impl Connection {
             Scan::Partial => {}
         }
         if stream.has_ended() {
-            self.phase = Phase::Over(Outcome::Close);
-            return Step::Moved(0);
+            return self.close_down(&server.limits, stream, now);
         }
         if stream.received().is_empty() {
             return Step::Blocked;
@@ -301,7 +300,7 @@ impl Connection {
         if free.is_empty() {
             return Step::Blocked;
         }
-        let (written, content) = outgoing.write(server.site.as_ref(), free);
+        let (written, content) = outgoing.write(server.site(), free);
         stream.commit(written);
         server.counters.bytes_sent += written as u64;
         server.counters.content_sent += content as u64;
@@ -328,11 +327,18 @@ impl Connection {
                 self.start_pace(&server.limits, now);
             }
             _ => {
-                stream.finish();
-                self.head = HeadBuffer::default();
-                self.deadline = now.saturating_add(server.limits.linger_time);
+                self.close_down(&server.limits, stream, now);
             }
         }
+    }
+
+    /// Says that nothing more will be sent, and listens for a while.
+    fn close_down(&mut self, limits: &Limits, stream: &mut impl Stream, now: u64) -> Step {
+        stream.finish();
+        self.head = HeadBuffer::default();
+        self.phase = Phase::Linger;
+        self.deadline = now.saturating_add(limits.linger_time);
+        Step::Moved(0)
     }
 
     fn await_head(&mut self, limits: &Limits, now: u64) {
@@ -354,8 +360,7 @@ impl Connection {
             return Step::Blocked;
         };
         let Ok(taken) = take_body(body, &mut self.head, stream, server, &mut |_| {}) else {
-            self.phase = Phase::Over(Outcome::Close);
-            return Step::Moved(0);
+            return self.close_down(&server.limits, stream, now);
         };
         if body.has_ended() {
             self.await_head(&server.limits, now);
@@ -363,10 +368,7 @@ impl Connection {
         }
         self.moved(&server.limits, taken, now);
         match taken {
-            0 if stream.has_ended() => {
-                self.phase = Phase::Over(Outcome::Close);
-                Step::Moved(0)
-            }
+            0 if stream.has_ended() => self.close_down(&server.limits, stream, now),
             0 => Step::Blocked,
             taken => Step::Moved(taken),
         }
@@ -385,23 +387,22 @@ impl Connection {
         }
     }
 
-    fn expire<S>(&mut self, server: &mut Server<'_, S>, now: u64) {
+    fn expire<S>(&mut self, server: &mut Server<'_, S>, stream: &mut impl Stream, now: u64) {
         match &self.phase {
-            Phase::Linger => self.phase = Phase::Over(Outcome::Close),
-            Phase::Over(_) => {}
-            Phase::Head if self.head.is_empty() => {
-                server.counters.timeouts += 1;
+            Phase::Over(_) => return,
+            Phase::Linger => {
                 self.phase = Phase::Over(Outcome::Close);
+                return;
+            }
+            Phase::Head if self.head.is_empty() => {
+                self.close_down(&server.limits, stream, now);
             }
             Phase::Head | Phase::Upload { .. } => {
-                server.counters.timeouts += 1;
                 self.refuse(server, Status::REQUEST_TIMEOUT, now);
             }
-            Phase::Respond { .. } | Phase::Skip(_) => {
-                server.counters.timeouts += 1;
-                self.phase = Phase::Over(Outcome::Abort);
-            }
+            Phase::Respond { .. } | Phase::Skip(_) => self.phase = Phase::Over(Outcome::Abort),
         }
+        server.counters.timeouts += 1;
     }
 
     fn start_pace(&mut self, limits: &Limits, now: u64) {

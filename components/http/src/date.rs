@@ -1,10 +1,47 @@
 //! The `Date` header's format: IMF-fixdate (RFC 9110, section 5.6.7).
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// Seconds since 1970-01-01 00:00:00 UTC, shown as IMF-fixdate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Date(pub u64);
+#[derive(Clone, Copy)]
+struct Date(u64);
+
+/// The text of a date, made once a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DateText {
+    second: u64,
+    text: [u8; 29],
+}
+
+impl DateText {
+    pub(crate) fn new(second: u64) -> Self {
+        let mut text = [b' '; 29];
+        let mut rest = &mut text[..];
+        let _ = write!(Slice(&mut rest), "{}", Date(second));
+        Self { second, text }
+    }
+
+    pub(crate) fn second(&self) -> u64 {
+        self.second
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+/// Writes text to the beginning of a slice and moves the slice on; what does not fit is left out.
+struct Slice<'s, 'a>(&'s mut &'a mut [u8]);
+
+impl fmt::Write for Slice<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let length = text.len().min(self.0.len());
+        let (to, rest) = core::mem::take(self.0).split_at_mut(length);
+        to.copy_from_slice(&text.as_bytes()[..length]);
+        *self.0 = rest;
+        Ok(())
+    }
+}
 
 /// The last second of the year 9999: the format has four digits for the year.
 const LAST: u64 = 253_402_300_799;
@@ -62,7 +99,6 @@ fn length(year: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::ToString;
 
     #[test]
     fn known_dates() {
@@ -75,7 +111,7 @@ mod tests {
             (LAST, "Fri, 31 Dec 9999 23:59:59 GMT"),
             (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
-            assert_eq!(Date(seconds).to_string(), text);
+            assert_eq!(DateText::new(seconds).bytes(), text.as_bytes());
         }
     }
 }

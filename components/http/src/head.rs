@@ -87,30 +87,29 @@ impl HeadBuffer {
         self.filled = self.bytes.len().min(self.filled + length);
     }
 
-    /// Looks for the end of the head, at each byte once. Bytes that no head has are refused at once: a
-    /// peer that speaks another protocol gets its answer now and not after the time limit. Lines end
-    /// with CR LF only; a bare CR or LF is where parsers differ, and so refused.
+    /// Looks for the end of the head, at each byte once. Lines end with CR LF only; a bare LF is where
+    /// parsers differ, and so refused.
     pub(crate) fn scan(&mut self, limits: &Limits) -> Scan {
         self.skip_empty_lines();
         let bytes = &self.bytes[self.start..self.filled];
-        let mut previous = self.scanned.checked_sub(1).map_or(0, |at| bytes[at]);
-        for (at, &byte) in bytes.iter().enumerate().skip(self.scanned) {
-            let fine = match byte {
-                b'\n' => previous == b'\r',
-                _ if previous == b'\r' => false,
-                b'\r' | b'\t' => true,
-                _ => !byte.is_ascii_control(),
-            };
-            if !fine {
+        // No method begins so. A peer that speaks another protocol, such as TLS, is answered now and not
+        // after the time limit.
+        if bytes
+            .first()
+            .is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r')
+        {
+            return Scan::Refused(Status::BAD_REQUEST);
+        }
+        while let Some(found) = find(b'\n', &bytes[self.scanned..]) {
+            let at = self.scanned + found;
+            if at == 0 || bytes[at - 1] != b'\r' {
                 return Scan::Refused(Status::BAD_REQUEST);
             }
-            previous = byte;
-            if byte == b'\n' {
-                if at == self.line + 1 {
-                    return Scan::Complete(at + 1);
-                }
-                self.line = at + 1;
+            if at == self.line + 1 {
+                return Scan::Complete(at + 1);
             }
+            self.line = at + 1;
+            self.scanned = at + 1;
         }
         self.scanned = bytes.len();
         if self.line == 0 && bytes.len() >= limits.line {
@@ -126,6 +125,36 @@ impl HeadBuffer {
     fn skip_empty_lines(&mut self) {
         while self.scanned <= 1 && self.rest().starts_with(b"\r\n") {
             self.remove(2);
+        }
+    }
+}
+
+/// The first place of a byte. Eight bytes are looked at together, since this sees every byte of every
+/// head.
+fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let pattern = ONES * u64::from(byte);
+    let (words, _) = bytes.as_chunks::<8>();
+    let has_it = |word: &[u8; 8]| {
+        let zero_where_equal = u64::from_le_bytes(*word) ^ pattern;
+        zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7) != 0
+    };
+    let from = words.iter().position(has_it).unwrap_or(words.len()) * 8;
+    let rest = bytes.get(from..)?;
+    rest.iter()
+        .position(|&other| other == byte)
+        .map(|at| from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_place_is_found(bytes in prop::collection::vec(9u8..12, 0..40)) {
+            prop_assert_eq!(find(b'\n', &bytes), bytes.iter().position(|&byte| byte == b'\n'));
         }
     }
 }

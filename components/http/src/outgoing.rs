@@ -1,18 +1,23 @@
 //! A response on its way into the stream.
 
-use core::fmt::{self, Write};
-
-use crate::bundle::Bundle;
-use crate::date::Date;
+use crate::bundle::{Bundle, File};
+use crate::date::DateText;
 use crate::framing::Persistence;
-use crate::response::{Body, Response};
+use crate::response::{Body, Response, Status};
+
+/// The site, as responses need it.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) bundle: Option<&'a Bundle<'a>>,
+    pub(crate) policy: Option<&'static str>,
+}
 
 /// A response and how much of it was written.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     response: Response,
     /// The `Date` field's value, fixed so that the head stays the same when it is written in pieces.
-    date: Option<u64>,
+    date: Option<DateText>,
     keep: Persistence,
     head_length: Option<usize>,
     /// Bytes written of the head.
@@ -27,7 +32,7 @@ impl Outgoing {
     /// `with_content` is false in the answer to a `HEAD` request.
     pub(crate) fn new(
         response: Response,
-        date: Option<u64>,
+        date: Option<DateText>,
         keep: Persistence,
         with_content: bool,
     ) -> Self {
@@ -40,7 +45,11 @@ impl Outgoing {
             head_length: None,
             head_sent: 0,
             position,
-            end: if with_content { end } else { position },
+            end: if with_content && response.status.has_content() {
+                end
+            } else {
+                position
+            },
             content_length: end.saturating_sub(position),
             response,
         }
@@ -51,7 +60,7 @@ impl Outgoing {
     }
 
     /// Writes the next bytes, as many as fit: (bytes written, bytes of them that are content).
-    pub(crate) fn write(&mut self, site: Option<&Bundle<'_>>, out: &mut [u8]) -> (usize, usize) {
+    pub(crate) fn write(&mut self, site: Site<'_>, out: &mut [u8]) -> (usize, usize) {
         let head = match self.head_length {
             Some(length) if length == self.head_sent => 0,
             _ => self.write_head(site, out),
@@ -64,48 +73,69 @@ impl Outgoing {
     }
 
     /// The head is made anew for every piece: it mostly fits at once, and so needs no memory.
-    fn write_head(&mut self, site: Option<&Bundle<'_>>, out: &mut [u8]) -> usize {
-        let mut writer = Piece {
+    fn write_head(&mut self, site: Site<'_>, out: &mut [u8]) -> usize {
+        let mut head = Piece {
             skip: self.head_sent,
             out,
             written: 0,
             total: 0,
         };
-        // `Piece` never fails, and neither do the numbers and texts written.
-        let _ = self.format_head(site, &mut writer);
-        let Piece { written, total, .. } = writer;
+        self.compose(site, &mut head);
+        let Piece { written, total, .. } = head;
         self.head_length = Some(total);
         self.head_sent += written;
         written
     }
 
-    fn format_head(&self, site: Option<&Bundle<'_>>, head: &mut Piece<'_>) -> fmt::Result {
+    fn compose(&self, site: Site<'_>, head: &mut Piece<'_>) {
         let status = self.response.status;
-        write!(head, "HTTP/1.1 {} {}\r\n", status.code(), status.reason())?;
-        if let Some(date) = self.date {
-            write!(head, "Date: {}\r\n", Date(date))?;
+        head.text("HTTP/1.1 ");
+        head.number(status.code().into());
+        head.text(" ");
+        head.text(status.reason());
+        if let Some(date) = &self.date {
+            head.text("\r\nDate: ");
+            head.bytes(date.bytes());
         }
-        head.write_str("Server: Selkie\r\n")?;
-        if let (Body::File { id, .. }, Some(site)) = (&self.response.body, site)
-            && let Some(file) = site.file(*id)
+        head.text("\r\nServer: Selkie\r\nX-Content-Type-Options: nosniff");
+        if let Body::File { id, .. } = self.response.body
+            && let Some(file) = site.bundle.and_then(|bundle| bundle.file(id))
         {
-            write!(head, "Content-Type: {}\r\n", file.media_type)?;
+            self.compose_file(&file, site.policy, head);
         }
         for (name, value) in &self.response.fields {
-            write!(head, "{name}: {value}\r\n")?;
+            head.field(name, value);
         }
-        if status.has_length() {
-            write!(head, "Content-Length: {}\r\n", self.content_length)?;
+        if status.has_content() {
+            head.text("\r\nContent-Length: ");
+            head.number(self.content_length);
         }
         match self.keep {
-            Persistence::Close => head.write_str("Connection: close\r\n")?,
+            Persistence::Close => head.field("Connection", "close"),
             Persistence::Keep => {}
-            Persistence::Say => head.write_str("Connection: keep-alive\r\n")?,
+            Persistence::Say => head.field("Connection", "keep-alive"),
         }
-        head.write_str("X-Content-Type-Options: nosniff\r\n\r\n")
+        head.text("\r\n\r\n");
     }
 
-    fn write_content(&mut self, site: Option<&Bundle<'_>>, out: &mut [u8]) -> usize {
+    /// The fields of a file: what can be revalidated gets its tag (RFC 9110, section 15.4.5 asks for the
+    /// same fields in a 304).
+    fn compose_file(&self, file: &File<'_>, policy: Option<&str>, head: &mut Piece<'_>) {
+        let status = self.response.status;
+        if status.has_content() {
+            head.field("Content-Type", file.media_type);
+        }
+        if let Some(policy) = policy {
+            head.field("Content-Security-Policy", policy);
+        }
+        if status != Status::NOT_FOUND {
+            head.text("\r\nETag: \"");
+            head.text(file.tag);
+            head.text("\"\r\nCache-Control: no-cache\r\nAccept-Ranges: bytes");
+        }
+    }
+
+    fn write_content(&mut self, site: Site<'_>, out: &mut [u8]) -> usize {
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let length = left.min(out.len());
         if length == 0 {
@@ -122,7 +152,8 @@ impl Outgoing {
             Body::Fixed(bytes) => bytes,
             Body::Owned(bytes) => bytes,
             Body::File { id, .. } => site
-                .and_then(|site| site.file(*id))
+                .bundle
+                .and_then(|bundle| bundle.file(*id))
                 .map_or(&[], |file| file.content),
         };
         let from = usize::try_from(self.position).unwrap_or(usize::MAX);
@@ -144,32 +175,59 @@ struct Piece<'a> {
     total: usize,
 }
 
-impl Write for Piece<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let skipped = self.skip.saturating_sub(self.total).min(text.len());
-        let rest = &text.as_bytes()[skipped..];
+impl Piece<'_> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let skipped = self.skip.saturating_sub(self.total).min(bytes.len());
+        let rest = &bytes[skipped..];
         let free = &mut self.out[self.written..];
         let length = rest.len().min(free.len());
         free[..length].copy_from_slice(&rest[..length]);
         self.written += length;
-        self.total += text.len();
-        Ok(())
+        self.total += bytes.len();
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        self.text("\r\n");
+        self.text(name);
+        self.text(": ");
+        self.text(value);
+    }
+
+    fn number(&mut self, mut number: u64) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] += (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return self.bytes(&digits[first..]);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::response::Status;
     use alloc::boxed::Box;
     use std::string::String;
     use std::vec::Vec;
+
+    const NOWHERE: Site<'static> = Site {
+        bundle: None,
+        policy: None,
+    };
 
     fn written(mut outgoing: Outgoing, piece: usize) -> String {
         let mut all = Vec::new();
         while !outgoing.is_sent() {
             let mut out = std::vec![0; piece];
-            let (length, _) = outgoing.write(None, &mut out);
+            let (length, _) = outgoing.write(NOWHERE, &mut out);
             all.extend_from_slice(&out[..length]);
         }
         String::from_utf8(all).unwrap()
@@ -177,14 +235,20 @@ mod tests {
 
     #[test]
     fn pieces_of_any_size_give_the_same_text() {
-        let outgoing =
-            || Outgoing::new(Response::text("hello\n"), Some(0), Persistence::Close, true);
+        let outgoing = || {
+            Outgoing::new(
+                Response::text("hello\n"),
+                Some(DateText::new(0)),
+                Persistence::Close,
+                true,
+            )
+        };
         let whole = written(outgoing(), 4096);
         assert_eq!(
             whole,
             "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: Selkie\r\n\
-             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 6\r\nConnection: close\r\n\
-             X-Content-Type-Options: nosniff\r\n\r\nhello\n"
+             X-Content-Type-Options: nosniff\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: 6\r\nConnection: close\r\n\r\nhello\n"
         );
         for piece in 1..whole.len() {
             assert_eq!(written(outgoing(), piece), whole, "pieces of {piece}");
@@ -220,7 +284,7 @@ mod tests {
         response.part = Some(2..5);
         assert!(
             written(Outgoing::new(response, None, Persistence::Keep, true), 7)
-                .ends_with("3\r\nX-Content-Type-Options: nosniff\r\n\r\ncde")
+                .ends_with("Content-Length: 3\r\n\r\ncde")
         );
     }
 }

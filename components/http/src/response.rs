@@ -67,6 +67,13 @@ impl Response {
         response
     }
 
+    /// A file of the site. The fields that follow from the file are added when the response is sent.
+    pub(crate) fn file(status: Status, id: FileId, length: u64) -> Self {
+        let mut response = Self::empty(status);
+        response.body = Body::File { id, length };
+        response
+    }
+
     /// 200 with plain text.
     pub fn text(text: impl Into<Vec<u8>>) -> Self {
         Self::new(
@@ -215,8 +222,9 @@ impl Status {
         self.0
     }
 
-    /// Whether a response of this status has a `Content-Length` (RFC 9110, section 8.6).
-    pub(crate) fn has_length(self) -> bool {
+    /// Whether a response of this status has content and a `Content-Length` (RFC 9110, sections 6.4.1
+    /// and 8.6).
+    pub(crate) fn has_content(self) -> bool {
         self != Self::NO_CONTENT && self != Self::NOT_MODIFIED
     }
 }

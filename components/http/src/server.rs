@@ -10,10 +10,12 @@ use core::fmt::Write;
 
 use crate::bundle::{Bundle, File, FileId};
 use crate::conditional::{Selection, select};
+use crate::date::DateText;
 use crate::framing::{BodyLength, Framing};
 use crate::limits::Limits;
+use crate::outgoing::Site;
 use crate::request::{Method, Request};
-use crate::response::{Body, Response, Status};
+use crate::response::{Response, Status};
 use crate::router::{Allow, Found, Handler, Router, Upload};
 
 /// The shared half of a server. `S` is the service's own state, which its handlers may change.
@@ -23,11 +25,12 @@ pub struct Server<'a, S> {
     pub state: S,
     /// What the connections did so far.
     pub counters: Counters,
-    pub(crate) site: Option<Bundle<'a>>,
+    site: Option<Bundle<'a>>,
     pub(crate) limits: Limits,
     pub(crate) memory: Budget,
     router: Router<S>,
     policy: Option<&'static str>,
+    date: Option<DateText>,
     /// Milliseconds between 1970-01-01 00:00:00 UTC and the zero of the caller's clock.
     epoch: Option<u64>,
 }
@@ -46,6 +49,10 @@ pub struct Context<'c, S> {
 /// Sums since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Connections since the start; counted by whoever owns them.
+    pub connections: u64,
+    /// Connections that are open now; counted by whoever owns them.
+    pub connections_open: u64,
     /// Requests whose head was complete, wrong ones included.
     pub requests: u64,
     /// Final responses by the first digit of their status, 2 to 5.
@@ -67,9 +74,11 @@ pub struct Counters {
 impl Counters {
     /// Names and values for a status page. All bytes that are received are payload here; those of
     /// bodies are consumed where they lie, all others copied once. What is sent is written once.
-    pub fn entries(&self) -> [(&'static str, u64); 11] {
+    pub fn entries(&self) -> [(&'static str, u64); 13] {
         let in_place = self.body_bytes.saturating_sub(self.body_bytes_copied);
         [
+            ("connections_open", self.connections_open),
+            ("connections_total", self.connections),
             ("requests", self.requests),
             ("answers_2xx", self.responses[0]),
             ("answers_3xx", self.responses[1]),
@@ -106,6 +115,7 @@ impl<'a, S> Server<'a, S> {
             memory: Budget(Rc::new(Cell::new(limits.memory))),
             router,
             policy: Some(SITE_POLICY),
+            date: None,
             epoch: None,
         }
     }
@@ -123,9 +133,21 @@ impl<'a, S> Server<'a, S> {
         self.epoch = Some(unix.saturating_sub(now));
     }
 
-    /// Seconds since 1970, for `Date`.
-    pub(crate) fn date(&self, now: u64) -> Option<u64> {
-        self.epoch.map(|epoch| epoch.saturating_add(now) / 1000)
+    /// The site, for sending its files.
+    pub(crate) fn site(&self) -> Site<'_> {
+        Site {
+            bundle: self.site.as_ref(),
+            policy: self.policy,
+        }
+    }
+
+    /// The value of `Date`, made anew once a second.
+    pub(crate) fn date(&mut self, now: u64) -> Option<DateText> {
+        let second = self.epoch?.saturating_add(now) / 1000;
+        if self.date.is_none_or(|date| date.second() != second) {
+            self.date = Some(DateText::new(second));
+        }
+        self.date
     }
 
     /// Answers a request, or says what reads its body first.
@@ -198,33 +220,19 @@ impl<'a, S> Server<'a, S> {
             return not_allowed(Allow { get: true, post });
         }
         let length = file.content.len() as u64;
-        let mut response = match select(request, file.tag, length) {
-            Selection::PreconditionFailed => return Response::error(Status::PRECONDITION_FAILED),
-            Selection::Unsatisfiable => {
-                return Response::error(Status::RANGE_NOT_SATISFIABLE)
-                    .with("Content-Range", format!("bytes */{length}"));
-            }
-            Selection::NotModified => Response::empty(Status::NOT_MODIFIED),
-            Selection::Whole => self.content(Status::OK, id, length),
+        match select(request, file.tag, length) {
+            Selection::PreconditionFailed => Response::error(Status::PRECONDITION_FAILED),
+            Selection::Unsatisfiable => Response::error(Status::RANGE_NOT_SATISFIABLE)
+                .with("Content-Range", format!("bytes */{length}")),
+            Selection::NotModified => Response::file(Status::NOT_MODIFIED, id, length),
+            Selection::Whole => Response::file(Status::OK, id, length),
             Selection::Part(part) => {
                 let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-                let response = self.content(Status::PARTIAL_CONTENT, id, length);
+                let response = Response::file(Status::PARTIAL_CONTENT, id, length);
                 let mut response = response.with("Content-Range", range);
                 response.part = Some(part);
                 response
             }
-        };
-        response = response.with("ETag", format!("{}", file.tag));
-        response = response.with("Cache-Control", "no-cache");
-        response.with("Accept-Ranges", "bytes")
-    }
-
-    fn content(&self, status: Status, id: FileId, length: u64) -> Response {
-        let mut response = Response::empty(status);
-        response.body = Body::File { id, length };
-        match self.policy {
-            Some(policy) => response.with("Content-Security-Policy", policy),
-            None => response,
         }
     }
 
@@ -232,7 +240,7 @@ impl<'a, S> Server<'a, S> {
     fn not_found(&self) -> Response {
         match self.site_path("/404.html") {
             SitePath::File(id, file) => {
-                self.content(Status::NOT_FOUND, id, file.content.len() as u64)
+                Response::file(Status::NOT_FOUND, id, file.content.len() as u64)
             }
             _ => Response::error(Status::NOT_FOUND),
         }

@@ -393,9 +393,13 @@ fn times() {
         assert!(talk.connection.deadline() <= now);
         talk.now = now;
         let outcome = talk.work();
+        assert!(talk.pipe.finished);
+        talk.now = talk.connection.deadline();
+        assert_eq!(talk.now, now + limits.linger_time);
+        assert_eq!(talk.work(), Outcome::Close);
         (statuses(&talk.heard()), outcome)
     };
-    assert_eq!(late("", limits.idle_time), ([].into(), Outcome::Close));
+    assert_eq!(late("", limits.idle_time), ([].into(), Outcome::Wait));
     assert_eq!(late("GET", limits.head_time), ([408].into(), Outcome::Wait));
     let body = "POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n";
     assert_eq!(late(body, limits.stall_time), ([408].into(), Outcome::Wait));

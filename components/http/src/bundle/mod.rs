@@ -8,7 +8,7 @@
 //! | 0 | 8 | `selkie\x00` and the format's version, 1 |
 //! | 8 | 4 | number of files |
 //! | 12 | 4 | length of the whole bundle |
-//! | 16 | 56 each | index, sorted by path: offset and length of path, media type and content (4 bytes each), SHA-256 of the content |
+//! | 16 | 56 each | index, sorted by path: offset and length of path, media type and content (4 bytes each), tag |
 //! | … | | paths, media types; contents, each at a multiple of 16 |
 //!
 //! ```
@@ -54,13 +54,10 @@ pub struct File<'a> {
     pub media_type: &'a str,
     /// The content.
     pub content: &'a [u8],
-    /// Strong entity tag (RFC 9110, section 8.8.3), from the content's SHA-256.
-    pub tag: Tag,
+    /// The first half of the content's SHA-256, 32 hexadecimal digits: in quotes it is a strong entity
+    /// tag (RFC 9110, section 8.8.3).
+    pub tag: &'a str,
 }
-
-/// An entity tag: the first 16 bytes of a SHA-256, shown as a quoted string of 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag(pub [u8; 16]);
 
 /// Bytes that are not a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +103,7 @@ impl<'a> Bundle<'a> {
         for entry in 0..count {
             let file = bundle
                 .file(FileId(entry))
+                .filter(|file| file.tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
                 .ok_or(BundleError::BadEntry(entry))?;
             if last.is_some_and(|last| last >= file.path) {
                 return Err(BundleError::BadEntry(entry));
@@ -135,12 +133,12 @@ impl<'a> Bundle<'a> {
             return None;
         }
         let at = HEADER + id.0 as usize * ENTRY;
-        let tag = self.bytes.get(at + 24..at + 40)?;
+        let tag = core::str::from_utf8(self.bytes.get(at + 24..at + ENTRY)?).ok()?;
         Some(File {
             path: self.text(at)?,
             media_type: self.text(at + 8)?,
             content: self.slice(at + 16)?,
-            tag: Tag(tag.try_into().ok()?),
+            tag,
         })
     }
 
@@ -158,16 +156,6 @@ impl<'a> Bundle<'a> {
         let offset = word(self.bytes, at)? as usize;
         let length = word(self.bytes, at + 4)? as usize;
         self.bytes.get(offset..offset.checked_add(length)?)
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        f.write_str("\"")
     }
 }
 
@@ -217,8 +205,7 @@ mod tests {
         let bytes = example();
         let bundle = Bundle::new(&bytes).unwrap();
         let empty = bundle.file(bundle.find("empty").unwrap()).unwrap();
-        let tag = std::string::ToString::to_string(&empty.tag);
-        assert_eq!(tag, "\"e3b0c44298fc1c149afbf4c8996fb924\"");
+        assert_eq!(empty.tag, "e3b0c44298fc1c149afbf4c8996fb924");
     }
 
     #[test]

@@ -80,7 +80,12 @@ impl Writer {
             push(&mut index, &mut data, start, media_type(path).as_bytes())?;
             data.resize((start + data.len()).next_multiple_of(16) - start, 0);
             push(&mut index, &mut data, start, content)?;
-            index.extend(Sha256::digest(content));
+            let hash = Sha256::digest(content);
+            index.extend(
+                hash[..16]
+                    .iter()
+                    .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
+            );
         }
         let length = start + data.len();
         let mut bytes = Vec::with_capacity(length);
@@ -103,6 +108,10 @@ fn push(
     index.extend(word(bytes.len())?);
     data.extend(bytes);
     Ok(())
+}
+
+fn digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value & 15)]
 }
 
 fn word(value: usize) -> Result<[u8; 4], AddError> {

@@ -14,14 +14,14 @@ pub(super) fn render(report: &Report, counters: &Counters) -> String {
 }
 
 fn write(out: &mut String, report: &Report, counters: &Counters) -> fmt::Result {
-    let system = Escaped(&report.system);
+    let title = Escaped(&report.title);
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{system} · status</title>\n\
+         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{title} · status</title>\n\
          <link rel=\"icon\" href=\"/favicon.svg\">\n<link rel=\"stylesheet\" href=\"/status.css\">\n\
-         <header>\n<p class=\"mark\"><a href=\"/\">Selkie</a></p>\n<h1>{system}</h1>\n\
+         <header>\n<p class=\"mark\"><a href=\"/\">Selkie</a></p>\n<h1>{title}</h1>\n\
          <p class=\"lead\">{} protection domains, up for {}. This page renews itself every five \
          seconds; <a href=\"/status.json\">as JSON</a>.</p>\n</header>\n<main>\n",
         report.domains.len(),

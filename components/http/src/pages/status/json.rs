@@ -14,8 +14,8 @@ pub(super) fn render(report: &Report) -> String {
 
 fn write(out: &mut String, report: &Report) -> fmt::Result {
     let copies = report.copies();
-    out.write_str("{\n  \"system\": ")?;
-    string(out, &report.system)?;
+    out.write_str("{\n  \"title\": ")?;
+    string(out, &report.title)?;
     write!(out, ",\n  \"uptime_ms\": {}", report.uptime)?;
     out.write_str(",\n  \"copies_per_payload_byte\": { \"received\": ")?;
     ratio(out, copies.received)?;
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(
             super::render(&report),
             r#"{
-  "system": "a\"<b>",
+  "title": "a\"<b>",
   "uptime_ms": 93784005,
   "copies_per_payload_byte": { "received": 2.00, "sent": null },
   "domains": [

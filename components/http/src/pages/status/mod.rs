@@ -7,7 +7,7 @@
 //! struct System;
 //! impl Observed for System {
 //!     fn report(&mut self, _: &Counters, now: u64) -> Report {
-//!         Report { system: "demo".into(), uptime: now, domains: Vec::new() }
+//!         Report { title: "demo".into(), uptime: now, domains: Vec::new() }
 //!     }
 //! }
 //!
@@ -35,8 +35,8 @@ pub trait Observed {
 /// What the pages show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The system's name.
-    pub system: String,
+    /// The page's heading.
+    pub title: String,
     /// Milliseconds since the start.
     pub uptime: u64,
     /// Its protection domains.
@@ -146,7 +146,7 @@ mod tests {
             counters: counters.iter().map(|(n, v)| ((*n).into(), *v)).collect(),
         };
         Report {
-            system: "a\"<b>".into(),
+            title: "a\"<b>".into(),
             uptime: 93_784_005,
             domains: [
                 domain("nic", &[]),
