@@ -73,6 +73,8 @@ fn command(build: &Path, wrappers: &Path, config: &Config) -> Command {
         .env("LC_ALL", "C")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONHASHSEED", "0")
+        // Newer interpreters warn of the scripts' escape sequences, hundreds of times.
+        .env("PYTHONWARNINGS", "ignore")
         .env("CFLAGS", format!("{CFLAGS} {}", hide_folder(build)))
         .env("ASFLAGS", hide_folder(build))
         .args(["-f", "../source/Makefile", "SOURCE_ROOT=../source"])
