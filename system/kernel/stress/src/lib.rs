@@ -14,5 +14,5 @@ mod verdict;
 
 pub use objects::{Memory, ObjectType, Slot, copy, delete, map, mint, revoke};
 pub use syscall::{BootInfo, Message, Received, call, invoke, poll, recv, reply_recv, send, slots};
-pub use thread::{Fault, Thread};
+pub use thread::{Fault, Thread, set_priority};
 pub use verdict::{fail, in8, out8, out16, pass, print};

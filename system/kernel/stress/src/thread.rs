@@ -5,6 +5,7 @@ use crate::syscall::{Received, invoke, recv, slots};
 
 const TCB_WRITE_REGISTERS: u64 = 3;
 const TCB_CONFIGURE: u64 = 5;
+const TCB_SET_PRIORITY: u64 = 6;
 const TCB_SUSPEND: u64 = 10;
 
 /// rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8 to r15, base of fs.
@@ -83,6 +84,14 @@ impl Thread {
         invoke(self.thread, TCB_WRITE_REGISTERS, &[], &words).map(drop)
     }
 
+    /// Sets the thread's priority; it starts with 254.
+    ///
+    /// # Errors
+    /// The kernel's error number.
+    pub fn set_priority(&self, priority: u64) -> Result<(), u64> {
+        set_priority(self.thread, priority)
+    }
+
     /// Lets the thread read a word of memory: its value, or the fault that it took.
     ///
     /// # Errors
@@ -99,6 +108,14 @@ impl Thread {
             _ => Ok(value),
         })
     }
+}
+
+/// Sets a thread's priority.
+///
+/// # Errors
+/// The kernel's error number.
+pub fn set_priority(thread: Slot, priority: u64) -> Result<(), u64> {
+    invoke(thread, TCB_SET_PRIORITY, &[], &[priority]).map(drop)
 }
 
 extern "C" fn read_word(address: u64, endpoint: u64) -> ! {
