@@ -31,7 +31,7 @@
 //! The program's shape is that of Microkit 2.3.0: an ELF whose symbols `microkit_name`, `microkit_irqs` and so on the
 //! builder (or the stock tool) patches, with the IPC buffer at the top of the address space. What differs
 //! between kernels is in one module, the `board`'s, which `--cfg selkie_board="…"` selects. `--cfg
-//! selkie_freestanding` adds what a program without an operating system needs: entry point, panic handler, `memcpy`;
+//! selkie_freestanding` adds what a program without an operating system needs: entry point and panic handler;
 //! without it the crate compiles for the developer's machine.
 //!
 //! Beyond upstream there is only [`ioport`]: upstream has no x86 I/O ports.
@@ -51,8 +51,6 @@ mod entry;
 mod handler;
 #[doc(hidden)]
 pub mod ipc;
-#[cfg(any(selkie_freestanding, test))]
-mod memory;
 mod message;
 mod printing;
 mod stack;

@@ -4,6 +4,8 @@
 //! interface lives in one back end module: [`pc99`] speaks to seL4 5.0.0 for x86_64, without the MCS extensions.
 //! The rest of this crate asks the back end for numbers and layouts and knows none itself.
 //!
+//! With `--cfg selkie_freestanding` the crate also defines what compiled code expects of a C library (`memcpy` and so on).
+//!
 //! A program calls [`set_ipc_buffer`] once, before anything else; `sel4-microkit` does so for a PD.
 #![cfg_attr(not(test), no_std)]
 
@@ -15,6 +17,8 @@ mod error;
 mod fault;
 mod invocations;
 mod ipc_buffer;
+#[cfg(any(selkie_freestanding, test))]
+mod memory;
 mod message_info;
 mod syscalls;
 
