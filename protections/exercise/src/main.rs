@@ -1,8 +1,8 @@
 //! Exercises the runtime on a kernel; the tests boot two of these and read what the first one writes.
 //!
-//! The *caller* (`exercise_role` 0) calls the *server* (`exercise_role` 1, higher priority) over channel 0 and checks
-//! every answer, then plays ping-pong with it by notifications, and writes each result to the serial port, whose I/O
-//! ports are range 0. It never polls: the next ping goes out when the pong came.
+//! The *caller* calls the *server* (higher priority) and checks every answer, then plays ping-pong with it by notifications, and writes each result to the serial port, whose I/O
+//! ports are range 0. Their channel is 0 at the caller and 1 at the server, whose `setvar_id` sets `exercise_role`: so
+//! the role is the channel. It never polls: the next ping goes out when the pong came.
 #![no_std]
 #![no_main]
 
@@ -14,23 +14,29 @@ use sel4_microkit::{
     set_mr, var, with_msg_bytes, with_msg_bytes_mut,
 };
 
-const PEER: Channel = Channel::new(0);
 const ROUNDS: u64 = 1000;
 /// Longer than what fits the processor's registers, so that the IPC buffer is used.
 const WORDS: usize = 64;
 
 #[protection_domain]
 fn init() -> Exercise {
-    let caller = *var!(exercise_role: usize = 0) == 0;
-    if caller {
+    let role = *var!(exercise_role: usize = 0);
+    let exercise = Exercise {
+        peer: Channel::new(role),
+        caller: role == 0,
+        pongs: 0,
+    };
+    if exercise.caller {
         let name = pd_name().unwrap_or("?");
-        let _ = writeln!(Serial, "{name}: {ROUNDS} calls, {} wrong", wrong_answers());
-        PEER.notify();
+        let wrong = wrong_answers(exercise.peer);
+        let _ = writeln!(Serial, "{name}: {ROUNDS} calls, {wrong} wrong");
+        exercise.peer.notify();
     }
-    Exercise { caller, pongs: 0 }
+    exercise
 }
 
 struct Exercise {
+    peer: Channel,
     caller: bool,
     pongs: u64,
 }
@@ -39,14 +45,14 @@ impl Handler for Exercise {
     type Error = Infallible;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
-        if !channels.contains(PEER) {
+        if !channels.contains(self.peer) {
             return Ok(());
         }
         self.pongs += 1;
         if !self.caller || self.pongs < ROUNDS {
-            PEER.notify();
+            self.peer.notify();
         } else {
-            let _ = writeln!(Serial, "exercise: {ROUNDS} notifications each way");
+            let _ = writeln!(Serial, "caller: {ROUNDS} notifications each way");
         }
         Ok(())
     }
@@ -63,16 +69,18 @@ impl Handler for Exercise {
 }
 
 /// Calls the server with messages of all lengths.
-fn wrong_answers() -> u64 {
-    (0..ROUNDS).filter(|round| !answers_right(*round)).count() as u64
+fn wrong_answers(server: Channel) -> u64 {
+    (0..ROUNDS)
+        .filter(|round| !answers_right(server, *round))
+        .count() as u64
 }
 
-fn answers_right(round: u64) -> bool {
+fn answers_right(server: Channel, round: u64) -> bool {
     let words = round as usize % (WORDS + 1);
     for word in 0..words {
         set_mr(word, round << 32 | word as u64);
     }
-    let answer = PEER.pp_call(MessageInfo::new(round, words));
+    let answer = server.pp_call(MessageInfo::new(round, words));
     let expected = |word: usize| {
         (round << 32 | word as u64)
             .to_le_bytes()

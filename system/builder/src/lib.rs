@@ -2,3 +2,6 @@
 
 pub mod certificate;
 pub mod cli;
+pub mod elf;
+pub mod pc99;
+pub mod programs;

@@ -58,7 +58,7 @@ impl Domains {
 }
 
 /// Makes the PDs' objects and paging structures.
-pub(crate) fn create(machine: &mut Machine, spec: &Spec<'static>) -> Result<Domains, Failure> {
+pub(crate) fn create(machine: &mut Machine<'_>, spec: &Spec<'static>) -> Result<Domains, Failure> {
     const ALL: &str = "protection domains";
     let count = spec.domains().len() as u64;
     let domains = Domains {
@@ -88,7 +88,7 @@ pub(crate) fn create(machine: &mut Machine, spec: &Spec<'static>) -> Result<Doma
 }
 
 fn create_tables(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
     domains: &Domains,
     level: Level,

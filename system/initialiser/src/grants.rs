@@ -10,7 +10,7 @@ use crate::machine::Machine;
 
 /// Puts every capability into its PD's table. Returns the slots that were needed meanwhile.
 pub(crate) fn give(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
     domains: &Domains,
 ) -> Result<core::ops::Range<u64>, Failure> {

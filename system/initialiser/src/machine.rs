@@ -8,10 +8,10 @@ use sel4::pc99::root::{BootInfo, ObjectType, RETYPE_LIMIT, initial};
 use crate::failure::Failure;
 
 /// Blocks of untyped memory: at most 320 from the kernel, and up to 40 for each region at a fixed address.
-const BLOCKS: usize = 768;
+pub(crate) type Blocks = Pool<640>;
 
-pub(crate) struct Machine {
-    pool: Pool<BLOCKS>,
+pub(crate) struct Machine<'a> {
+    pool: &'a mut Blocks,
     /// The first free slot.
     next_slot: u64,
     /// The slot behind the last free one; slots of smaller blocks are taken from here downwards, so that those
@@ -19,9 +19,9 @@ pub(crate) struct Machine {
     end_slot: u64,
 }
 
-impl Machine {
-    pub(crate) fn new(boot: &BootInfo) -> Result<Self, Failure> {
-        let mut pool = Pool::new();
+impl<'a> Machine<'a> {
+    /// Takes over what the kernel tells of. The pool is the caller's because it is large: it should be moved nowhere.
+    pub(crate) fn new(boot: &BootInfo, pool: &'a mut Blocks) -> Result<Self, Failure> {
         for (slot, block) in boot.untyped() {
             let block = Block::new(slot, block.physical, block.size_bits, block.is_device != 0);
             pool.add(block).map_err(|reason| Failure::Unavailable {

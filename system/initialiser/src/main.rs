@@ -30,9 +30,9 @@ use sel4::pc99::root::BootInfo;
 use sel4::{IpcBuffer, debug_put_char};
 
 use crate::failure::Failure;
-use crate::machine::Machine;
+use crate::machine::{Blocks, Machine};
 
-/// The deepest that this program goes: the table of untyped blocks lies on the stack (24 KiB).
+/// The deepest that this program goes: the table of untyped blocks lies on the stack (20 KiB).
 const STACK: usize = 64 * 1024;
 
 global_asm!(
@@ -74,7 +74,8 @@ extern "C" fn main(boot: *const BootInfo) -> ! {
 
 fn start(boot: &BootInfo, started: u64) -> Result<(), Failure> {
     let (image, spec) = Image::of(boot)?;
-    let mut machine = Machine::new(boot)?;
+    let mut blocks = Blocks::new();
+    let mut machine = Machine::new(boot, &mut blocks)?;
     machine.check_memory(&spec)?;
 
     let fixed = regions::frames_at_fixed_addresses(&mut machine, &spec)?;
@@ -171,7 +172,7 @@ pub(crate) fn timestamp() -> u64 {
 }
 
 /// A line on a debug kernel's console.
-fn report(machine: &Machine, spec: &Spec, boot: &BootInfo, started: u64) {
+fn report(machine: &Machine<'_>, spec: &Spec, boot: &BootInfo, started: u64) {
     if !sel4::PRINTING {
         return;
     }

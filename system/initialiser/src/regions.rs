@@ -15,7 +15,7 @@ const WINDOW: u64 = 0x10_0000_0000;
 /// Makes the frames of all regions at fixed physical addresses, while the memory is whole. They lie side by side in the
 /// order of the regions; returns the first slot.
 pub(crate) fn frames_at_fixed_addresses(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
 ) -> Result<u64, Failure> {
     let fixed = || spec.regions().filter(|region| region.physical.is_some());
@@ -33,7 +33,7 @@ pub(crate) fn frames_at_fixed_addresses(
 
 /// Makes the frames of the other regions, fills and maps all of them.
 pub(crate) fn map(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
     image: &Image,
     domains: &Domains,
@@ -99,7 +99,7 @@ fn take_pages(
 
 /// Maps a region wherever it is seen. A frame's capability is good for one mapping, so each further one takes copies.
 fn map_region(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
     domains: &Domains,
     region: &Region,
@@ -125,7 +125,7 @@ fn map_region(
 }
 
 fn copy_frames(
-    machine: &mut Machine,
+    machine: &mut Machine<'_>,
     spec: &Spec<'static>,
     region: &Region,
     first: u64,
@@ -161,7 +161,7 @@ struct Window {
 
 impl Window {
     /// Makes the window if any region needs it.
-    fn new(machine: &mut Machine, spec: &Spec<'static>) -> Result<Self, Failure> {
+    fn new(machine: &mut Machine<'_>, spec: &Spec<'static>) -> Result<Self, Failure> {
         let needed = spec
             .regions()
             .any(|region| matches!(region.fill, Fill::Copy { .. }));

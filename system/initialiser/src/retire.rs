@@ -21,7 +21,7 @@ const KEPT: [u64; 4] = [1, 2, 6, 10];
 ///
 /// The module begins right behind the kernel, where this image lies now, and the unpacked copy begins right behind the
 /// module; so both end within twice the image's size behind it, and the kernel's alignment.
-pub(crate) fn wipe_boot_module(machine: &mut Machine, boot: &BootInfo, image: &Image) {
+pub(crate) fn wipe_boot_module(machine: &mut Machine<'_>, boot: &BootInfo, image: &Image) {
     const SLACK: u64 = 1 << 20;
     let last = sel4::cap::Frame::from_bits(boot.user_image_frames.end - 1);
     if let Ok(physical) = last.frame_get_address() {

@@ -1,0 +1,315 @@
+//! Building the programs of protection domains (PDs), freestanding, with stable Rust.
+//!
+//! One `cargo build` makes all of them, for the prebuilt `core` and `alloc` of a Linux target: that is the target whose
+//! processor features and C code the crates know. What an operating system would bring is left out (no start files,
+//! no libraries: the library folder holds empty archives for those that crates name), and what remains is checked:
+//! a program that needs a dynamic linker or thread-local storage is refused.
+//!
+//! The same sources give the same bytes wherever they lie: paths are mapped to `/selkie` and `/cargo`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{env, fs, thread};
+
+use thiserror::Error;
+
+use crate::elf::{ElfError, Executable};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const LINKER_SCRIPT: &str = include_str!("programs/pd.ld");
+
+/// Libraries of the operating system that crates name.
+const EMPTY_LIBRARIES: [&str; 7] = ["c", "m", "rt", "pthread", "util", "dl", "gcc_s"];
+
+/// Which kernel the programs are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// A debug kernel: programs print on its console, assertions are on.
+    Debug,
+    /// A release kernel.
+    Release,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Debug => "dev",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Why there are no programs.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    /// Cargo could not be started.
+    #[error("cannot start `cargo`: {0}; install Rust with rustup (https://rustup.rs)")]
+    Cargo(io::Error),
+    /// A file could not be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The compiler or the linker refused something.
+    #[error("building the programs failed:\n{0}")]
+    Build(String),
+    /// Cargo built no program of this name.
+    #[error(
+        "there is no program `{0}`: no package in protections/ makes an executable of this name"
+    )]
+    Missing(String),
+    /// A program cannot be a protection domain.
+    #[error("{}: the program {error}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ElfError,
+    },
+}
+
+/// Builds packages of the protections workspace; gives the ELF file of each. `root` is the repository's folder; `output`
+/// takes what Cargo makes (`target/protections`). `progress` gets each line that Cargo says.
+///
+/// # Errors
+/// When something does not build, or a program is not fit to be a protection domain.
+pub fn build(
+    root: &Path,
+    output: &Path,
+    packages: &[&str],
+    variant: Variant,
+    progress: &mut dyn FnMut(&str),
+) -> Result<BTreeMap<String, PathBuf>, ProgramError> {
+    let support = output.join("support");
+    write_support(&support)?;
+    let mut cargo = command(root, output, &support, packages, variant)
+        .spawn()
+        .map_err(ProgramError::Cargo)?;
+    let (executables, said) = watch(&mut cargo, progress);
+    let status = cargo.wait().map_err(ProgramError::Cargo)?;
+    if !status.success() {
+        return Err(ProgramError::Build(said));
+    }
+    let mut programs = BTreeMap::new();
+    for package in packages {
+        let path = executables
+            .get(*package)
+            .ok_or_else(|| ProgramError::Missing((*package).into()))?;
+        check(path)?;
+        programs.insert((*package).to_owned(), path.clone());
+    }
+    Ok(programs)
+}
+
+/// Checks that a program is fit to be a protection domain.
+///
+/// # Errors
+/// [`ProgramError::File`] or [`ProgramError::Unfit`].
+pub fn check(path: &Path) -> Result<Executable, ProgramError> {
+    let bytes = fs::read(path).map_err(|error| file_error(path, error))?;
+    Executable::new(bytes).map_err(|error| ProgramError::Unfit {
+        path: path.into(),
+        error,
+    })
+}
+
+/// The linker script and the empty libraries.
+fn write_support(folder: &Path) -> Result<(), ProgramError> {
+    /// An archive without members.
+    const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
+    fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
+    let libraries = EMPTY_LIBRARIES.map(|name| (format!("lib{name}.a"), EMPTY_ARCHIVE));
+    let script = ("pd.ld".to_owned(), LINKER_SCRIPT.as_bytes());
+    for (name, content) in libraries.into_iter().chain([script]) {
+        let path = folder.join(name);
+        // Untouched when unchanged, so that nothing is linked again for it.
+        if fs::read(&path).is_ok_and(|present| present == content) {
+            continue;
+        }
+        fs::write(&path, content).map_err(|error| file_error(&path, error))?;
+    }
+    Ok(())
+}
+
+fn command(
+    root: &Path,
+    output: &Path,
+    support: &Path,
+    packages: &[&str],
+    variant: Variant,
+) -> Command {
+    let cargo_home = cargo_home();
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(root)
+        .arg("build")
+        .arg("--manifest-path")
+        .arg(root.join("protections/Cargo.toml"))
+        .args(["--target", TARGET, "--profile", variant.profile()])
+        .arg("--target-dir")
+        .arg(output)
+        .arg("--message-format=json-render-diagnostics")
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            rust_flags(root, support, &cargo_home, variant),
+        )
+        .env(
+            "CFLAGS_x86_64_unknown_linux_gnu",
+            c_flags(root, &cargo_home),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // What a calling Cargo sets for its own build is not meant for this one.
+    for name in [
+        "RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "CFLAGS",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Arguments to rustc for the programs, separated as `CARGO_ENCODED_RUSTFLAGS` wants it. Build scripts and macros do not
+/// get them, since a target is named.
+fn rust_flags(root: &Path, support: &Path, cargo_home: &Path, variant: Variant) -> OsString {
+    let with_path = |before: &str, path: &Path, after: &str| {
+        let mut flag = OsString::from(before);
+        flag.push(path);
+        flag.push(after);
+        flag
+    };
+    let flags = [
+        "-Clinker=rust-lld".into(),
+        "-Clinker-flavor=ld.lld".into(),
+        "-Cpanic=abort".into(),
+        "-Crelocation-model=static".into(),
+        "-Ctarget-feature=+crt-static".into(),
+        "-Clink-arg=-static".into(),
+        "-Clink-arg=-no-pie".into(),
+        "-Clink-arg=--build-id=none".into(),
+        with_path("-Clink-arg=-T", &support.join("pd.ld"), ""),
+        with_path("-L", support, ""),
+        "--cfg=selkie_freestanding".into(),
+        "--cfg=selkie_board=\"pc99\"".into(),
+        format!("--cfg=selkie_kernel=\"{}\"", variant.name()).into(),
+        with_path("--remap-path-prefix=", cargo_home, "=/cargo"),
+        with_path("--remap-path-prefix=", root, "=/selkie"),
+    ];
+    let mut encoded = OsString::new();
+    for (index, flag) in flags.iter().enumerate() {
+        if index > 0 {
+            encoded.push("\u{1f}");
+        }
+        encoded.push(flag);
+    }
+    encoded
+}
+
+/// Arguments to the C compiler. A stack protector reads thread-local storage, and fortified functions are the
+/// operating system's.
+fn c_flags(root: &Path, cargo_home: &Path) -> OsString {
+    let mut flags = OsString::from(
+        "-fno-stack-protector -U_FORTIFY_SOURCE -fcf-protection=none -fno-asynchronous-unwind-tables",
+    );
+    for (path, name) in [(cargo_home, "/cargo"), (root, "/selkie")] {
+        flags.push(" -ffile-prefix-map=");
+        flags.push(path);
+        flags.push("=");
+        flags.push(name);
+    }
+    flags
+}
+
+fn cargo_home() -> PathBuf {
+    env::var_os("CARGO_HOME").map_or_else(
+        || env::home_dir().unwrap_or_default().join(".cargo"),
+        PathBuf::from,
+    )
+}
+
+/// Passes on what Cargo says; gives the executables by name, and all that was said.
+fn watch(cargo: &mut Child, progress: &mut dyn FnMut(&str)) -> (BTreeMap<String, PathBuf>, String) {
+    let messages = cargo.stdout.take();
+    let artefacts = thread::spawn(move || messages.map(executables).unwrap_or_default());
+    let mut said = String::new();
+    if let Some(lines) = cargo.stderr.take() {
+        for line in BufReader::new(lines).lines().map_while(Result::ok) {
+            progress(&line);
+            said.push_str(&line);
+            said.push('\n');
+        }
+    }
+    (artefacts.join().unwrap_or_default(), said)
+}
+
+/// The executables among Cargo's messages (Cargo book, "External tools").
+fn executables(messages: impl Read) -> BTreeMap<String, PathBuf> {
+    BufReader::new(messages)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(&line).ok()?;
+            let name = message["target"]["name"].as_str()?;
+            let path = message["executable"].as_str()?;
+            Some((name.to_owned(), path.into()))
+        })
+        .collect()
+}
+
+fn file_error(path: &Path, error: io::Error) -> ProgramError {
+    ProgramError::File {
+        path: path.into(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"pd"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"echo"},"executable":"/t/echo"}
+not json
+{"reason":"build-finished","success":true}"#;
+        let found = executables(messages.as_bytes());
+        assert_eq!(
+            found,
+            [("echo".to_owned(), PathBuf::from("/t/echo"))].into()
+        );
+    }
+
+    #[test]
+    fn paths_of_the_machine_are_mapped() {
+        let flags = rust_flags(
+            Path::new("/home/x/selkie"),
+            Path::new("/t/support"),
+            Path::new("/home/x/.cargo"),
+            Variant::Release,
+        );
+        let flags = flags.into_string().unwrap();
+        let flags: Vec<&str> = flags.split('\u{1f}').collect();
+        assert!(flags.contains(&"--remap-path-prefix=/home/x/selkie=/selkie"));
+        assert!(flags.contains(&"--cfg=selkie_kernel=\"release\""));
+        // The last prefix that matches wins: a Cargo home inside the repository would be the repository's.
+        assert!(flags.last().unwrap().ends_with("=/selkie"));
+    }
+}
