@@ -1,7 +1,33 @@
 //! From a system description to a bootable image
+//!
+//! ```text
+//! system/NAME.toml ──┐
+//! system/boards/B.toml ├─ plan ─→ Plan ─┬─ Plan::compile ─→ Compiled: NAME.system, wirings, report, diagram
+//! protections/*/Cargo.toml ┘           programs (built in between)
+//! ```
+//!
+//! [`plan`] reads a description and checks everything that can be known before a program is built; what
+//! is wrong comes back as [`Diagnostics`]. [`Plan::compile`] then gives every region, channel and interrupt its
+//! place.
 
+pub mod board;
 pub mod certificate;
 pub mod cli;
 pub mod elf;
+pub mod manifest;
 pub mod pc99;
 pub mod programs;
+pub mod report;
+
+mod compile;
+mod description;
+mod diagnostics;
+mod diagram;
+mod interface;
+mod plan;
+mod toml;
+
+pub use compile::{Artefacts, CompileError, Compiled};
+pub use diagnostics::{Diagnostics, Problem, Source};
+pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};
+pub use plan::{Connection, Content, Plan, Protection, SUPERVISOR, plan};

@@ -1,0 +1,423 @@
+//! What a program says of itself: `[package.metadata.selkie]` in `protections/*/Cargo.toml`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wiring::{Role, Value};
+
+use crate::diagnostics::{Problem, Source, suggest};
+use crate::interface::{INTERFACES, Interface};
+use crate::toml::{self, Entry, Fields, Kind, Node, Reader};
+
+/// Keys of a protection in a description that no port may be named after.
+pub(crate) const PROTECTION_KEYS: [&str; 7] = [
+    "program", "priority", "memory", "stack", "device", "config", "data",
+];
+
+/// Stack in bytes of a program that names none.
+const DEFAULT_STACK: u64 = 16 * 1024;
+
+/// A program that protections run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Its name, which is that of its folder and of its binary.
+    pub name: String,
+    /// The package that it is built from.
+    pub package: String,
+    /// What it does, in one line.
+    pub description: String,
+    /// Heap in bytes, where a description gives none.
+    pub memory: u64,
+    /// Stack in bytes, where a description gives none.
+    pub stack: u64,
+    /// The kinds of device it can drive; if there are any, it needs one.
+    pub devices: Vec<String>,
+    /// Memory for its device's queues in bytes.
+    pub dma: u64,
+    /// Whether it is told of all protection domains.
+    pub domains: bool,
+    /// Its ports.
+    pub ports: Vec<Port>,
+    /// Its configuration.
+    pub config: Vec<Key>,
+    /// The data it reads.
+    pub data: Vec<Data>,
+}
+
+/// A port of a program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its interface.
+    pub interface: &'static Interface,
+    /// Which side of the interface it is.
+    pub role: Role,
+    /// Whether it takes several connections.
+    pub many: bool,
+    /// Whether it may stay unconnected; a provider's may always.
+    pub optional: bool,
+}
+
+/// A configuration key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// Its name.
+    pub name: String,
+    /// The type of its value.
+    pub kind: KeyKind,
+    /// Its value when a description gives none.
+    pub default: Option<Value>,
+    /// Whether it may be left out without a default.
+    pub optional: bool,
+    /// What it means.
+    pub help: String,
+}
+
+/// The type of a configuration value, with what is allowed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyKind {
+    /// Text; one of these, if there are any.
+    Text(Vec<String>),
+    /// A whole number in a range.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Boolean,
+    /// A list of texts.
+    List,
+}
+
+/// Read-only data of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Its name.
+    pub name: String,
+    /// What it is made from.
+    pub kind: DataKind,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+/// What data is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataKind {
+    /// A folder of files, as a site bundle.
+    Folder,
+    /// The bytes of a file.
+    File,
+    /// A certificate with its key.
+    Certificate,
+    /// The symbols of all programs.
+    Symbols,
+}
+
+/// Where each program's manifest is: name, package and path.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests(Vec<(String, String, PathBuf)>);
+
+impl Manifests {
+    /// Finds the packages in `protections/*` below `root` that say that they are programs.
+    pub fn find(root: &Path) -> Self {
+        let folders = std::fs::read_dir(root.join("protections"));
+        let mut found: Vec<(String, String, PathBuf)> = folders
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|folder| {
+                let name = folder.file_name().into_string().ok()?;
+                let path = folder.path().join("Cargo.toml");
+                let text = std::fs::read_to_string(&path).ok()?;
+                let manifest = toml_edit::Document::parse(text).ok()?;
+                let package = manifest.as_table().get("package")?;
+                package.get("metadata")?.get("selkie")?;
+                Some((name, package.get("name")?.as_str()?.to_string(), path))
+            })
+            .collect();
+        found.sort();
+        Self(found)
+    }
+
+    /// The names of all programs.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _, _)| name.as_str())
+    }
+
+    /// The names of the programs that provide an interface.
+    pub fn providers(&self, root: &Path, interface: &Interface) -> Vec<&str> {
+        let provides = |name: &&str| {
+            let Some(Ok(program)) = self.load(root, name) else {
+                return false;
+            };
+            let mut ports = program.ports.iter();
+            ports.any(|port| port.role == Role::Provider && port.interface == interface)
+        };
+        self.names().filter(provides).collect()
+    }
+
+    /// The program of this name; `None` if there is none.
+    pub fn load(&self, root: &Path, name: &str) -> Option<Result<Program, Vec<Problem>>> {
+        let (_, package, path) = self.0.iter().find(|(known, _, _)| known == name)?;
+        let program = load(root, name, path).map(|program| Program {
+            package: package.clone(),
+            ..program
+        });
+        Some(program)
+    }
+}
+
+fn load(root: &Path, name: &str, path: &Path) -> Result<Program, Vec<Problem>> {
+    let source = Source::read(path, root).map_err(|problem| vec![problem])?;
+    let document = toml::parse(&source).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let program = selkie_table(&document).and_then(|entry| {
+        let mut reader = Reader {
+            source: &source,
+            problems: &mut problems,
+        };
+        program(&mut reader, name, entry)
+    });
+    match program {
+        Some(program) if problems.is_empty() => Ok(program),
+        _ if problems.is_empty() => Err(vec![unusable(&source)]),
+        _ => Err(problems),
+    }
+}
+
+fn unusable(source: &Arc<Source>) -> Problem {
+    Problem::at(source, 0..0, "this manifest describes no program")
+        .help("it needs a table [package.metadata.selkie]")
+}
+
+fn selkie_table(document: &Node) -> Option<&Entry> {
+    let mut entry = None;
+    let mut node = document;
+    for key in ["package", "metadata", "selkie"] {
+        let Kind::Table(entries) = &node.kind else {
+            return None;
+        };
+        let found = entries.iter().find(|entry| entry.key == key)?;
+        node = &found.value;
+        entry = Some(found);
+    }
+    entry
+}
+
+fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program> {
+    let mut fields = Fields::new(reader.table("selkie", &entry.value)?);
+    let (description, memory) = (fields.take("description"), fields.take("memory"));
+    if let Some(given) = fields.take("program").and_then(|entry| reader.text(entry))
+        && given.value != name
+    {
+        let problem = reader.wrong(&given.span, "a program has the name of its folder");
+        problem.help = Some(format!("write `{name}`, or leave it out"));
+    }
+    let (stack, device) = (fields.take("stack"), fields.take("device"));
+    let (dma, domains) = (fields.take("dma"), fields.take("domains"));
+    let ports = fields.take("ports");
+    let config = fields.take("config");
+    let data = fields.take("data");
+    fields.finish(reader, "[package.metadata.selkie]");
+    if description.is_none() || memory.is_none() {
+        reader.wrong(
+            &entry.key_span,
+            "a program has a `description` and `memory`",
+        );
+    }
+    let ports: Vec<Port> = tables(reader, ports, port);
+    check_ports(reader, entry, &ports);
+    Some(Program {
+        name: name.to_string(),
+        package: String::new(),
+        description: reader.text(description?)?.value,
+        memory: reader.size(memory?)?.value,
+        stack: match stack {
+            Some(entry) => reader.size(entry)?.value,
+            None => DEFAULT_STACK,
+        },
+        devices: match device {
+            Some(entry) => reader.texts(entry)?,
+            None => Vec::new(),
+        },
+        dma: match dma {
+            Some(entry) => reader.size(entry)?.value,
+            None => 0,
+        },
+        domains: match domains {
+            Some(entry) => reader.boolean(entry)?,
+            None => false,
+        },
+        ports,
+        config: tables(reader, config, key),
+        data: tables(reader, data, data_entry),
+    })
+}
+
+/// The entries of a table whose values are tables.
+fn tables<T>(
+    reader: &mut Reader<'_>,
+    entry: Option<&Entry>,
+    read: impl Fn(&mut Reader<'_>, &Entry) -> Option<T>,
+) -> Vec<T> {
+    let Some(entry) = entry else {
+        return Vec::new();
+    };
+    let entries = reader.table(&entry.key, &entry.value).unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|entry| read(reader, entry))
+        .collect()
+}
+
+fn check_ports(reader: &mut Reader<'_>, entry: &Entry, ports: &[Port]) {
+    for (index, port) in ports.iter().enumerate() {
+        if PROTECTION_KEYS.contains(&port.name.as_str()) {
+            let message = format!("a port cannot be named `{}`", port.name);
+            reader.wrong(&entry.key_span, message);
+        }
+        let provides =
+            |other: &Port| other.role == Role::Provider && other.interface == port.interface;
+        if provides(port) && ports[..index].iter().any(provides) {
+            let message = format!("two ports provide `{}`", port.interface.name);
+            reader.wrong(&entry.key_span, message);
+        }
+    }
+}
+
+fn port(reader: &mut Reader<'_>, entry: &Entry) -> Option<Port> {
+    let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
+    let (interface, role) = (fields.take("interface"), fields.take("role"));
+    let (many, optional) = (fields.take("many"), fields.take("optional"));
+    fields.finish(reader, "a port");
+    let (Some(interface), Some(role)) = (interface, role) else {
+        reader.wrong(&entry.key_span, "a port has an `interface` and a `role`");
+        return None;
+    };
+    let name = reader.text(interface)?;
+    let Some(interface) = Interface::named(&name.value) else {
+        let known = INTERFACES.iter().map(|interface| interface.name);
+        let help = suggest(&name.value, "interfaces", known);
+        let problem = reader.wrong(
+            &name.span,
+            format!("there is no interface `{}`", name.value),
+        );
+        problem.help = Some(help);
+        return None;
+    };
+    let role_text = reader.text(role)?;
+    let role = match role_text.value.as_str() {
+        "provider" => Role::Provider,
+        "consumer" => Role::Consumer,
+        _ => {
+            let problem = reader.wrong(&role_text.span, "there is no such role");
+            problem.help = Some("roles: `provider`, `consumer`".into());
+            return None;
+        }
+    };
+    Some(Port {
+        name: entry.key.clone(),
+        interface,
+        role,
+        many: flag(reader, many),
+        optional: flag(reader, optional),
+    })
+}
+
+fn flag(reader: &mut Reader<'_>, entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| reader.boolean(entry).unwrap_or(false))
+}
+
+fn key(reader: &mut Reader<'_>, entry: &Entry) -> Option<Key> {
+    let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
+    let (kind, default) = (fields.take("type"), fields.take("default"));
+    let (min, max) = (fields.take("min"), fields.take("max"));
+    let one_of = fields.take("one_of");
+    let (optional, help) = (fields.take("optional"), fields.take("help"));
+    fields.finish(reader, "a configuration key");
+    let Some(kind) = kind else {
+        reader.wrong(&entry.key_span, "a configuration key has a `type`");
+        return None;
+    };
+    let name = reader.text(kind)?;
+    let mut bound = |entry: Option<&Entry>, otherwise| match entry {
+        Some(entry) => reader.number(entry, i64::MIN, i64::MAX).map(|n| n.value),
+        None => Some(otherwise),
+    };
+    let (min, max) = (bound(min, i64::MIN)?, bound(max, i64::MAX)?);
+    let kind = match name.value.as_str() {
+        "string" => KeyKind::Text(match one_of {
+            Some(entry) => reader.texts(entry)?,
+            None => Vec::new(),
+        }),
+        "integer" => KeyKind::Integer(min, max),
+        "boolean" => KeyKind::Boolean,
+        "list" => KeyKind::List,
+        _ => {
+            let problem = reader.wrong(&name.span, "there is no such type");
+            problem.help = Some("types: `string`, `integer`, `boolean`, `list`".into());
+            return None;
+        }
+    };
+    let default = match default {
+        Some(entry) => Some(value(reader, entry, &kind)?),
+        None => None,
+    };
+    Some(Key {
+        name: entry.key.clone(),
+        kind,
+        default,
+        optional: flag(reader, optional),
+        help: match help {
+            Some(entry) => reader.text(entry)?.value,
+            None => String::new(),
+        },
+    })
+}
+
+/// A configuration value of this type.
+pub(crate) fn value(reader: &mut Reader<'_>, entry: &Entry, kind: &KeyKind) -> Option<Value> {
+    match kind {
+        KeyKind::Text(choices) => {
+            let text = reader.text(entry)?;
+            if !choices.is_empty() && !choices.contains(&text.value) {
+                let help = suggest(&text.value, "choices", choices.iter().map(String::as_str));
+                let message = format!("`{}` cannot be `{}`", entry.key, text.value);
+                reader.wrong(&text.span, message).help = Some(help);
+                return None;
+            }
+            Some(Value::Text(text.value))
+        }
+        KeyKind::Integer(min, max) => Some(Value::Integer(reader.number(entry, *min, *max)?.value)),
+        KeyKind::Boolean => Some(Value::Boolean(reader.boolean(entry)?)),
+        KeyKind::List => {
+            let texts = reader.texts(entry)?;
+            Some(Value::List(texts.into_iter().map(Value::Text).collect()))
+        }
+    }
+}
+
+fn data_entry(reader: &mut Reader<'_>, entry: &Entry) -> Option<Data> {
+    let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
+    let (kind, optional) = (fields.take("kind"), fields.take("optional"));
+    fields.finish(reader, "data");
+    let Some(kind) = kind else {
+        reader.wrong(&entry.key_span, "data has a `kind`");
+        return None;
+    };
+    let name = reader.text(kind)?;
+    let kind = match name.value.as_str() {
+        "folder" => DataKind::Folder,
+        "file" => DataKind::File,
+        "certificate" => DataKind::Certificate,
+        "symbols" => DataKind::Symbols,
+        _ => {
+            let problem = reader.wrong(&name.span, "there is no such kind of data");
+            problem.help = Some("kinds: `folder`, `file`, `certificate`, `symbols`".into());
+            return None;
+        }
+    };
+    Some(Data {
+        name: entry.key.clone(),
+        kind,
+        optional: flag(reader, optional),
+    })
+}

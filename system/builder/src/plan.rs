@@ -1,0 +1,299 @@
+//! From a description to a plan: everything is looked up, checked and decided, except what depends on
+//! the program files.
+
+mod connections;
+mod devices;
+mod memory;
+mod priorities;
+mod settings;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wiring::Value;
+
+use crate::board::{Board, Device};
+use crate::certificate::KeyKind;
+use crate::description::{self, Description, Written};
+use crate::diagnostics::{Diagnostics, Problem, Source, suggest};
+use crate::interface::{Interface, Sizes};
+use crate::manifest::{Manifests, Program};
+use crate::toml::{self, Reader};
+
+/// The program whose protection is the Microkit parent of all others.
+pub const SUPERVISOR: &str = "supervisor";
+
+/// A system that is right, as far as that can be known before its programs are built.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The system's name.
+    pub name: String,
+    /// The board that it is for.
+    pub board: Board,
+    /// The protections, in the order of the description.
+    pub protections: Vec<Protection>,
+    /// Who is connected to whom.
+    pub connections: Vec<Connection>,
+}
+
+/// A protection: a program with what it is given.
+#[derive(Clone, Debug)]
+pub struct Protection {
+    /// Its name.
+    pub name: String,
+    /// The program it runs.
+    pub program: Program,
+    /// Priority, 0 to 254.
+    pub priority: u8,
+    /// Heap in bytes, whole pages.
+    pub memory: u64,
+    /// Stack in bytes, whole pages.
+    pub stack: u64,
+    /// The device it drives.
+    pub device: Option<Device>,
+    /// Its configuration, defaults filled in.
+    pub config: Vec<(String, Value)>,
+    /// The data it reads.
+    pub data: Vec<(String, Content)>,
+}
+
+/// What a protection's data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A development certificate for these names.
+    Development {
+        /// DNS names beside `localhost`.
+        names: Vec<String>,
+        /// The kind of its key.
+        key: KeyKind,
+        /// Where it is kept.
+        folder: PathBuf,
+    },
+    /// The symbols of all programs.
+    Symbols,
+}
+
+/// A connection between a consumer's port and a provider's.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Index of the consumer among the protections.
+    pub consumer: usize,
+    /// The consumer's port.
+    pub consumer_port: String,
+    /// Index of the provider among the protections.
+    pub provider: usize,
+    /// The provider's port.
+    pub provider_port: String,
+    /// What they speak.
+    pub interface: &'static Interface,
+    /// What the description says of the connection, defaults filled in.
+    pub parameters: Vec<(String, Value)>,
+    /// Sizes of the shared regions in bytes, whole pages.
+    pub sizes: Sizes,
+    /// Where the description says so.
+    pub(crate) span: Range<usize>,
+}
+
+impl Connection {
+    /// The ports that the consumer wants to listen on.
+    pub fn listens(&self) -> Vec<i64> {
+        let number = |value: &Value| match value {
+            Value::Integer(port) => Some(*port),
+            _ => None,
+        };
+        let found = self.parameters.iter().find(|(key, _)| key == "listen");
+        match found {
+            Some((_, Value::List(ports))) => ports.iter().filter_map(number).collect(),
+            Some((_, port)) => number(port).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// The programs, which are folders of `protections/`.
+    pub fn programs(&self) -> BTreeSet<&str> {
+        let programs = self.protections.iter();
+        programs.map(|p| p.program.name.as_str()).collect()
+    }
+
+    /// Index of the protection that is the parent of the others.
+    pub fn supervisor(&self) -> Option<usize> {
+        self.protections
+            .iter()
+            .position(|protection| protection.program.name == SUPERVISOR)
+    }
+}
+
+/// Reads and checks the description at `path` for a board; manifests and board files are those of the
+/// workspace at `root`.
+///
+/// # Errors
+/// Everything that is wrong with the description, or with a board file or manifest that it needs.
+pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> {
+    let mut problems = Vec::new();
+    let board = Board::load(root, board).map_err(|found| problems.extend(found));
+    let read = Source::read(path, root).and_then(|source| {
+        let document = toml::parse(&source)?;
+        Ok((source, document))
+    });
+    let (source, document) = match read {
+        Ok(read) => read,
+        Err(problem) => {
+            problems.push(problem);
+            return Err(Diagnostics::new(problems));
+        }
+    };
+    let mut reader = Reader {
+        source: &source,
+        problems: &mut problems,
+    };
+    let description = description::read(&mut reader, &document);
+    let (Some(description), Ok(board)) = (description, board) else {
+        return Err(Diagnostics::new(problems));
+    };
+    let mut planner = Planner {
+        root,
+        folder: path.parent().unwrap_or(Path::new(".")),
+        board: &board,
+        manifests: Manifests::find(root),
+        programs: Vec::new(),
+        description: &description,
+        source: &source,
+        problems,
+    };
+    let plan = planner.plan();
+    match plan {
+        Some(plan) if planner.problems.is_empty() => Ok(plan),
+        _ => Err(Diagnostics::new(planner.problems)),
+    }
+}
+
+/// Looks up and checks what a description says.
+struct Planner<'a> {
+    root: &'a Path,
+    /// The folder of the description, which its paths are relative to.
+    folder: &'a Path,
+    board: &'a Board,
+    manifests: Manifests,
+    description: &'a Description,
+    /// The program of each protection; `None` where there is something wrong with it.
+    programs: Vec<Option<Program>>,
+    source: &'a Arc<Source>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planner<'a> {
+    fn plan(&mut self) -> Option<Plan> {
+        self.programs = self.load_programs();
+        self.check_supervisors();
+        let connections = self.connections();
+        let devices = self.devices();
+        let priorities = self.priorities(&connections);
+        let mut protections = Vec::new();
+        for (index, device) in devices.into_iter().enumerate() {
+            let written = self.written(index);
+            let program = self.programs[index].clone();
+            let protection = program.map(|program| Protection {
+                name: written.name.value.clone(),
+                priority: priorities[index],
+                memory: self.heap(written, &program),
+                stack: self.stack(written, &program),
+                device,
+                config: self.config(written, &program),
+                data: self.data(written, &program),
+                program,
+            });
+            protections.push(protection);
+        }
+        let plan = Plan {
+            name: self.description.name.value.clone(),
+            board: self.board.clone(),
+            protections: protections.into_iter().collect::<Option<_>>()?,
+            connections,
+        };
+        if self.problems.is_empty() {
+            self.check_limits(&plan);
+            self.check_memory(&plan);
+        }
+        Some(plan)
+    }
+
+    fn written(&self, index: usize) -> &'a Written {
+        &self.description.protections[index]
+    }
+
+    /// The name of a protection.
+    fn name(&self, index: usize) -> &'a str {
+        &self.written(index).name.value
+    }
+
+    fn wrong(&mut self, span: &Range<usize>, message: impl Into<String>) -> &mut Problem {
+        let problem = Problem::at(self.source, span.clone(), message);
+        self.problems.push(problem);
+        self.problems.last_mut().expect("one was just pushed")
+    }
+
+    fn reader(&mut self) -> Reader<'_> {
+        Reader {
+            source: self.source,
+            problems: &mut self.problems,
+        }
+    }
+
+    fn load_programs(&mut self) -> Vec<Option<Program>> {
+        let mut programs = Vec::new();
+        for written in &self.description.protections {
+            let name = &written.program.value;
+            let loaded = match self.manifests.load(self.root, name) {
+                Some(Ok(program)) => Some(program),
+                Some(Err(problems)) => {
+                    self.problems.extend(problems);
+                    None
+                }
+                None => {
+                    let help = suggest(name, "programs", self.manifests.names());
+                    let message = format!("there is no program `{name}`");
+                    let problem = Problem::at(self.source, written.program.span.clone(), message);
+                    self.problems
+                        .push(problem.label("no package of protections/").help(help));
+                    None
+                }
+            };
+            programs.push(loaded);
+        }
+        programs
+    }
+
+    fn check_supervisors(&mut self) {
+        let mut first: Option<&Written> = None;
+        for written in &self.description.protections {
+            if written.program.value != SUPERVISOR {
+                continue;
+            }
+            if let Some(first) = first {
+                let problem = Problem::at(
+                    self.source,
+                    written.program.span.clone(),
+                    "there are two supervisors",
+                );
+                self.problems.push(
+                    problem
+                        .label("the second")
+                        .and(first.program.span.clone(), "the first")
+                        .help("one protection is the parent of all others; leave one out"),
+                );
+            }
+            first = Some(written);
+        }
+    }
+}
+
+/// Rounds up to whole pages.
+pub(crate) fn pages(bytes: u64) -> u64 {
+    bytes.next_multiple_of(0x1000)
+}

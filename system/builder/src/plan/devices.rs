@@ -1,0 +1,112 @@
+//! Which protection drives which device.
+
+use super::Planner;
+use crate::board::Device;
+use crate::description::Written;
+use crate::diagnostics::{Problem, listed, suggest};
+use crate::manifest::Program;
+use crate::toml::Spanned;
+
+impl Planner<'_> {
+    /// The device of each protection.
+    pub(super) fn devices(&mut self) -> Vec<Option<Device>> {
+        let mut owners: Vec<(Spanned<String>, usize)> = Vec::new();
+        (0..self.programs.len())
+            .map(|index| {
+                let program = self.programs[index].clone()?;
+                self.device(index, &program, &mut owners)
+            })
+            .collect()
+    }
+
+    fn device(
+        &mut self,
+        index: usize,
+        program: &Program,
+        owners: &mut Vec<(Spanned<String>, usize)>,
+    ) -> Option<Device> {
+        let written = self.written(index);
+        let Some(entry) = written.entry("device") else {
+            if !program.devices.is_empty() {
+                self.needs_device(written, program);
+            }
+            return None;
+        };
+        let name = self.reader().text(entry)?;
+        if program.devices.is_empty() {
+            let message = format!("`{}` drives no device", program.name);
+            self.wrong(&entry.key_span, message).help = Some("leave `device` out".into());
+            return None;
+        }
+        let Some(device) = self.board.device(&name.value) else {
+            self.unknown_device(&name);
+            return None;
+        };
+        if !program.devices.contains(&device.kind) {
+            let kinds = listed(program.devices.iter().map(String::as_str));
+            let message = format!("`{}` cannot drive `{}`", program.name, name.value);
+            let fitting = self.fitting(program);
+            let problem = Problem::at(self.source, name.span, message);
+            self.problems.push(
+                problem
+                    .label(format!("a `{}`; it drives {kinds}", device.kind))
+                    .help(fitting),
+            );
+            return None;
+        }
+        if let Some((first, owner)) = owners.iter().find(|(owned, _)| owned.value == name.value) {
+            let owner = self.name(*owner);
+            let message = format!("`{}` has two owners", name.value);
+            let problem = Problem::at(self.source, name.span, message);
+            self.problems.push(
+                problem
+                    .label(format!("`{}` takes it too", written.name.value))
+                    .and(first.span.clone(), format!("`{owner}` has it"))
+                    .help("one protection drives a device; the others connect to that protection"),
+            );
+            return None;
+        }
+        owners.push((name, index));
+        Some(device.clone())
+    }
+
+    fn needs_device(&mut self, written: &Written, program: &Program) {
+        let message = format!("`{}` has no device", written.name.value);
+        let kinds = listed(program.devices.iter().map(String::as_str));
+        let help = self.fitting(program);
+        let problem = Problem::at(self.source, written.name.span.clone(), message);
+        self.problems.push(
+            problem
+                .label(format!("`{}` drives {kinds}", program.name))
+                .help(help),
+        );
+    }
+
+    fn unknown_device(&mut self, name: &Spanned<String>) {
+        let devices = self.board.devices.iter();
+        let help = suggest(&name.value, "devices", devices.map(|d| d.name.as_str()));
+        let message = format!(
+            "the board `{}` has no device `{}`",
+            self.board.name, name.value
+        );
+        let problem = Problem::at(self.source, name.span.clone(), message);
+        self.problems.push(problem.label("unknown").help(help));
+    }
+
+    /// Names the devices of the board that a program can drive.
+    fn fitting(&self, program: &Program) -> String {
+        let board = &self.board.name;
+        let fits = |device: &&Device| program.devices.contains(&device.kind);
+        let names: Vec<&str> = self
+            .board
+            .devices
+            .iter()
+            .filter(fits)
+            .map(|device| device.name.as_str())
+            .collect();
+        if names.is_empty() {
+            return format!("the board `{board}` has no device that it drives");
+        }
+        format!("the board `{board}` has {}", listed(names))
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether a system fits: Microkit's limits and the board's memory.
+
+use microkit_sdf::{MAX_ID, MAX_PROTECTION_DOMAINS};
+
+use super::{Plan, Planner};
+use crate::diagnostics::Problem;
+use crate::toml::show_size;
+
+/// What the kernel needs for each protection domain beside its regions, in bytes: thread, capability
+/// space, page tables of the upper levels, IPC buffer.
+const OBJECTS: u64 = 64 * 1024;
+
+/// Bytes of regions that one page table of 4 KiB maps.
+const TABLE_REACH: u64 = 2 << 20;
+
+/// One thing that needs memory.
+struct Need {
+    what: String,
+    bytes: u64,
+    protection: usize,
+}
+
+impl Planner<'_> {
+    /// Checks the numbers of protections and channels.
+    pub(super) fn check_limits(&mut self, plan: &Plan) {
+        let count = plan.protections.len();
+        if count > MAX_PROTECTION_DOMAINS {
+            let span = self.written(MAX_PROTECTION_DOMAINS).name.span.clone();
+            let message = format!("there are {count} protections");
+            self.wrong(&span, message).help =
+                Some(format!("Microkit allows {MAX_PROTECTION_DOMAINS}"));
+        }
+        let limit = usize::from(MAX_ID) + 1;
+        for (index, protection) in plan.protections.iter().enumerate() {
+            let interrupts = protection.device.as_ref().map_or(0, |d| d.interrupts.len());
+            let channels = plan.connections.iter().filter(|connection| {
+                let ends = [connection.consumer, connection.provider];
+                connection.interface.has_channel() && ends.contains(&index)
+            });
+            let used = channels.count() + interrupts;
+            if used > limit {
+                let span = self.written(index).name.span.clone();
+                let message = format!("`{}` needs {used} channels and interrupts", protection.name);
+                let problem = Problem::at(self.source, span, message);
+                self.problems.push(
+                    problem
+                        .label(format!("has {limit}"))
+                        .help("Microkit gives a protection identifiers from 0 to 61: connect fewer protections to it"),
+                );
+            }
+        }
+    }
+
+    /// Checks that everything that the description decides fits the board's memory.
+    pub(super) fn check_memory(&mut self, plan: &Plan) {
+        self.check_transfers(plan);
+        let needs = needs(plan);
+        let with_tables =
+            |need: &Need| need.bytes.saturating_add(need.bytes / TABLE_REACH * 0x1000);
+        let total = needs.iter().map(with_tables).fold(0, u64::saturating_add);
+        let board = &plan.board;
+        let available = board.available();
+        if total <= available {
+            return;
+        }
+        let mut largest: Vec<&Need> = needs.iter().collect();
+        largest.sort_by_key(|need| std::cmp::Reverse(need.bytes));
+        let parts = largest.iter().take(3);
+        let parts: Vec<String> = parts
+            .map(|need| format!("{} has {}", need.what, rounded(need.bytes)))
+            .collect();
+        let message = format!(
+            "the system needs {} of memory, the board `{}` has {}",
+            rounded(total),
+            board.name,
+            rounded(available)
+        );
+        let span = match largest.first() {
+            Some(need) => self.written(need.protection).span("memory"),
+            None => 0..0,
+        };
+        let problem = Problem::at(self.source, span, message);
+        self.problems.push(
+            problem
+                .label("the largest part")
+                .help(format!("make something smaller: {}", parts.join(", "))),
+        );
+    }
+
+    /// Checks that the memory for devices' transfers fits its window.
+    fn check_transfers(&mut self, plan: &Plan) {
+        let needed = plan.transfer_memory();
+        let window = plan.board.dma_size;
+        if needed > window {
+            let pool = plan.connections.iter().max_by_key(|c| c.sizes.pool);
+            let span = pool.map_or(0..0, |connection| connection.span.clone());
+            let message = format!(
+                "devices' transfers need {}, the board's window has {}",
+                rounded(needed),
+                rounded(window)
+            );
+            self.wrong(&span, message).help = Some("take fewer or smaller `buffers`".into());
+        }
+    }
+}
+
+impl Plan {
+    /// Memory for devices' transfers, in bytes.
+    pub(crate) fn transfer_memory(&self) -> u64 {
+        let pools = self
+            .connections
+            .iter()
+            .map(|connection| connection.sizes.pool);
+        let queues = self.protections.iter().filter(|p| p.device.is_some());
+        let queues = queues.map(|p| super::pages(p.program.dma));
+        pools.chain(queues).sum()
+    }
+}
+
+impl crate::board::Board {
+    /// Memory in bytes that protection domains can have, transfers aside.
+    pub(crate) fn available(&self) -> u64 {
+        self.memory
+            .saturating_sub(self.reserved)
+            .saturating_sub(self.dma_size)
+    }
+}
+
+fn needs(plan: &Plan) -> Vec<Need> {
+    let mut needs = Vec::new();
+    for (protection, p) in plan.protections.iter().enumerate() {
+        let mut need = |what: &str, bytes: u64| {
+            needs.push(Need {
+                what: format!("{what} of `{}`", p.name),
+                bytes,
+                protection,
+            });
+        };
+        need("the memory", p.memory);
+        need("the stack", p.stack);
+        need("the kernel's part", OBJECTS);
+        for (name, content) in &p.data {
+            if let super::Content::Bytes(bytes) = content {
+                need(&format!("the data `{name}`"), bytes.len() as u64);
+            }
+        }
+    }
+    for connection in &plan.connections {
+        needs.push(Need {
+            what: format!(
+                "the connection `{}` of `{}`",
+                connection.consumer_port, plan.protections[connection.consumer].name
+            ),
+            bytes: connection
+                .sizes
+                .provider
+                .saturating_add(connection.sizes.consumer),
+            protection: connection.consumer,
+        });
+    }
+    needs
+}
+
+/// A number of bytes, rounded up to whole KiB or MiB.
+fn rounded(bytes: u64) -> String {
+    let unit = if bytes >= 1 << 20 { 1 << 20 } else { 1 << 10 };
+    show_size(bytes.checked_next_multiple_of(unit).unwrap_or(bytes))
+}

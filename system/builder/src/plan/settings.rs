@@ -1,0 +1,256 @@
+//! Configuration, data, stack and heap of a protection.
+
+use std::path::PathBuf;
+
+use microkit_sdf::{MAX_STACK_SIZE, MIN_STACK_SIZE};
+use wiring::Value;
+
+use super::{Content, Planner, pages};
+use crate::certificate::{self, KeyKind};
+use crate::compile::bundle;
+use crate::description::Written;
+use crate::diagnostics::Problem;
+use crate::manifest::{self, Data, DataKind, Program};
+use crate::toml::{Entry, Fields, Kind, Spanned, show_size};
+
+impl Planner<'_> {
+    /// The heap of a protection in bytes.
+    pub(super) fn heap(&mut self, written: &Written, program: &Program) -> u64 {
+        let given = written.entry("memory");
+        let size = given.and_then(|entry| self.reader().size(entry));
+        pages(size.map_or(program.memory, |size| size.value))
+    }
+
+    /// The stack of a protection in bytes.
+    pub(super) fn stack(&mut self, written: &Written, program: &Program) -> u64 {
+        let Some(entry) = written.entry("stack") else {
+            return program.stack;
+        };
+        let Some(size) = self.reader().size(entry) else {
+            return program.stack;
+        };
+        let bytes = size.value;
+        let fault = if bytes < MIN_STACK_SIZE {
+            Some(("too small", pages(bytes).max(MIN_STACK_SIZE)))
+        } else if bytes > MAX_STACK_SIZE {
+            Some(("too large", MAX_STACK_SIZE))
+        } else if !bytes.is_multiple_of(MIN_STACK_SIZE) {
+            Some(("not a number of whole pages", pages(bytes)))
+        } else {
+            None
+        };
+        if let Some((fault, right)) = fault {
+            let message = format!("a stack of {} is {fault}", show_size(bytes));
+            let problem = Problem::at(self.source, size.span, message);
+            let help = format!(
+                "a stack consists of whole pages of 4 KiB: try \"{}K\"",
+                right / 1024
+            );
+            self.problems
+                .push(problem.label("4 KiB to 16 MiB").help(help));
+        }
+        bytes
+    }
+
+    /// The configuration of a protection, defaults filled in.
+    pub(super) fn config(&mut self, written: &Written, program: &Program) -> Vec<(String, Value)> {
+        let given = written.entry("config");
+        let mut reader = self.reader();
+        let entries = match given {
+            Some(entry) => reader.table("config", &entry.value).unwrap_or_default(),
+            None => &[],
+        };
+        let mut fields = Fields::new(entries);
+        let mut config = Vec::new();
+        for key in &program.config {
+            let value = match (fields.take(&key.name), &key.default) {
+                (Some(entry), _) => manifest::value(&mut reader, entry, &key.kind),
+                (None, Some(default)) => Some(default.clone()),
+                (None, None) if key.optional => None,
+                (None, None) => {
+                    let span = given.map_or(&written.name.span, |entry| &entry.value.span);
+                    let message = format!(
+                        "`{}` needs the configuration `{}`",
+                        written.name.value, key.name
+                    );
+                    let problem = reader.wrong(span, message);
+                    problem.help = Some(format!(
+                        "add: config = {{ {} = … }}: {}",
+                        key.name, key.help
+                    ));
+                    None
+                }
+            };
+            config.extend(value.map(|value| (key.name.clone(), value)));
+        }
+        fields.finish(
+            &mut reader,
+            &format!("the configuration of `{}`", program.name),
+        );
+        config
+    }
+
+    /// The data of a protection.
+    pub(super) fn data(&mut self, written: &Written, program: &Program) -> Vec<(String, Content)> {
+        let given = written.entry("data");
+        let entries = match given {
+            Some(entry) => self
+                .reader()
+                .table("data", &entry.value)
+                .unwrap_or_default(),
+            None => &[],
+        };
+        let mut fields = Fields::new(entries);
+        let mut contents = Vec::new();
+        for data in &program.data {
+            if data.kind == DataKind::Symbols {
+                contents.push((data.name.clone(), Content::Symbols));
+                continue;
+            }
+            let content = match fields.take(&data.name) {
+                Some(entry) => self.content(entry, data),
+                None if data.kind == DataKind::Certificate => {
+                    Some(self.development(Vec::new(), KeyKind::EcdsaP256))
+                }
+                None if data.optional => None,
+                None => {
+                    self.missing_data(written, data);
+                    None
+                }
+            };
+            contents.extend(content.map(|content| (data.name.clone(), content)));
+        }
+        let mut reader = self.reader();
+        fields.finish(&mut reader, &format!("the data of `{}`", program.name));
+        contents
+    }
+
+    fn missing_data(&mut self, written: &Written, data: &Data) {
+        let message = format!("`{}` needs the data `{}`", written.name.value, data.name);
+        let help = format!(
+            "add: data = {{ {} = \"PATH\" }}, relative to this file",
+            data.name
+        );
+        let problem = Problem::at(self.source, written.span("data"), message);
+        self.problems.push(problem.help(help));
+    }
+
+    fn content(&mut self, entry: &Entry, data: &Data) -> Option<Content> {
+        match data.kind {
+            DataKind::Folder => {
+                let path = self.reader().text(entry)?;
+                let folder = self.existing(&path, "folder", |path| path.is_dir())?;
+                self.made(&path, bundle::site(&folder))
+            }
+            DataKind::File => {
+                let path = self.reader().text(entry)?;
+                let file = self.existing(&path, "file", |path| path.is_file())?;
+                let bytes = std::fs::read(file).map_err(|error| error.to_string());
+                self.made(&path, bytes)
+            }
+            DataKind::Certificate => self.certificate(entry),
+            DataKind::Symbols => Some(Content::Symbols),
+        }
+    }
+
+    /// The path that a description gives, if there is such a thing.
+    fn existing(
+        &mut self,
+        path: &Spanned<String>,
+        what: &str,
+        fits: impl Fn(&std::path::Path) -> bool,
+    ) -> Option<PathBuf> {
+        let found = self.folder.join(&path.value);
+        if fits(&found) {
+            return Some(found);
+        }
+        let shown = found.strip_prefix(self.root).unwrap_or(&found).display();
+        let message = format!("there is no {what} `{}`", path.value);
+        let problem = Problem::at(self.source, path.span.clone(), message);
+        let help = format!("paths are relative to the description; looked at `{shown}`");
+        self.problems.push(problem.label("not found").help(help));
+        None
+    }
+
+    fn made(&mut self, path: &Spanned<String>, bytes: Result<Vec<u8>, String>) -> Option<Content> {
+        match bytes {
+            Ok(bytes) => Some(Content::Bytes(bytes)),
+            Err(reason) => {
+                // Paths are shown as the description has them.
+                let folder = format!("{}/", self.folder.display());
+                let message = format!("`{}` cannot be used", path.value);
+                let problem = self.wrong(&path.span, message);
+                problem.help = Some(reason.replace(&folder, ""));
+                None
+            }
+        }
+    }
+
+    /// `"development"`, or a table with `chain` and `key` files, or with `names` and a kind of `key`.
+    fn certificate(&mut self, entry: &Entry) -> Option<Content> {
+        let mut reader = self.reader();
+        if let Kind::Text(text) = &entry.value.kind {
+            if text == "development" {
+                return Some(self.development(Vec::new(), KeyKind::EcdsaP256));
+            }
+            let message = format!("`{text}` is no certificate");
+            reader.wrong(&entry.value.span, message).help =
+                Some("use \"development\", or { chain = \"FILE\", key = \"FILE\" }".into());
+            return None;
+        }
+        let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
+        let (chain, key) = (fields.take("chain"), fields.take("key"));
+        let names = fields.take("names");
+        fields.finish(&mut reader, "a certificate");
+        let key = match key {
+            Some(entry) => Some(reader.text(entry)?),
+            None => None,
+        };
+        let Some(chain) = chain else {
+            let names = match names {
+                Some(entry) => reader.texts(entry)?,
+                None => Vec::new(),
+            };
+            let kind = self.key_kind(key)?;
+            return Some(self.development(names, kind));
+        };
+        let chain = reader.text(chain)?;
+        let Some(key) = key else {
+            let problem = reader.wrong(&entry.value.span, "the certificate has no key");
+            problem.help = Some("add: key = \"FILE\"".into());
+            return None;
+        };
+        let files = (
+            self.existing(&chain, "file", |path| path.is_file()),
+            self.existing(&key, "file", |path| path.is_file()),
+        );
+        let identity = certificate::from_files(&files.0?, &files.1?);
+        self.made(
+            &chain,
+            identity.map(|i| i.to_bytes()).map_err(|e| e.to_string()),
+        )
+    }
+
+    fn key_kind(&mut self, key: Option<Spanned<String>>) -> Option<KeyKind> {
+        match key.as_ref().map(|key| key.value.as_str()) {
+            None | Some("ecdsa-p256") => Some(KeyKind::EcdsaP256),
+            Some("ed25519") => Some(KeyKind::Ed25519),
+            Some(_) => {
+                let span = key.map_or(0..0, |key| key.span);
+                self.wrong(&span, "there is no such kind of key").help = Some(
+                    "use `ecdsa-p256` or `ed25519`; a key file needs `chain` beside it".into(),
+                );
+                None
+            }
+        }
+    }
+
+    fn development(&self, names: Vec<String>, key: KeyKind) -> Content {
+        let folder = self.root.join("target/selkie/certificates");
+        Content::Development {
+            names,
+            key,
+            folder: folder.join(&self.description.name.value),
+        }
+    }
+}
