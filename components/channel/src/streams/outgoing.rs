@@ -1,0 +1,227 @@
+//! The writing end of one byte ring.
+
+use super::layout::Position;
+use crate::PeerMisbehaved;
+use crate::memory::OwnBytes;
+
+/// What this side knows of the ring that it writes.
+pub(super) struct Outgoing {
+    /// The ring, unless it was lent.
+    memory: Option<OwnBytes>,
+    size: u32,
+    produced: u32,
+    origin: u32,
+    /// What the peer has consumed, as last seen and checked.
+    consumed: u32,
+    /// Of that, what the holder of a lent ring was not told yet.
+    untold: u32,
+    /// The count of consumed bytes that the user waits for.
+    wanted: Option<u32>,
+}
+
+/// What a look at the peer's count has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing that the peer has to know.
+    Fine,
+    /// The ring begins at another byte now and holds some: the position has to be published.
+    Moved,
+}
+
+impl Outgoing {
+    pub(super) fn new(memory: OwnBytes) -> Self {
+        Self {
+            size: memory.size() as u32,
+            memory: Some(memory),
+            produced: 0,
+            origin: 0,
+            consumed: 0,
+            untold: 0,
+            wanted: None,
+        }
+    }
+
+    /// Begins anew for another connection.
+    pub(super) fn open(&mut self) {
+        self.produced = 0;
+        self.origin = 0;
+        self.consumed = 0;
+        self.untold = 0;
+        self.wanted = None;
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position {
+            count: self.produced,
+            origin: self.origin,
+        }
+    }
+
+    /// Bytes that can be written now.
+    pub(super) fn free(&self) -> u32 {
+        self.size - self.used()
+    }
+
+    /// Bytes that the peer has not consumed.
+    pub(super) fn used(&self) -> u32 {
+        self.produced.wrapping_sub(self.consumed)
+    }
+
+    /// Takes over the peer's count of consumed bytes, after checks.
+    pub(super) fn update(&mut self, peer: Position) -> Result<Seen, PeerMisbehaved> {
+        let freed = peer.count.wrapping_sub(self.consumed);
+        if freed > self.used() {
+            return Err(PeerMisbehaved::IndexJumped);
+        }
+        let moved = peer.origin != self.origin;
+        if moved {
+            self.restart(peer)?;
+        }
+        self.consumed = peer.count;
+        self.untold = self.untold.wrapping_add(freed);
+        let unread = self.used() > 0;
+        Ok(if moved && unread {
+            Seen::Moved
+        } else {
+            Seen::Fine
+        })
+    }
+
+    /// Moves the unread bytes to the front, as the peer asks: it has read all before them.
+    fn restart(&mut self, peer: Position) -> Result<(), PeerMisbehaved> {
+        let Some(memory) = self.memory.as_mut().filter(|_| peer.origin == peer.count) else {
+            return Err(PeerMisbehaved::WrongRestart);
+        };
+        if self.produced != peer.count {
+            let first = peer.count.wrapping_sub(self.origin) & (self.size - 1);
+            memory
+                .slice_mut(0, self.size as usize)
+                .rotate_left(first as usize);
+        }
+        self.origin = peer.origin;
+        Ok(())
+    }
+
+    /// The free bytes that lie together behind the last one; none if the ring is lent.
+    pub(super) fn free_slice(&mut self) -> &mut [u8] {
+        let start = self.produced.wrapping_sub(self.origin) & (self.size - 1);
+        let length = self.free().min(self.size - start);
+        match &mut self.memory {
+            Some(memory) => memory.slice_mut(start as usize, length as usize),
+            None => &mut [],
+        }
+    }
+
+    /// Counts `bytes` more as written, at most those that are free; says how many.
+    pub(super) fn advance(&mut self, bytes: usize) -> u32 {
+        let bytes = bytes.min(self.free() as usize) as u32;
+        self.produced = self.produced.wrapping_add(bytes);
+        bytes
+    }
+
+    /// Gives the ring's memory away for ever.
+    pub(super) fn lend(&mut self) -> Option<OwnBytes> {
+        self.memory.take()
+    }
+
+    /// The bytes consumed since the last call.
+    pub(super) fn take_untold(&mut self) -> u32 {
+        core::mem::take(&mut self.untold)
+    }
+
+    /// Waits until `bytes` are free; the count of consumed bytes at which they are.
+    pub(super) fn want(&mut self, bytes: usize) -> u32 {
+        let bytes = bytes.clamp(1, self.size as usize) as u32;
+        let at = self.produced.wrapping_add(bytes).wrapping_sub(self.size);
+        self.wanted = Some(at);
+        at
+    }
+
+    /// Whether the user waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// Whether what the user waits for has come.
+    pub(super) fn is_granted(&self) -> bool {
+        self.wanted
+            .is_some_and(|at| self.produced.wrapping_sub(at) >= self.used())
+    }
+
+    /// As [`Outgoing::is_granted`]; the user then waits no more.
+    pub(super) fn take_granted(&mut self) -> bool {
+        let granted = self.is_granted();
+        if granted {
+            self.wanted = None;
+        }
+        granted
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::region_pair;
+
+    fn ring(size: usize) -> Outgoing {
+        let (mut own, _) = region_pair(size);
+        Outgoing::new(own.bytes(size).unwrap())
+    }
+
+    fn fill(ring: &mut Outgoing, bytes: &[u8]) {
+        for &byte in bytes {
+            ring.free_slice()[0] = byte;
+            assert_eq!(ring.advance(1), 1);
+        }
+    }
+
+    fn at(count: u32, origin: u32) -> Position {
+        Position { count, origin }
+    }
+
+    #[test]
+    fn a_restart_moves_unread_bytes_to_the_front() {
+        let mut ring = ring(256);
+        fill(&mut ring, &[1; 250]);
+        assert_eq!(ring.update(at(250, 0)), Ok(Seen::Fine));
+        fill(&mut ring, &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(ring.update(at(250, 250)), Ok(Seen::Moved));
+        assert_eq!(ring.position(), at(260, 250));
+        let memory = ring.memory.as_mut().unwrap().slice_mut(0, 10);
+        assert_eq!(memory, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(ring.free_slice().len(), 246);
+    }
+
+    #[test]
+    fn a_restart_of_an_empty_ring_needs_no_word_to_the_peer() {
+        let mut ring = ring(256);
+        fill(&mut ring, &[1; 100]);
+        assert_eq!(ring.update(at(100, 100)), Ok(Seen::Fine));
+        assert_eq!(ring.free_slice().len(), 256);
+    }
+
+    #[test]
+    fn restarts_elsewhere_and_jumping_counts_are_refused() {
+        let mut ring = ring(256);
+        fill(&mut ring, &[1; 100]);
+        assert_eq!(ring.update(at(101, 0)), Err(PeerMisbehaved::IndexJumped));
+        assert_eq!(ring.update(at(50, 49)), Err(PeerMisbehaved::WrongRestart));
+        assert_eq!(ring.update(at(50, 0)), Ok(Seen::Fine));
+        assert_eq!(ring.update(at(49, 0)), Err(PeerMisbehaved::IndexJumped));
+        ring.lend();
+        assert_eq!(ring.update(at(60, 60)), Err(PeerMisbehaved::WrongRestart));
+    }
+
+    #[test]
+    fn room_that_was_waited_for_is_granted_once() {
+        let mut ring = ring(256);
+        fill(&mut ring, &[1; 200]);
+        assert_eq!(ring.want(128), 72);
+        assert!(!ring.take_granted());
+        ring.update(at(71, 0)).unwrap();
+        assert!(!ring.take_granted());
+        ring.update(at(72, 0)).unwrap();
+        assert!(ring.take_granted());
+        assert!(!ring.take_granted());
+    }
+}

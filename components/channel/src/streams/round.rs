@@ -1,0 +1,141 @@
+//! A round of work of a port: which slots have news, what is published, and when it may sleep.
+
+use super::layout::{MESSAGE, REQUESTS, State, Word};
+use super::port::{Port, news};
+use crate::PeerMisbehaved;
+use crate::doorbell::ALWAYS;
+use crate::memory::store_load_fence;
+
+impl Port {
+    pub(super) fn check(&self) -> Result<(), PeerMisbehaved> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// The next slot and one of its news, of those that there were when the round began. `look` gives a slot's
+    /// news, as the role sees it.
+    pub(super) fn next_news(
+        &mut self,
+        mut look: impl FnMut(&mut Self, usize) -> Result<u32, PeerMisbehaved>,
+    ) -> Result<Option<(usize, u32)>, PeerMisbehaved> {
+        self.check()?;
+        self.bell.wake();
+        if !self.collected {
+            self.collected = true;
+            self.ready.collect();
+        }
+        loop {
+            if let Some(found) = self.next_of_current() {
+                return Ok(Some(found));
+            }
+            let Some(slot) = self.ready.take() else {
+                return Ok(None);
+            };
+            let result = look(self, slot);
+            let news = result.inspect_err(|misbehaved| self.failed = Some(*misbehaved))?;
+            self.current = Some((slot, news));
+        }
+    }
+
+    fn next_of_current(&mut self) -> Option<(usize, u32)> {
+        let (slot, news) = self.current.take()?;
+        // A connection that was released meanwhile has no more news, but that the peer released it.
+        let news = match self.slots[slot].live {
+            true => news,
+            false => news & news::RELEASED,
+        };
+        let first = news & news.wrapping_neg();
+        let rest = news & !first;
+        if rest != 0 {
+            self.current = Some((slot, rest));
+        }
+        (first != 0).then_some((slot, first))
+    }
+
+    /// The next message from the peer, at most as many a round as may be outstanding.
+    pub(super) fn next_message(&mut self) -> Result<Option<[u64; MESSAGE]>, PeerMisbehaved> {
+        if self.messages == REQUESTS {
+            return Ok(None);
+        }
+        self.messages += 1;
+        let popped = self.inbox.pop();
+        popped.inspect_err(|misbehaved| self.failed = Some(*misbehaved))
+    }
+
+    /// Posts a message; `false` if the ring is full.
+    pub(super) fn post(&mut self, message: [u64; MESSAGE]) -> bool {
+        let pushed = self.outbox.push(message);
+        let posted = self.note(pushed) == Some(true);
+        self.posted |= posted;
+        posted
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        // What was published before is visible before anything below is looked at.
+        store_load_fence();
+        if !self.touched.is_empty() {
+            while let Some(slot) = self.touched.pop() {
+                let looked = self.look_at_wishes(slot.into());
+                if self.note(looked).is_none() {
+                    return;
+                }
+            }
+            // A look may have published a moved ring.
+            store_load_fence();
+        }
+        let flipped = self.ready.publish();
+        if flipped | core::mem::take(&mut self.posted) {
+            self.bell.ring(ALWAYS);
+        }
+    }
+
+    /// Whether the peer waits for what was freed, and whether what this side waits for was freed already.
+    fn look_at_wishes(&mut self, slot: usize) -> Result<(), PeerMisbehaved> {
+        let state = &mut self.slots[slot];
+        state.touched = false;
+        if !state.live {
+            return Ok(());
+        }
+        if state
+            .incoming
+            .passes(self.peers.load(slot, Word::WakeAt) as u32)
+        {
+            self.ready.mark(slot);
+        }
+        if !state.outgoing.waits() {
+            return Ok(());
+        }
+        if state.peer_flags & State::OPEN == 0 {
+            // The peer may have taken note of the connection since, and consumed: the next look tells.
+            if self.peers.load(slot, Word::State) >> 32 == u64::from(state.generation) {
+                self.ready.again(slot);
+            }
+            return Ok(());
+        }
+        self.update_outgoing(slot)?;
+        if self.slots[slot].outgoing.is_granted() {
+            self.ready.again(slot);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sleep(&mut self) -> bool {
+        self.flush();
+        self.collected = false;
+        self.messages = 0;
+        if self.failed.is_some() {
+            return true;
+        }
+        if self.current.is_some() || self.ready.any() {
+            return false;
+        }
+        self.bell.lie_down(0);
+        let work = self.ready.any() || self.inbox.has_more();
+        if work {
+            self.bell.wake();
+        }
+        !work
+    }
+}

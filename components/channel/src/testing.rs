@@ -1,0 +1,129 @@
+//! Both ends of a channel in one program, over memory of its own that is never freed.
+//!
+//! With the feature `hostile`, a hook runs before every load of a word that the peer writes: a test can change
+//! shared memory there, and so play a peer that writes at any moment.
+
+use std::boxed::Box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::memory::{OwnRegion, PeerRegion};
+use crate::packets::{self, Driver, Pool, Stack};
+use crate::streams::{self, Consumer, Provider};
+use crate::{LayoutError, Notify};
+
+/// Counts how often it was rung.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<AtomicUsize>);
+
+impl Bell {
+    /// How often it was rung since the last call.
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Notify for Bell {
+    fn notify(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The writer's and the reader's view of one zeroed region of at least `size` bytes.
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+pub fn region_pair(size: usize) -> (OwnRegion, PeerRegion) {
+    let base = zeroed(size);
+    // SAFETY: the memory is never freed. Reader and writer are in one program here, which the rules for
+    // `OwnRegion` exclude; tests accept that the reader sees bytes while they change.
+    let pair = unsafe { (OwnRegion::new(base, size), PeerRegion::new(base, size)) };
+    match pair {
+        (Ok(own), Ok(peer)) => (own, peer),
+        _ => unreachable!("words are aligned"),
+    }
+}
+
+/// The writer's and the reader's view of one region.
+#[cfg(loom)]
+pub fn region_pair(_size: usize) -> (OwnRegion, PeerRegion) {
+    crate::memory::modelled_pair()
+}
+
+/// Zeroed memory that is never freed.
+pub(crate) fn zeroed(size: usize) -> core::ptr::NonNull<u8> {
+    let words: &'static mut [u64] = Box::leak(std::vec![0u64; size.div_ceil(8)].into());
+    core::ptr::NonNull::from(words).cast()
+}
+
+/// Both ends of a `streams` connection, and the bells that they ring: the provider's, then the consumer's.
+///
+/// # Errors
+/// None for a valid layout.
+pub fn streams_pair(
+    layout: streams::Layout,
+) -> Result<(Provider, Consumer, [Bell; 2]), LayoutError> {
+    let (provider_own, consumer_peer) = region_pair(layout.provider_size());
+    let (consumer_own, provider_peer) = region_pair(layout.consumer_size());
+    let bells = [Bell::default(), Bell::default()];
+    let provider = Provider::new(layout, provider_own, provider_peer, bells[0].clone())?;
+    let consumer = Consumer::new(layout, consumer_own, consumer_peer, bells[1].clone())?;
+    Ok((provider, consumer, bells))
+}
+
+/// Both ends of a `packets` connection, and the bells that they ring: the driver's, then the stack's.
+///
+/// # Errors
+/// None for a valid layout.
+pub fn packets_pair(layout: packets::Layout) -> Result<(Driver, Stack, [Bell; 2]), LayoutError> {
+    let (driver_own, stack_peer) = region_pair(layout.provider_size());
+    let (stack_own, driver_peer) = region_pair(layout.consumer_size());
+    let pools = pool_pair(layout);
+    let bells = [Bell::default(), Bell::default()];
+    let driver = Driver::new(layout, driver_own, driver_peer, pools.0, bells[0].clone())?;
+    let stack = Stack::new(layout, stack_own, stack_peer, pools.1, bells[1].clone())?;
+    Ok((driver, stack, bells))
+}
+
+/// Both sides' views of one pool.
+#[allow(unsafe_code)]
+pub fn pool_pair(layout: packets::Layout) -> (Pool, Pool) {
+    let base = zeroed(layout.pool_size());
+    // SAFETY: the memory is never freed, and large enough. That two pools refer to it is what a pool is for.
+    unsafe { (Pool::new(base), Pool::new(base)) }
+}
+
+#[cfg(feature = "hostile")]
+mod hook {
+    use std::boxed::Box;
+    use std::cell::RefCell;
+
+    type Hook = Box<dyn FnMut()>;
+
+    std::thread_local! {
+        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    pub(crate) fn before_load() {
+        HOOK.with(|hook| {
+            // A load inside the hook itself finds it borrowed and runs no hook.
+            if let Ok(mut hook) = hook.try_borrow_mut()
+                && let Some(hook) = hook.as_mut()
+            {
+                hook();
+            }
+        });
+    }
+
+    /// Runs `body` with a hook before every load of a peer's word by this thread.
+    pub fn with_hook<R>(hook: impl FnMut() + 'static, body: impl FnOnce() -> R) -> R {
+        HOOK.with(|cell| *cell.borrow_mut() = Some(Box::new(hook)));
+        let result = body();
+        HOOK.with(|cell| *cell.borrow_mut() = None);
+        result
+    }
+}
+
+#[cfg(feature = "hostile")]
+pub(crate) use hook::before_load;
+#[cfg(feature = "hostile")]
+pub use hook::with_hook;
