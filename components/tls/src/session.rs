@@ -34,6 +34,8 @@ pub trait Below {
     fn space(&self) -> usize;
     /// Sends bytes; as many as fit.
     fn write(&mut self, bytes: &[u8]) -> usize;
+    /// Asks to be stepped again once there is room for so many bytes.
+    fn wait_for_space(&mut self, count: usize);
 }
 
 /// The service.
@@ -42,6 +44,8 @@ pub trait Above {
     fn space(&self) -> usize;
     /// Hands on received plaintext; as much as fits.
     fn write(&mut self, bytes: &[u8]) -> usize;
+    /// Asks to be stepped again once there is room for so many bytes.
+    fn wait_for_space(&mut self, count: usize);
     /// What the service wants to send, in two parts since it may lie around the end of a ring. The bytes
     /// may change while they are looked at: they are encrypted as they are read, once.
     fn pending(&self) -> [&[u8]; 2];
@@ -62,7 +66,8 @@ pub enum Stage {
     Failed,
 }
 
-/// Bytes copied within this protection domain, rustls' own copies included.
+/// Payload bytes copied within this protection domain, rustls' own copies included; headers and tags are
+/// left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
     /// Application data received.
@@ -246,17 +251,19 @@ impl Session {
         for _ in 0..MAX_RECORDS_A_STEP {
             self.held.drain(|bytes| above.write(bytes));
             let blocked = !self.held.is_empty() || above.space() == 0;
+            if blocked {
+                above.wait_for_space(1);
+            }
             if self.received_close || blocked || !self.incoming.fill(below) {
                 return Ok(false);
             }
             let record = self.incoming.record()?;
-            let length = record.len();
             match established.open(record)? {
                 Received::Data(plaintext) => {
                     let written = above.write(plaintext);
                     self.held.push(&plaintext[written..]);
                     self.copies.received += plaintext.len() as u64;
-                    self.copies.receiving += (length + 2 * plaintext.len() - written) as u64;
+                    self.copies.receiving += (3 * plaintext.len() - written) as u64;
                 }
                 Received::CloseNotify => self.received_close = true,
                 Received::Handled(answer) => self.outgoing.push(&answer),
@@ -285,6 +292,7 @@ impl Session {
             let room = below.space().saturating_sub(overhead);
             let count = total.min(MAX_PLAINTEXT).min(room);
             if count < total.min(MIN_PLAINTEXT) {
+                below.wait_for_space(total.min(MIN_PLAINTEXT) + overhead);
                 return Ok(());
             }
             let chunks = [first, second];
@@ -294,7 +302,8 @@ impl Session {
             self.outgoing.push(&record[written..]);
             above.consume(count);
             self.copies.sent += count as u64;
-            self.copies.sending += (count + 2 * record.len() - written) as u64;
+            // A record that did not fit is kept for a moment; only then is there a third copy.
+            self.copies.sending += (2 * count + record.len() - written) as u64;
         }
         if above.finished() {
             self.sent_close = true;

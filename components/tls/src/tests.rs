@@ -460,6 +460,7 @@ impl Below for Pipe {
         self.outgoing.extend(&bytes[..count]);
         count
     }
+    fn wait_for_space(&mut self, _: usize) {}
 }
 
 #[derive(Default)]
@@ -479,6 +480,7 @@ impl Above for Service {
         self.received.extend(&bytes[..count]);
         count
     }
+    fn wait_for_space(&mut self, _: usize) {}
     fn pending(&self) -> [&[u8]; 2] {
         let (first, second) = self.to_send.as_slices();
         [first, second]

@@ -1,0 +1,504 @@
+//! All sessions of a TLS protection domain: a stream from the TCP stack below, a stream to the service above.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use channel::PeerMisbehaved;
+use channel::streams::{
+    ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent,
+};
+use rustls::ServerConfig;
+
+use crate::{Above, Below, Copies, Error, Session, Stage};
+
+/// Time for a client to complete its handshake, in nanoseconds. A full handshake over a bad mobile link takes
+/// about 2 s; whoever needs five times that holds a slot that others want.
+const HANDSHAKE_TIME: u64 = 10_000_000_000;
+
+/// Time for the last bytes (`close_notify` or an alert, then FIN) to be sent and answered, in nanoseconds.
+const CLOSING_TIME: u64 = 10_000_000_000;
+
+/// Events taken from either side in one [`Relay::poll`], so that it ends.
+const MAX_EVENTS: usize = 256;
+
+/// What happened to a session, for the log.
+#[derive(Debug)]
+pub enum Report<'a> {
+    /// The handshake is complete.
+    Opened(&'a Session),
+    /// The session failed.
+    Failed(&'a Error),
+    /// The handshake took too long.
+    TimedOut,
+    /// The client ended the TCP connection without `close_notify`.
+    Truncated,
+}
+
+/// Counters since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sessions that now exist.
+    pub sessions: u64,
+    /// Completed handshakes.
+    pub handshakes: u64,
+    /// Handshakes that failed or took too long.
+    pub failed_handshakes: u64,
+    /// Open sessions that ended with an error.
+    pub failed_sessions: u64,
+    /// Application data and the bytes copied for it.
+    pub copies: Copies,
+}
+
+/// What [`Relay::poll`] leaves to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// There is more to do: poll again before waiting.
+    pub more: bool,
+    /// When to poll at the latest (monotonic nanoseconds), if anything is due.
+    pub deadline: Option<u64>,
+    /// A handshake or a session ended: secrets may lie on the stack that ran this.
+    pub wipe: bool,
+}
+
+/// The sessions and the two streams that they join.
+pub struct Relay {
+    config: Arc<ServerConfig>,
+    below: Consumer,
+    above: Provider,
+    /// By the slot of the connection below.
+    entries: Vec<Option<Box<Entry>>>,
+    /// By the slot of the connection above: the slot below.
+    owners: Vec<Option<usize>>,
+    /// Slots below with something to do.
+    ready: Vec<usize>,
+    deadline: Option<u64>,
+    wipe: bool,
+    counters: Counters,
+}
+
+struct Entry {
+    id: ConnectionId,
+    opened: Opened,
+    session: Session,
+    above: Option<ConnectionId>,
+    /// The service has nothing more to send once its ring is empty.
+    service_finished: bool,
+    input_ended: bool,
+    output_ended: bool,
+    counted: Copies,
+    deadline: Option<u64>,
+    queued: bool,
+}
+
+impl Relay {
+    /// Joins two streams. Both should have the same number of connections.
+    pub fn new(config: Arc<ServerConfig>, below: Consumer, above: Provider) -> Self {
+        Self {
+            config,
+            below,
+            above,
+            entries: Vec::new(),
+            owners: Vec::new(),
+            ready: Vec::new(),
+            deadline: None,
+            wipe: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes events and moves data; bounded work. `now` is monotonic time in nanoseconds.
+    ///
+    /// # Errors
+    /// [`PeerMisbehaved`] when the stack or the service breaks the streams protocol. Its stream is dead from then
+    /// on, and all sessions are ended, since each needs both.
+    pub fn poll(
+        &mut self,
+        now: u64,
+        report: &mut dyn FnMut(SocketAddr, Report<'_>),
+    ) -> Result<Turn, PeerMisbehaved> {
+        let events = self.take_events_below(now).and_then(|below| {
+            let above = self.take_events_above()?;
+            Ok(below || above)
+        });
+        let more = match events {
+            Ok(more) => more,
+            Err(peer) => {
+                (0..self.entries.len()).for_each(|slot| self.abort(slot));
+                return Err(peer);
+            }
+        };
+        self.expire(now, report);
+        let ready = core::mem::take(&mut self.ready);
+        for slot in ready {
+            self.advance(slot, now, report);
+        }
+        Ok(Turn {
+            more: more || !self.ready.is_empty(),
+            deadline: self.deadline,
+            wipe: core::mem::take(&mut self.wipe),
+        })
+    }
+
+    /// Publishes what was written and prepares to wait; false when there is something to do after all.
+    pub fn sleep(&mut self) -> bool {
+        let below = self.below.sleep();
+        let above = self.above.sleep();
+        below && above
+    }
+
+    /// Counters since start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn take_events_below(&mut self, now: u64) -> Result<bool, PeerMisbehaved> {
+        for _ in 0..MAX_EVENTS {
+            match self.below.next_event()? {
+                None => return Ok(false),
+                Some(ConsumerEvent::Opened(id, opened)) => self.accept(id, opened, now),
+                Some(
+                    ConsumerEvent::Readable(id)
+                    | ConsumerEvent::Writable(id)
+                    | ConsumerEvent::HalfClosed(id),
+                ) => self.queue(id.slot()),
+                Some(ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id)) => self.remove(id),
+                // This protection domain neither connects nor listens at run time.
+                Some(ConsumerEvent::Answer { .. }) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_events_above(&mut self) -> Result<bool, PeerMisbehaved> {
+        for _ in 0..MAX_EVENTS {
+            match self.above.next_event()? {
+                None => return Ok(false),
+                Some(ProviderEvent::Readable(id) | ProviderEvent::Writable(id)) => {
+                    self.queue_owner(id);
+                }
+                Some(ProviderEvent::HalfClosed(id)) => {
+                    if let Some(entry) = self.owner(id) {
+                        entry.service_finished = true;
+                    }
+                    self.queue_owner(id);
+                }
+                Some(ProviderEvent::Aborted(id)) => {
+                    if let Some(slot) = self.owner(id).map(|entry| entry.id.slot()) {
+                        self.abort(slot);
+                    }
+                }
+                Some(ProviderEvent::Released(id)) => self.released(id),
+                Some(ProviderEvent::Connect { token, .. } | ProviderEvent::Listen { token, .. }) => {
+                    self.above.answer(token, Err(channel::streams::Refusal::NotAllowed));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn accept(&mut self, id: ConnectionId, opened: Opened, now: u64) {
+        let Ok(session) = Session::new(&self.config) else {
+            self.below.abort(id);
+            self.below.release(id);
+            return;
+        };
+        let slot = id.slot();
+        if self.entries.len() <= slot {
+            self.entries.resize_with(slot + 1, || None);
+        }
+        self.counters.sessions += 1;
+        self.entries[slot] = Some(Box::new(Entry {
+            id,
+            opened,
+            session,
+            above: None,
+            service_finished: false,
+            input_ended: false,
+            output_ended: false,
+            counted: Copies::default(),
+            deadline: None,
+            queued: false,
+        }));
+        self.set_deadline(slot, Some(now.saturating_add(HANDSHAKE_TIME)));
+        self.queue(slot);
+    }
+
+    /// One step of one session, and what follows from where it is then.
+    fn advance(&mut self, slot: usize, now: u64, report: &mut dyn FnMut(SocketAddr, Report<'_>)) {
+        let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
+        entry.queued = false;
+        let stage = entry.session.stage();
+        let mut below = Lower { stream: &mut self.below, id: entry.id };
+        let mut above = Upper {
+            stream: &mut self.above,
+            id: entry.above,
+            finished: entry.service_finished,
+        };
+        let result = entry.session.step(&mut below, &mut above);
+        count(&mut self.counters.copies, &mut entry.counted, entry.session.copies());
+        let peer = entry.opened.peer;
+        match (&result, stage, entry.session.stage()) {
+            (Err(error), Stage::Handshake, _) => {
+                self.counters.failed_handshakes += 1;
+                report(peer, Report::Failed(error));
+            }
+            (Err(error), ..) => {
+                self.counters.failed_sessions += 1;
+                report(peer, Report::Failed(error));
+            }
+            (Ok(_), Stage::Handshake, Stage::Open) => {
+                self.counters.handshakes += 1;
+                report(peer, Report::Opened(&entry.session));
+                self.wipe = true;
+                self.set_deadline(slot, None);
+                self.queue(slot);
+            }
+            (Ok(true), ..) => self.queue(slot),
+            (Ok(false), ..) => {}
+        }
+        if result.is_err() {
+            self.wipe = true;
+            self.reset_above(slot);
+        }
+        self.open_above(slot);
+        self.close_ends(slot, now, report);
+    }
+
+    /// Announces an open session to the service, once there is a free slot.
+    fn open_above(&mut self, slot: usize) {
+        let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
+        if entry.above.is_some() || entry.session.stage() != Stage::Open {
+            return;
+        }
+        let Some(free) = self.above.free_slot() else {
+            return;
+        };
+        let Ok(id) = self.above.open(free, &entry.opened) else {
+            return;
+        };
+        entry.above = Some(id);
+        if self.owners.len() <= free {
+            self.owners.resize(free + 1, None);
+        }
+        self.owners[free] = Some(slot);
+        self.queue(slot);
+    }
+
+    /// Carries the ends of both directions over.
+    fn close_ends(
+        &mut self,
+        slot: usize,
+        now: u64,
+        report: &mut dyn FnMut(SocketAddr, Report<'_>),
+    ) {
+        let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
+        if entry.session.input_ended() && !entry.input_ended
+            && let Some(above) = entry.above
+        {
+            entry.input_ended = true;
+            self.above.finish(above);
+        }
+        if entry.session.output_ended() && !entry.output_ended {
+            entry.output_ended = true;
+            self.below.close(entry.id);
+            self.set_deadline(slot, Some(now.saturating_add(CLOSING_TIME)));
+            return;
+        }
+        // RFC 8446, section 6.1: an end without close_notify may be an attacker's.
+        let cut = self.below.at_end(entry.id) && !entry.session.input_ended();
+        if cut && !entry.output_ended && entry.session.stage() != Stage::Failed {
+            let peer = entry.opened.peer;
+            match entry.session.stage() {
+                Stage::Handshake => self.counters.failed_handshakes += 1,
+                _ => self.counters.failed_sessions += 1,
+            }
+            report(peer, Report::Truncated);
+            self.abort(slot);
+        }
+    }
+
+    fn expire(&mut self, now: u64, report: &mut dyn FnMut(SocketAddr, Report<'_>)) {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        self.deadline = None;
+        for slot in 0..self.entries.len() {
+            let Some(entry) = &self.entries[slot] else {
+                continue;
+            };
+            match entry.deadline {
+                Some(deadline) if deadline <= now => {
+                    if entry.session.stage() == Stage::Handshake {
+                        self.counters.failed_handshakes += 1;
+                        report(entry.opened.peer, Report::TimedOut);
+                    }
+                    self.abort(slot);
+                }
+                deadline => self.set_deadline(slot, deadline),
+            }
+        }
+    }
+
+    /// The TCP connection is gone.
+    fn remove(&mut self, id: ConnectionId) {
+        let slot = id.slot();
+        match self.entries.get(slot) {
+            Some(Some(entry)) if entry.id == id => {}
+            _ => return self.below.release(id),
+        }
+        self.reset_above(slot);
+        self.drop_entry(slot);
+        self.below.release(id);
+    }
+
+    /// Ends both connections at once.
+    fn abort(&mut self, slot: usize) {
+        let Some(Some(entry)) = self.entries.get(slot) else {
+            return;
+        };
+        let id = entry.id;
+        self.reset_above(slot);
+        self.drop_entry(slot);
+        self.below.abort(id);
+        self.below.release(id);
+    }
+
+    fn drop_entry(&mut self, slot: usize) {
+        if self.entries[slot].take().is_some() {
+            self.counters.sessions -= 1;
+            self.wipe = true;
+        }
+    }
+
+    /// Ends the connection above: in order if both directions were, else by a reset.
+    fn reset_above(&mut self, slot: usize) {
+        let Some(Some(entry)) = self.entries.get_mut(slot) else {
+            return;
+        };
+        let Some(above) = entry.above.take() else {
+            return;
+        };
+        self.owners[above.slot()] = None;
+        match entry.service_finished && (entry.input_ended || entry.output_ended) {
+            true => self.above.closed(above),
+            false => self.above.reset(above),
+        }
+    }
+
+    /// A slot above is free: a session that waited for one can have it.
+    fn released(&mut self, id: ConnectionId) {
+        if let Some(slot) = self.owner(id).map(|entry| entry.id.slot()) {
+            self.abort(slot);
+        }
+        let waits = |entry: &Entry| entry.above.is_none() && entry.session.stage() == Stage::Open;
+        let waiting = self.entries.iter().position(|entry| entry.as_deref().is_some_and(waits));
+        if let Some(slot) = waiting {
+            self.queue(slot);
+        }
+    }
+
+    fn owner(&mut self, above: ConnectionId) -> Option<&mut Entry> {
+        let slot = (*self.owners.get(above.slot())?)?;
+        let entry = self.entries.get_mut(slot)?.as_deref_mut()?;
+        (entry.above == Some(above)).then_some(entry)
+    }
+
+    fn queue_owner(&mut self, above: ConnectionId) {
+        if let Some(slot) = self.owner(above).map(|entry| entry.id.slot()) {
+            self.queue(slot);
+        }
+    }
+
+    fn queue(&mut self, slot: usize) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot)
+            && !core::mem::replace(&mut entry.queued, true)
+        {
+            self.ready.push(slot);
+        }
+    }
+
+    fn set_deadline(&mut self, slot: usize, deadline: Option<u64>) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot) {
+            entry.deadline = deadline;
+            self.deadline = [self.deadline, deadline].into_iter().flatten().min();
+        }
+    }
+}
+
+/// Adds what is new in `now` to the total.
+fn count(total: &mut Copies, counted: &mut Copies, now: Copies) {
+    total.received += now.received - counted.received;
+    total.receiving += now.receiving - counted.receiving;
+    total.sent += now.sent - counted.sent;
+    total.sending += now.sending - counted.sending;
+    *counted = now;
+}
+
+/// The connection to the TCP stack.
+struct Lower<'a> {
+    stream: &'a mut Consumer,
+    id: ConnectionId,
+}
+
+impl Below for Lower<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> usize {
+        self.stream.read(self.id, buffer)
+    }
+
+    fn space(&self) -> usize {
+        self.stream.writable(self.id)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.stream.write(self.id, bytes)
+    }
+
+    fn wait_for_space(&mut self, count: usize) {
+        self.stream.wait_for_room(self.id, count);
+    }
+}
+
+/// The connection to the service, once there is one.
+struct Upper<'a> {
+    stream: &'a mut Provider,
+    id: Option<ConnectionId>,
+    finished: bool,
+}
+
+impl Above for Upper<'_> {
+    fn space(&self) -> usize {
+        self.id.map_or(0, |id| self.stream.writable(id))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        self.id.map_or(0, |id| self.stream.write(id, bytes))
+    }
+
+    fn wait_for_space(&mut self, count: usize) {
+        if let Some(id) = self.id {
+            self.stream.wait_for_room(id, count);
+        }
+    }
+
+    fn pending(&self) -> [&[u8]; 2] {
+        [self.id.map_or(&[], |id| self.stream.peek(id)), &[]]
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Some(id) = self.id {
+            self.stream.consume(id, count);
+        }
+    }
+
+    fn finished(&self) -> bool {
+        self.finished && self.id.is_some_and(|id| self.stream.at_end(id))
+    }
+}

@@ -1,0 +1,107 @@
+//! From the wiring to a relay, and from the relay to log and counters.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use channel::PeerMisbehaved;
+use channel::status::{Counter, Publisher};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+use tls::{Identity, Options, Origin, Relay, Report};
+use wiring::Value;
+
+/// The relay that the wiring describes.
+///
+/// # Panics
+/// When the certificate region or the configuration cannot be used: then there is nothing to serve.
+pub fn relay() -> Relay {
+    let wiring = pd::wiring();
+    let identity = Identity::from_bytes(pd::data("certificate"))
+        .unwrap_or_else(|error| panic!("no certificate: {error}"));
+    if identity.origin == Origin::Development {
+        pd::warn!("development certificate: its private key is in the boot image");
+    }
+    let options = Options {
+        tls12: wiring.boolean("tls12").unwrap_or(true),
+        alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
+    };
+    let config = tls::server_config(&identity, options, Arc::new(WallClock))
+        .unwrap_or_else(|error| panic!("{error}"));
+    pd::info!("certificate for {}", identity.names.join(", "));
+    Relay::new(config, pd::streams_consumer("streams"), pd::streams_provider("clients"))
+}
+
+fn protocols(names: &[Value]) -> Vec<Vec<u8>> {
+    let text = |name: &Value| match name {
+        Value::Text(text) => Some(text.as_bytes().to_vec()),
+        _ => None,
+    };
+    names.iter().filter_map(text).collect()
+}
+
+/// Writes what happened to a session to the log. Successful handshakes are counted only.
+pub fn describe(peer: SocketAddr, report: Report<'_>) {
+    match report {
+        Report::Opened(_) => {}
+        Report::Failed(error) => pd::info!("{peer}: {error}"),
+        Report::TimedOut => pd::info!("{peer}: the handshake took too long"),
+        Report::Truncated => pd::info!("{peer}: closed without close_notify"),
+    }
+}
+
+/// The wall clock for rustls.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_nanos(pd::wall_clock()?)))
+    }
+}
+
+/// The relay's counters as the status page shows them.
+pub struct Counters {
+    published: Vec<(Counter, fn(&tls::Counters) -> u64)>,
+    misbehaved: bool,
+}
+
+impl Counters {
+    /// Registers the counters with whoever reads this protection domain's status.
+    pub fn new() -> Self {
+        let names: [(&str, fn(&tls::Counters) -> u64); 8] = [
+            ("connections_open", |c| c.sessions),
+            ("handshakes", |c| c.handshakes),
+            ("failed_handshakes", |c| c.failed_handshakes),
+            ("failed_sessions", |c| c.failed_sessions),
+            ("payload_received", |c| c.copies.received),
+            ("copied_in", |c| c.copies.receiving),
+            ("payload_sent", |c| c.copies.sent),
+            ("copied_out", |c| c.copies.sending),
+        ];
+        let mut published = Vec::new();
+        if let Some(publisher) = pd::status("status") {
+            let publisher: &'static mut Publisher = Box::leak(Box::new(publisher));
+            for (name, value) in names {
+                published.extend(publisher.counter(name).map(|counter| (counter, value)));
+            }
+        }
+        Self { published, misbehaved: false }
+    }
+
+    /// Publishes the present values.
+    pub fn publish(&mut self, counters: tls::Counters) {
+        for (counter, value) in &mut self.published {
+            counter.set(value(&counters));
+        }
+    }
+
+    /// Says once that a neighbour broke the protocol.
+    pub fn misbehaved(&mut self, peer: PeerMisbehaved) {
+        if !core::mem::replace(&mut self.misbehaved, true) {
+            pd::error!("all sessions ended: {peer}");
+        }
+    }
+}

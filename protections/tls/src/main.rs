@@ -1,0 +1,99 @@
+//! The `tls` protection domain: TLS between the TCP stack and a service.
+//!
+//! Duties: makes handshakes, decrypts and encrypts, carries the ends of both directions over, and wipes the
+//! stack that cryptography ran on after every handshake and every teardown.
+//!
+//! Prohibitions: it decrypts nothing in memory that another protection domain can see, since the TCP
+//! stack must not read plaintext and must not change bytes behind the tag check. It neither borrows the
+//! private key from its prefilled region for longer than start-up nor writes it anywhere. It does not wait for
+//! the service or the stack: a peer that does not move holds up only its own connection.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod glue;
+
+use core::convert::Infallible;
+
+use crypto_stack::CryptoStack;
+use glue::{Counters, describe, relay};
+use sel4_microkit::{ChannelSet, Handler, protection_domain};
+use tls::Relay;
+
+/// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep; RSA-4096 with its window
+/// tables about 40 KiB.
+const CRYPTO_STACK: usize = 96 * 1024;
+
+struct Tls {
+    stack: CryptoStack,
+    relay: Relay,
+    time: channel::time::Time,
+    counters: Counters,
+    alarm: Option<u64>,
+    last: u64,
+}
+
+#[protection_domain]
+fn init() -> Tls {
+    let mut stack = CryptoStack::new(CRYPTO_STACK);
+    let relay = stack.run(relay);
+    stack.wipe();
+    let (time, counters) = (pd::time(), Counters::new());
+    let mut tls = Tls { stack, relay, time, counters, alarm: None, last: 0 };
+    tls.work();
+    tls
+}
+
+impl Handler for Tls {
+    type Error = Infallible;
+
+    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+        self.work();
+        Ok(())
+    }
+}
+
+impl Tls {
+    /// Rounds of bounded work until both streams are idle.
+    fn work(&mut self) {
+        loop {
+            let now = self.now();
+            let relay = &mut self.relay;
+            let turn = self.stack.run(|| relay.poll(now, &mut describe));
+            self.counters.publish(self.relay.counters());
+            match turn {
+                Ok(turn) => {
+                    if turn.wipe {
+                        self.stack.wipe();
+                    }
+                    self.set_alarm(turn.deadline, now);
+                    if !turn.more && self.relay.sleep() {
+                        return;
+                    }
+                }
+                Err(peer) => {
+                    self.stack.wipe();
+                    return self.counters.misbehaved(peer);
+                }
+            }
+        }
+    }
+
+    /// Monotonic nanoseconds; should the clock refuse, the time stands still and no session expires.
+    fn now(&mut self) -> u64 {
+        self.last = self.time.now().unwrap_or(self.last);
+        self.last
+    }
+
+    /// Calls the clock only for a deadline that is earlier than the alarm that is set.
+    fn set_alarm(&mut self, deadline: Option<u64>, now: u64) {
+        self.alarm = self.alarm.filter(|alarm| *alarm > now);
+        if let Some(deadline) = deadline
+            && self.alarm.is_none_or(|alarm| deadline < alarm)
+            && self.time.set_alarm(Some(deadline)).is_ok()
+        {
+            self.alarm = Some(deadline);
+        }
+    }
+}
