@@ -19,13 +19,17 @@ mod config;
 mod error;
 mod established;
 mod identity;
+mod relay;
 mod session;
 
 pub use config::{ALPN_HTTP_1_1, ConfigError, Options, server_config};
 pub use error::{Error, Fault};
 pub use established::Established;
 pub use identity::{Identity, IdentityError, Origin};
+pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};
 
+#[cfg(test)]
+mod relay_tests;
 #[cfg(test)]
 mod tests;

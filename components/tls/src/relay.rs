@@ -6,9 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use channel::PeerMisbehaved;
-use channel::streams::{
-    ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent,
-};
+use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
 use rustls::ServerConfig;
 
 use crate::{Above, Below, Copies, Error, Session, Stage};
@@ -24,7 +22,6 @@ const CLOSING_TIME: u64 = 10_000_000_000;
 const MAX_EVENTS: usize = 256;
 
 /// What happened to a session, for the log.
-#[derive(Debug)]
 pub enum Report<'a> {
     /// The handshake is complete.
     Opened(&'a Session),
@@ -190,8 +187,11 @@ impl Relay {
                     }
                 }
                 Some(ProviderEvent::Released(id)) => self.released(id),
-                Some(ProviderEvent::Connect { token, .. } | ProviderEvent::Listen { token, .. }) => {
-                    self.above.answer(token, Err(channel::streams::Refusal::NotAllowed));
+                Some(
+                    ProviderEvent::Connect { token, .. } | ProviderEvent::Listen { token, .. },
+                ) => {
+                    self.above
+                        .answer(token, Err(channel::streams::Refusal::NotAllowed));
                 }
             }
         }
@@ -232,14 +232,21 @@ impl Relay {
         };
         entry.queued = false;
         let stage = entry.session.stage();
-        let mut below = Lower { stream: &mut self.below, id: entry.id };
+        let mut below = Lower {
+            stream: &mut self.below,
+            id: entry.id,
+        };
         let mut above = Upper {
             stream: &mut self.above,
             id: entry.above,
             finished: entry.service_finished,
         };
         let result = entry.session.step(&mut below, &mut above);
-        count(&mut self.counters.copies, &mut entry.counted, entry.session.copies());
+        count(
+            &mut self.counters.copies,
+            &mut entry.counted,
+            entry.session.copies(),
+        );
         let peer = entry.opened.peer;
         match (&result, stage, entry.session.stage()) {
             (Err(error), Stage::Handshake, _) => {
@@ -300,7 +307,8 @@ impl Relay {
         let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
             return;
         };
-        if entry.session.input_ended() && !entry.input_ended
+        if entry.session.input_ended()
+            && !entry.input_ended
             && let Some(above) = entry.above
         {
             entry.input_ended = true;
@@ -399,7 +407,10 @@ impl Relay {
             self.abort(slot);
         }
         let waits = |entry: &Entry| entry.above.is_none() && entry.session.stage() == Stage::Open;
-        let waiting = self.entries.iter().position(|entry| entry.as_deref().is_some_and(waits));
+        let waiting = self
+            .entries
+            .iter()
+            .position(|entry| entry.as_deref().is_some_and(waits));
         if let Some(slot) = waiting {
             self.queue(slot);
         }
@@ -453,7 +464,7 @@ impl Below for Lower<'_> {
         self.stream.read(self.id, buffer)
     }
 
-    fn space(&self) -> usize {
+    fn space(&mut self) -> usize {
         self.stream.writable(self.id)
     }
 
@@ -474,8 +485,11 @@ struct Upper<'a> {
 }
 
 impl Above for Upper<'_> {
-    fn space(&self) -> usize {
-        self.id.map_or(0, |id| self.stream.writable(id))
+    fn space(&mut self) -> usize {
+        match self.id {
+            Some(id) => self.stream.writable(id),
+            None => 0,
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -488,8 +502,11 @@ impl Above for Upper<'_> {
         }
     }
 
-    fn pending(&self) -> [&[u8]; 2] {
-        [self.id.map_or(&[], |id| self.stream.peek(id)), &[]]
+    fn pending(&mut self) -> [&[u8]; 2] {
+        match self.id {
+            Some(id) => [self.stream.peek(id), &[]],
+            None => [&[], &[]],
+        }
     }
 
     fn consume(&mut self, count: usize) {
@@ -498,7 +515,10 @@ impl Above for Upper<'_> {
         }
     }
 
-    fn finished(&self) -> bool {
-        self.finished && self.id.is_some_and(|id| self.stream.at_end(id))
+    fn finished(&mut self) -> bool {
+        match self.id {
+            Some(id) => self.finished && self.stream.at_end(id),
+            None => false,
+        }
     }
 }

@@ -31,7 +31,7 @@ pub trait Below {
     /// Moves received bytes to the buffer; 0 when there are none now.
     fn read(&mut self, buffer: &mut [u8]) -> usize;
     /// How many bytes [`Below::write`] takes now.
-    fn space(&self) -> usize;
+    fn space(&mut self) -> usize;
     /// Sends bytes; as many as fit.
     fn write(&mut self, bytes: &[u8]) -> usize;
     /// Asks to be stepped again once there is room for so many bytes.
@@ -41,18 +41,18 @@ pub trait Below {
 /// The service.
 pub trait Above {
     /// How many bytes [`Above::write`] takes now.
-    fn space(&self) -> usize;
+    fn space(&mut self) -> usize;
     /// Hands on received plaintext; as much as fits.
     fn write(&mut self, bytes: &[u8]) -> usize;
     /// Asks to be stepped again once there is room for so many bytes.
     fn wait_for_space(&mut self, count: usize);
     /// What the service wants to send, in two parts since it may lie around the end of a ring. The bytes
     /// may change while they are looked at: they are encrypted as they are read, once.
-    fn pending(&self) -> [&[u8]; 2];
+    fn pending(&mut self) -> [&[u8]; 2];
     /// Drops sent bytes from the front of [`Above::pending`].
     fn consume(&mut self, count: usize);
     /// Whether the service sends nothing after [`Above::pending`].
-    fn finished(&self) -> bool;
+    fn finished(&mut self) -> bool;
 }
 
 /// How far a session is.

@@ -297,12 +297,12 @@ fn server(kind: KeyKind) -> Arc<ServerConfig> {
     .unwrap()
 }
 
-fn shared_server() -> Arc<ServerConfig> {
+pub(crate) fn shared_server() -> Arc<ServerConfig> {
     static CONFIG: std::sync::OnceLock<Arc<ServerConfig>> = std::sync::OnceLock::new();
     CONFIG.get_or_init(|| server(KeyKind::P256)).clone()
 }
 
-fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
+pub(crate) fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
     let mut provider = crypto::ring::default_provider();
     let mut versions = rustls::ALL_VERSIONS.to_vec();
     if let Some(suite) = suite {
@@ -452,7 +452,7 @@ impl Below for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> usize {
         self.incoming.read(buffer).unwrap()
     }
-    fn space(&self) -> usize {
+    fn space(&mut self) -> usize {
         self.limit - self.outgoing.len()
     }
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -472,7 +472,7 @@ struct Service {
 }
 
 impl Above for Service {
-    fn space(&self) -> usize {
+    fn space(&mut self) -> usize {
         self.limit - self.received.len()
     }
     fn write(&mut self, bytes: &[u8]) -> usize {
@@ -481,14 +481,14 @@ impl Above for Service {
         count
     }
     fn wait_for_space(&mut self, _: usize) {}
-    fn pending(&self) -> [&[u8]; 2] {
+    fn pending(&mut self) -> [&[u8]; 2] {
         let (first, second) = self.to_send.as_slices();
         [first, second]
     }
     fn consume(&mut self, count: usize) {
         self.to_send.drain(..count);
     }
-    fn finished(&self) -> bool {
+    fn finished(&mut self) -> bool {
         self.finished
     }
 }

@@ -17,7 +17,10 @@ impl Call for Client {
         let answer = self.0.pp_call(MessageInfo::new(label, count));
         let count = answer.count().min(reply.len()).min(MAX_WORDS);
         with_msg_regs(|registers| reply[..count].copy_from_slice(&registers[..count]));
-        Reply { label: answer.label(), count }
+        Reply {
+            label: answer.label(),
+            count,
+        }
     }
 }
 
@@ -33,7 +36,10 @@ pub struct Message {
 pub fn request(info: &MessageInfo) -> Message {
     let count = info.count().min(MAX_WORDS);
     let words = with_msg_regs(|registers| registers[..count].iter().copied().collect());
-    Message { label: info.label(), words }
+    Message {
+        label: info.label(),
+        words,
+    }
 }
 
 /// The answer that `protected` returns: so many of the words, or the error.

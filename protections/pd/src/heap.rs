@@ -73,6 +73,8 @@ fn wipe(block: NonNull<u8>, size: usize) {
         unsafe { block.write_bytes(0, size) };
         // SAFETY: no instruction is emitted. As far as the compiler knows the block is read here, so the stores
         // above stay.
-        unsafe { core::arch::asm!("/* {0} */", in(reg) block.as_ptr(), options(nostack, preserves_flags)) };
+        unsafe {
+            core::arch::asm!("/* {0} */", in(reg) block.as_ptr(), options(nostack, preserves_flags))
+        };
     }
 }

@@ -30,13 +30,13 @@ pub use start::{data, monotonic, wall_clock, wiring};
 /// Logs what an operator wants to know.
 #[macro_export]
 macro_rules! info {
-    ($($argument:tt)*) => { $crate::write_log($crate::Level::Info, format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::write_log($crate::Level::Information, format_args!($($argument)*)) };
 }
 
 /// Logs what is wrong but survived.
 #[macro_export]
 macro_rules! warn {
-    ($($argument:tt)*) => { $crate::write_log($crate::Level::Warn, format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::write_log($crate::Level::Warning, format_args!($($argument)*)) };
 }
 
 /// Logs what ends a service.

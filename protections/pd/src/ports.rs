@@ -27,7 +27,10 @@ static LOG_CLOCK: Once<Option<Time>> = Once::new();
 pub fn streams_consumer(port: &str) -> streams::Consumer {
     let connection = one(port);
     let (own, peers) = regions(connection);
-    made(port, streams::Consumer::new(streams_layout(connection), own, peers, bell(connection)))
+    made(
+        port,
+        streams::Consumer::new(streams_layout(connection), own, peers, bell(connection)),
+    )
 }
 
 /// The provider's end of a `streams` port with one consumer.
@@ -40,18 +43,26 @@ pub fn streams_provider(port: &str) -> streams::Provider {
 
 /// The provider's ends of a `streams` port, with the wiring of each.
 pub fn streams_providers(port: &str) -> Vec<(&'static Connection, streams::Provider)> {
-    wiring().connections_of(port).map(|connection| (connection, provider(connection))).collect()
+    all(port)
+        .map(|connection| (connection, provider(connection)))
+        .collect()
 }
 
 fn provider(connection: &Connection) -> streams::Provider {
     let (own, peers) = regions(connection);
     let layout = streams_layout(connection);
-    made(&connection.port, streams::Provider::new(layout, own, peers, bell(connection)))
+    made(
+        &connection.port,
+        streams::Provider::new(layout, own, peers, bell(connection)),
+    )
 }
 
 fn streams_layout(connection: &Connection) -> streams::Layout {
     let connections = size(connection, "connections");
-    made(&connection.port, streams::Layout::new(connections, size(connection, "buffer")))
+    made(
+        &connection.port,
+        streams::Layout::new(connections, size(connection, "buffer")),
+    )
 }
 
 /// The driver's end of a `packets` port, and the physical address of its pool.
@@ -62,7 +73,13 @@ pub fn packets_driver(port: &str) -> (packets::Driver, u64) {
     let connection = one(port);
     let (own, peers) = regions(connection);
     let (layout, pool, physical) = packets_memory(connection);
-    (made(port, packets::Driver::new(layout, own, peers, pool, bell(connection))), physical)
+    (
+        made(
+            port,
+            packets::Driver::new(layout, own, peers, pool, bell(connection)),
+        ),
+        physical,
+    )
 }
 
 /// The stack's end of a `packets` port.
@@ -73,16 +90,27 @@ pub fn packets_stack(port: &str) -> packets::Stack {
     let connection = one(port);
     let (own, peers) = regions(connection);
     let (layout, pool, _) = packets_memory(connection);
-    made(port, packets::Stack::new(layout, own, peers, pool, bell(connection)))
+    made(
+        port,
+        packets::Stack::new(layout, own, peers, pool, bell(connection)),
+    )
 }
 
 fn packets_memory(connection: &Connection) -> (packets::Layout, Pool, u64) {
     let port = &connection.port;
     let layout = packets::Layout::new(size(connection, "buffers"), size(connection, "buffer_size"));
-    let dma = connection.pool.unwrap_or_else(|| panic!("port `{port}` has no pool"));
-    // SAFETY: the builder maps the pool for both ends of the port, for ever; neither refers to it otherwise.
-    let pool = unsafe { Pool::new(start(dma.span), dma.span.size as usize) };
-    (made(port, layout), made(port, pool), dma.physical)
+    let layout = made(port, layout);
+    let dma = connection
+        .pool
+        .unwrap_or_else(|| panic!("port `{port}` has no pool"));
+    assert!(
+        dma.span.size >= layout.pool_size() as u64,
+        "port `{port}`: the pool is too small"
+    );
+    // SAFETY: the builder maps the pool for both ends of the port, for ever; neither refers to it otherwise,
+    // and it is as large as the layout asks for.
+    let pool = unsafe { Pool::new(start(dma.span)) };
+    (layout, pool, dma.physical)
 }
 
 /// The client of the `time` port. Alarms arrive as notifications.
@@ -113,10 +141,13 @@ pub struct LogClient {
 pub fn log_readers(port: &str) -> Vec<LogClient> {
     let reader = |connection: &Connection| {
         let (own, peers) = regions(connection);
-        let lines = made(port, log::Reader::new(own, peers, bell(connection)));
-        LogClient { name: connection.peer.clone(), lines }
+        let lines = made(port, log::Reader::new(own, peers));
+        LogClient {
+            name: connection.peer.clone(),
+            lines,
+        }
     };
-    wiring().connections_of(port).map(reader).collect()
+    all(port).map(reader).collect()
 }
 
 /// Where this PD publishes its counters; `None` when nobody reads them.
@@ -128,9 +159,12 @@ pub fn status(port: &str) -> Option<status::Publisher> {
 /// The counters of other PDs, with their names.
 pub fn status_readers(port: &str) -> Vec<(String, status::Reader)> {
     let reader = |connection: &Connection| {
-        (connection.peer.clone(), made(port, status::Reader::new(peer_region(connection))))
+        (
+            connection.peer.clone(),
+            made(port, status::Reader::new(peer_region(connection))),
+        )
     };
-    wiring().connections_of(port).map(reader).collect()
+    all(port).map(reader).collect()
 }
 
 /// The channel of a server's port with one client.
@@ -143,7 +177,9 @@ pub fn server_channel(port: &str) -> Channel {
 
 /// The clients of a server's port: the wiring and the channel of each.
 pub fn server_channels(port: &str) -> Vec<(&'static Connection, Channel)> {
-    wiring().connections_of(port).map(|connection| (connection, channel_of(connection))).collect()
+    all(port)
+        .map(|connection| (connection, channel_of(connection)))
+        .collect()
 }
 
 pub(crate) fn log_writer() -> Option<log::Writer> {
@@ -168,12 +204,23 @@ fn time_client() -> Option<Time> {
 }
 
 fn one(port: &str) -> &'static Connection {
-    wiring().connection(port).unwrap_or_else(|error| panic!("{error}"))
+    wiring()
+        .connection(port)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn all(port: &str) -> impl Iterator<Item = &'static Connection> {
+    wiring()
+        .connections
+        .iter()
+        .filter(move |connection| connection.port == port)
 }
 
 fn channel_of(connection: &Connection) -> Channel {
     let port = &connection.port;
-    let id = connection.channel.unwrap_or_else(|| panic!("port `{port}` has no channel"));
+    let id = connection
+        .channel
+        .unwrap_or_else(|| panic!("port `{port}` has no channel"));
     Channel::new(usize::from(id))
 }
 
@@ -188,18 +235,26 @@ fn regions(connection: &Connection) -> (OwnRegion, PeerRegion) {
 
 fn own_region(connection: &Connection) -> OwnRegion {
     let port = &connection.port;
-    let span = connection.own.unwrap_or_else(|| panic!("port `{port}` has no region to write"));
+    let span = connection
+        .own
+        .unwrap_or_else(|| panic!("port `{port}` has no region to write"));
     // SAFETY: the builder maps this region writable for this PD alone, for ever; each connection's end is made
     // once, by the `main.rs` that names its port.
-    made(port, unsafe { OwnRegion::new(start(span), span.size as usize) })
+    made(port, unsafe {
+        OwnRegion::new(start(span), span.size as usize)
+    })
 }
 
 fn peer_region(connection: &Connection) -> PeerRegion {
     let port = &connection.port;
-    let span = connection.peers.unwrap_or_else(|| panic!("port `{port}` has no region to read"));
+    let span = connection
+        .peers
+        .unwrap_or_else(|| panic!("port `{port}` has no region to read"));
     // SAFETY: the builder maps this region read-only, for ever; nothing but the channel's end uses it, and
     // Selkie's components keep to the contract for views.
-    made(port, unsafe { PeerRegion::new(start(span), span.size as usize) })
+    made(port, unsafe {
+        PeerRegion::new(start(span), span.size as usize)
+    })
 }
 
 fn start(span: Span) -> NonNull<u8> {

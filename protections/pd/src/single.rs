@@ -21,10 +21,6 @@ impl<T> Once<T> {
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
     }
-
-    pub fn get(&self) -> Option<&T> {
-        self.0.get()
-    }
 }
 
 impl<T> Exclusive<T> {
@@ -34,6 +30,9 @@ impl<T> Exclusive<T> {
 
     /// Runs the function on the value; `None` if it is in use, further up the call stack.
     pub fn try_with<R>(&self, function: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.0.try_borrow_mut().ok().map(|mut value| function(&mut value))
+        self.0
+            .try_borrow_mut()
+            .ok()
+            .map(|mut value| function(&mut value))
     }
 }

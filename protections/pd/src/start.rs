@@ -26,7 +26,9 @@ pub fn wiring() -> &'static Wiring {
 /// # Panics
 /// When the wiring has no data of this name.
 pub fn data(name: &str) -> &'static [u8] {
-    let span = wiring().data(name).unwrap_or_else(|error| panic!("data: {error}"));
+    let span = wiring()
+        .data(name)
+        .unwrap_or_else(|error| panic!("data: {error}"));
     // SAFETY: the builder maps data regions read-only for ever, and no PD can write them.
     unsafe { core::slice::from_raw_parts(span.address as *const u8, span.size as usize) }
 }

@@ -11,7 +11,6 @@ use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use tls::{Identity, Options, Origin, Relay, Report};
-use wiring::Value;
 
 /// The relay that the wiring describes.
 ///
@@ -31,12 +30,16 @@ pub fn relay() -> Relay {
     let config = tls::server_config(&identity, options, Arc::new(WallClock))
         .unwrap_or_else(|error| panic!("{error}"));
     pd::info!("certificate for {}", identity.names.join(", "));
-    Relay::new(config, pd::streams_consumer("streams"), pd::streams_provider("clients"))
+    Relay::new(
+        config,
+        pd::streams_consumer("streams"),
+        pd::streams_provider("clients"),
+    )
 }
 
-fn protocols(names: &[Value]) -> Vec<Vec<u8>> {
-    let text = |name: &Value| match name {
-        Value::Text(text) => Some(text.as_bytes().to_vec()),
+fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
+    let text = |name: &wiring::Value| match name {
+        wiring::Value::Text(text) => Some(text.as_bytes().to_vec()),
         _ => None,
     };
     names.iter().filter_map(text).collect()
@@ -58,20 +61,25 @@ struct WallClock;
 
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_nanos(pd::wall_clock()?)))
+        Some(UnixTime::since_unix_epoch(Duration::from_nanos(
+            pd::wall_clock()?,
+        )))
     }
 }
 
+/// Takes one value out of the relay's counters.
+type Value = fn(&tls::Counters) -> u64;
+
 /// The relay's counters as the status page shows them.
 pub struct Counters {
-    published: Vec<(Counter, fn(&tls::Counters) -> u64)>,
+    published: Vec<(Counter, Value)>,
     misbehaved: bool,
 }
 
 impl Counters {
     /// Registers the counters with whoever reads this protection domain's status.
     pub fn new() -> Self {
-        let names: [(&str, fn(&tls::Counters) -> u64); 8] = [
+        let names: [(&str, Value); 8] = [
             ("connections_open", |c| c.sessions),
             ("handshakes", |c| c.handshakes),
             ("failed_handshakes", |c| c.failed_handshakes),
@@ -88,7 +96,10 @@ impl Counters {
                 published.extend(publisher.counter(name).map(|counter| (counter, value)));
             }
         }
-        Self { published, misbehaved: false }
+        Self {
+            published,
+            misbehaved: false,
+        }
     }
 
     /// Publishes the present values.

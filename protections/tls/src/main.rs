@@ -40,7 +40,14 @@ fn init() -> Tls {
     let relay = stack.run(relay);
     stack.wipe();
     let (time, counters) = (pd::time(), Counters::new());
-    let mut tls = Tls { stack, relay, time, counters, alarm: None, last: 0 };
+    let mut tls = Tls {
+        stack,
+        relay,
+        time,
+        counters,
+        alarm: None,
+        last: 0,
+    };
     tls.work();
     tls
 }
