@@ -75,7 +75,7 @@ impl Stream for Memory {
         length
     }
 
-    fn received(&self) -> &[u8] {
+    fn received(&mut self) -> &[u8] {
         self.left
     }
 
@@ -91,7 +91,7 @@ impl Stream for Memory {
         self.used += length;
     }
 
-    fn has_ended(&self) -> bool {
+    fn has_ended(&mut self) -> bool {
         false
     }
 

@@ -148,7 +148,7 @@ impl Stream for Socket {
         length
     }
 
-    fn received(&self) -> &[u8] {
+    fn received(&mut self) -> &[u8] {
         &self.input
     }
 
@@ -164,7 +164,7 @@ impl Stream for Socket {
         self.used += length;
     }
 
-    fn has_ended(&self) -> bool {
+    fn has_ended(&mut self) -> bool {
         self.ended && self.input.is_empty()
     }
 

@@ -36,7 +36,7 @@ impl BodyReader {
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.framing, BodyFraming::Ended)
     }
 

@@ -1,17 +1,15 @@
 //! One connection: a state machine between a [`Stream`] and the [`Server`].
 
-use alloc::boxed::Box;
-
 use crate::body::{BodyError, BodyReader};
-use crate::framing::{BodyLength, Framing, Persistence, Refusal};
+use crate::framing::Refusal;
 use crate::head::{HeadBuffer, Scan};
 use crate::limits::{Limits, STEP, TURN};
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
+use crate::phase::{Phase, Then};
 use crate::request::{Method, with_request};
 use crate::response::{Response, Status};
-use crate::router::Upload;
-use crate::server::{Reply, Server, Share};
+use crate::server::{Reply, Server};
 use crate::stream::Stream;
 
 /// What a connection needs next.
@@ -34,48 +32,6 @@ pub struct Connection {
     head: HeadBuffer,
     deadline: u64,
     pace: Pace,
-}
-
-enum Phase {
-    Head,
-    Upload {
-        upload: Box<dyn Upload>,
-        body: BodyReader,
-        /// Bytes of the interim response that are still to be written.
-        interim: &'static [u8],
-        keep: Persistence,
-    },
-    Respond {
-        outgoing: Outgoing,
-        then: Then,
-        _memory: Option<Share>,
-    },
-    Skip(BodyReader),
-    Linger,
-    Over(Outcome),
-}
-
-/// What follows a response.
-enum Then {
-    Next(Persistence),
-    Skip(Persistence, BodyReader),
-    Close,
-}
-
-impl Then {
-    fn next(keep: Persistence) -> Self {
-        match keep {
-            Persistence::Close => Self::Close,
-            keep => Self::Next(keep),
-        }
-    }
-
-    fn keep(&self) -> Persistence {
-        match self {
-            Self::Next(keep) | Self::Skip(keep, _) => *keep,
-            Self::Close => Persistence::Close,
-        }
-    }
 }
 
 /// What one step did.
@@ -180,7 +136,7 @@ impl Connection {
         match parsed {
             Err(Refusal(status)) => self.refuse(server, status, now),
             Ok((Reply::Now(response), framing, with_content)) => {
-                let then = after_response(&limits, framing);
+                let then = Then::after(&limits, framing);
                 self.respond(server, response, then, with_content, now)
             }
             Ok((Reply::After(upload, largest), framing, _)) => {
@@ -418,19 +374,6 @@ impl Connection {
     }
 }
 
-/// What to do with the body of a request that was answered without it. After an answered
-/// `100-continue` the client may or may not send it, so the connection ends.
-fn after_response(limits: &Limits, framing: Framing) -> Then {
-    let body = BodyReader::new(framing.body, limits.skipped_body);
-    match framing.body {
-        _ if framing.keep == Persistence::Close => Then::Close,
-        BodyLength::None | BodyLength::Known(0) => Then::Next(framing.keep),
-        _ if framing.expects_continue => Then::Close,
-        BodyLength::Known(length) if length > limits.skipped_body => Then::Close,
-        BodyLength::Known(_) | BodyLength::Chunked => Then::Skip(framing.keep, body),
-    }
-}
-
 /// Reads some of a body: first what came with the head, then the stream. Returns the bytes taken.
 fn take_body<S>(
     body: &mut BodyReader,
@@ -461,17 +404,4 @@ fn write_some(stream: &mut impl Stream, bytes: &[u8]) -> usize {
     free[..length].copy_from_slice(&bytes[..length]);
     stream.commit(length);
     length
-}
-
-impl core::fmt::Debug for Phase {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Head => "Head",
-            Self::Upload { .. } => "Upload",
-            Self::Respond { .. } => "Respond",
-            Self::Skip(_) => "Skip",
-            Self::Linger => "Linger",
-            Self::Over(_) => "Over",
-        })
-    }
 }

@@ -39,14 +39,18 @@ mod head;
 mod limits;
 mod outgoing;
 mod pace;
+mod phase;
 pub mod pages;
 mod request;
 mod response;
 mod router;
 mod server;
+mod service;
 mod stream;
 mod target;
 
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 
@@ -56,4 +60,5 @@ pub use request::{Method, Request, Version};
 pub use response::{Body, Fill, Response, Status};
 pub use router::{Router, Upload};
 pub use server::{Context, Counters, Server};
+pub use service::{Service, Turn};
 pub use stream::Stream;

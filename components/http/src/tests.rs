@@ -33,7 +33,7 @@ impl Stream for Pipe {
         length
     }
 
-    fn received(&self) -> &[u8] {
+    fn received(&mut self) -> &[u8] {
         &self.input
     }
 
@@ -52,7 +52,7 @@ impl Stream for Pipe {
         self.committed += length;
     }
 
-    fn has_ended(&self) -> bool {
+    fn has_ended(&mut self) -> bool {
         self.ended && self.input.is_empty()
     }
 

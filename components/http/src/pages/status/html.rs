@@ -55,6 +55,7 @@ fn tiles(out: &mut String, report: &Report, counters: &Counters) -> fmt::Result 
     tile(out, "sent", Bytes(counters.bytes_sent))?;
     tile(out, "copies a byte received", Hundredths(copies.received))?;
     tile(out, "copies a byte sent", Hundredths(copies.sent))?;
+    tile(out, "memory of all domains", Bytes(total_memory(report)))?;
     out.write_str("</ul>\n")
 }
 
@@ -65,7 +66,6 @@ fn tile(out: &mut String, name: &str, value: impl Display) -> fmt::Result {
 fn domains(out: &mut String, report: &Report) -> fmt::Result {
     let most = report.domains.iter().map(|domain| domain.memory).max();
     let most = most.unwrap_or(0).max(1);
-    let total: u64 = report.domains.iter().map(|domain| domain.memory).sum();
     out.write_str(
         "<section>\n<h2>Protection domains</h2>\n<div class=\"scroll\"><table>\n\
          <thead><tr><th>Name<th>Program<th class=\"n\">Priority<th class=\"n\">Memory<th></thead>\n<tbody>\n",
@@ -85,8 +85,13 @@ fn domains(out: &mut String, report: &Report) -> fmt::Result {
     write!(
         out,
         "</tbody>\n<tfoot><tr><td colspan=\"3\">All<td class=\"n\">{}<td></tfoot>\n</table></div>\n</section>\n",
-        Bytes(total)
+        Bytes(total_memory(report))
     )
+}
+
+fn total_memory(report: &Report) -> u64 {
+    let sizes = report.domains.iter().map(|domain| domain.memory);
+    sizes.fold(0, u64::saturating_add)
 }
 
 fn details(out: &mut String, report: &Report) -> fmt::Result {

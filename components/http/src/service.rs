@@ -1,0 +1,245 @@
+//! A server on a `streams` port: which connection works when.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use channel::PeerMisbehaved;
+use channel::streams::{ConnectionId, Consumer, ConsumerEvent};
+
+use crate::connection::{Connection, Outcome};
+use crate::server::Server;
+use crate::stream::Stream;
+
+/// The connections of a `streams` port and the server that answers them. Times are nanoseconds of a clock
+/// that does not go back.
+pub struct Service<S> {
+    server: Server<'static, S>,
+    streams: Consumer,
+    /// By slot.
+    entries: Vec<Option<Entry>>,
+    /// Slots with something to do, each once.
+    ready: VecDeque<usize>,
+    /// No connection's deadline is earlier.
+    deadline: Option<u64>,
+}
+
+struct Entry {
+    id: ConnectionId,
+    state: State,
+    is_ready: bool,
+}
+
+enum State {
+    Live(Box<Connection>),
+    /// Both sides have finished; until this time what was written may still be on its way.
+    Closing(u64),
+}
+
+/// What [`Service::poll`] leaves to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// There is more to do: poll again. Otherwise a notification will tell when there is.
+    pub more: bool,
+    /// When to poll at the latest, if anything is due.
+    pub deadline: Option<u64>,
+}
+
+/// How long a connection that both sides are done with may take until the last bytes are acknowledged.
+const CLOSING: u64 = 15_000 * MILLISECOND;
+
+/// Nanoseconds in a millisecond, the unit of [`crate::Limits`].
+const MILLISECOND: u64 = 1_000_000;
+
+impl<S> Service<S> {
+    /// A service over the connections that `streams` brings.
+    pub fn new(server: Server<'static, S>, streams: Consumer) -> Self {
+        Self {
+            server,
+            streams,
+            entries: Vec::new(),
+            ready: VecDeque::new(),
+            deadline: None,
+        }
+    }
+
+    /// The server.
+    pub fn server(&mut self) -> &mut Server<'static, S> {
+        &mut self.server
+    }
+
+    /// Takes what has happened, and gives every connection that can do something one turn, which is
+    /// bounded.
+    ///
+    /// # Errors
+    /// The provider broke the protocol of the shared memory. All connections are gone then, and none will come.
+    pub fn poll(&mut self, now: u64) -> Result<Turn, PeerMisbehaved> {
+        while let Some(event) = self.streams.next_event()? {
+            self.take(event, now);
+        }
+        self.find_expired(now);
+        for _ in 0..self.ready.len() {
+            if let Some(slot) = self.ready.pop_front() {
+                self.turn(slot, now);
+            }
+        }
+        // Also with work left: only then does the port tell what is new. It costs at most a needless
+        // notification.
+        let is_quiet = self.streams.sleep();
+        Ok(Turn {
+            more: !self.ready.is_empty() || !is_quiet,
+            deadline: self.deadline,
+        })
+    }
+
+    fn take(&mut self, event: ConsumerEvent, now: u64) {
+        match event {
+            ConsumerEvent::Opened(id, _) => self.begin(id, now),
+            ConsumerEvent::Readable(id)
+            | ConsumerEvent::Writable(id)
+            | ConsumerEvent::HalfClosed(id) => self.wake(id),
+            ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id) => self.release(id),
+            // This service asks for nothing: the description says what is listened on.
+            ConsumerEvent::Answer { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, id: ConnectionId, now: u64) {
+        if self.entries.len() <= id.slot() {
+            self.entries.resize_with(id.slot() + 1, || None);
+        }
+        let connection = Connection::new(&self.server, now / MILLISECOND);
+        let before = self.entries[id.slot()].replace(Entry {
+            id,
+            state: State::Live(Box::new(connection)),
+            // If the slot's last user was ready, it still stands in the queue.
+            is_ready: self.ready.contains(&id.slot()),
+        });
+        self.server.counters.connections += 1;
+        self.server.counters.connections_open += u64::from(before.is_none());
+        self.wake(id);
+    }
+
+    fn wake(&mut self, id: ConnectionId) {
+        let entry = self.entries.get_mut(id.slot()).and_then(Option::as_mut);
+        if let Some(entry) = entry
+            && entry.id == id
+            && !entry.is_ready
+        {
+            entry.is_ready = true;
+            self.ready.push_back(id.slot());
+        }
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        let entry = self.entries.get_mut(id.slot());
+        if let Some(entry) = entry
+            && entry.as_ref().is_some_and(|entry| entry.id == id)
+        {
+            *entry = None;
+            self.server.counters.connections_open -= 1;
+        }
+        self.streams.release(id);
+    }
+
+    fn turn(&mut self, slot: usize, now: u64) {
+        let Some(entry) = self.entries.get_mut(slot).and_then(Option::as_mut) else {
+            return;
+        };
+        entry.is_ready = false;
+        let id = entry.id;
+        let State::Live(connection) = &mut entry.state else {
+            return;
+        };
+        let mut lane = Lane {
+            streams: &mut self.streams,
+            id,
+        };
+        let outcome = connection.work(&mut self.server, &mut lane, now / MILLISECOND);
+        let deadline = connection.deadline().saturating_mul(MILLISECOND);
+        match outcome {
+            Outcome::Wait => self.due(deadline),
+            Outcome::More => {
+                self.due(deadline);
+                self.wake(id);
+            }
+            Outcome::Close => {
+                let deadline = now.saturating_add(CLOSING);
+                entry.state = State::Closing(deadline);
+                self.due(deadline);
+            }
+            Outcome::Abort => self.release(id),
+        }
+    }
+
+    fn due(&mut self, deadline: u64) {
+        self.deadline = Some(self.deadline.unwrap_or(u64::MAX).min(deadline));
+    }
+
+    /// Deadlines mostly move later, so they are looked at only when the earliest that was ever told is
+    /// over, which is at most once a head or idle time for a busy connection.
+    fn find_expired(&mut self, now: u64) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        self.deadline = None;
+        for slot in 0..self.entries.len() {
+            let Some(entry) = &self.entries[slot] else {
+                continue;
+            };
+            let id = entry.id;
+            let (deadline, is_live) = match &entry.state {
+                State::Live(connection) => {
+                    (connection.deadline().saturating_mul(MILLISECOND), true)
+                }
+                State::Closing(deadline) => (*deadline, false),
+            };
+            match (deadline <= now, is_live) {
+                (false, _) => self.due(deadline),
+                (true, true) => self.wake(id),
+                (true, false) => self.release(id),
+            }
+        }
+    }
+}
+
+/// One connection of the port.
+struct Lane<'a> {
+    streams: &'a mut Consumer,
+    id: ConnectionId,
+}
+
+impl Stream for Lane<'_> {
+    fn read(&mut self, to: &mut [u8]) -> usize {
+        self.streams.read(self.id, to)
+    }
+
+    fn received(&mut self) -> &[u8] {
+        self.streams.peek(self.id)
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.streams.consume(self.id, length);
+    }
+
+    fn free(&mut self) -> &mut [u8] {
+        if self.streams.writable(self.id) == 0 {
+            // Waking up for less than half of the ring would cost more than it moves.
+            let half = self.streams.layout().buffer() / 2;
+            self.streams.wait_for_room(self.id, half);
+        }
+        self.streams.free_slice_mut(self.id)
+    }
+
+    fn commit(&mut self, length: usize) {
+        self.streams.commit(self.id, length);
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.streams.at_end(self.id)
+    }
+
+    fn finish(&mut self) {
+        self.streams.close(self.id);
+    }
+}

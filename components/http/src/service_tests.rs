@@ -1,0 +1,167 @@
+//! A service over a port whose other end the test holds.
+
+use alloc::string::String;
+use std::vec::Vec;
+
+use channel::streams::{ConnectionId, Layout, Opened, Provider, ProviderEvent};
+use channel::testing::streams_pair;
+
+use crate::{Limits, Router, Server, Service, pages};
+
+const SECOND: u64 = 1_000_000_000;
+
+struct Port {
+    service: Service<()>,
+    provider: Provider,
+    now: u64,
+}
+
+impl Port {
+    fn new() -> Self {
+        let layout = Layout::new(4, 512).unwrap();
+        let (provider, consumer, _) = streams_pair(layout).unwrap();
+        let mut router = Router::new();
+        router.get("/bytes/*", pages::bytes);
+        router.post("/digest", pages::MAX_DIGEST, pages::digest);
+        let server = Server::new((), router, None, Limits::default());
+        Self {
+            service: Service::new(server, consumer),
+            provider,
+            now: 0,
+        }
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        let slot = self.provider.free_slot().unwrap();
+        let opened = Opened {
+            peer: "192.0.2.1:5000".parse().unwrap(),
+            local_port: 80,
+            token: None,
+        };
+        self.provider.open(slot, &opened).unwrap()
+    }
+
+    /// Lets the service work until it sleeps; the deadline that it told.
+    fn run(&mut self) -> Option<u64> {
+        self.provider.flush();
+        for _ in 0..10_000 {
+            let turn = self.service.poll(self.now).unwrap();
+            if !turn.more {
+                return turn.deadline;
+            }
+        }
+        panic!("the service does not come to rest");
+    }
+
+    /// What the service sends on a connection, until it sends no more.
+    fn hear(&mut self, id: ConnectionId) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            self.run();
+            self.events();
+            let mut some = [0; 300];
+            let length = self.provider.read(id, &mut some);
+            if length == 0 {
+                return all;
+            }
+            all.extend_from_slice(&some[..length]);
+        }
+    }
+
+    fn ask(&mut self, id: ConnectionId, request: &str) -> String {
+        assert_eq!(self.provider.write(id, request.as_bytes()), request.len());
+        String::from_utf8(self.hear(id)).unwrap()
+    }
+
+    fn events(&mut self) -> Vec<ProviderEvent> {
+        let mut events = Vec::new();
+        loop {
+            while let Some(event) = self.provider.next_event().unwrap() {
+                events.push(event);
+            }
+            if self.provider.sleep() {
+                return events;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_response_larger_than_the_ring_arrives_whole() {
+    let mut port = Port::new();
+    let (one, two) = (port.open(), port.open());
+    port.provider
+        .write(one, b"GET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\n");
+    let second = port.ask(two, "GET /bytes/0 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(second.starts_with("HTTP/1.1 200 OK\r\n"));
+    let first = port.hear(one);
+    let mut expected = [0; 100_000];
+    pages::pattern(0, &mut expected);
+    assert!(first.ends_with(&expected));
+    assert_eq!(port.service.server().counters.connections_open, 2);
+}
+
+#[test]
+fn a_body_larger_than_the_ring_is_taken() {
+    let mut port = Port::new();
+    let id = port.open();
+    port.ask(
+        id,
+        "POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 50000\r\n\r\n",
+    );
+    let mut left = 50_000;
+    while left > 0 {
+        left -= port.provider.write(id, &[b'a'; 700][..left.min(700)]);
+        port.run();
+        port.events();
+    }
+    let answer = String::from_utf8(port.hear(id)).unwrap();
+    // head -c 50000 /dev/zero | tr '\0' a | sha256sum
+    let digest = "77a0f923b96d18567b52376c56638acc5f030009735888bc47f2da5b4b65e3af";
+    assert!(
+        answer.ends_with(&std::format!("\r\n\r\n{digest}\n")),
+        "{answer}"
+    );
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_its_slot_released() {
+    let mut port = Port::new();
+    let id = port.open();
+    port.ask(id, "GET /bytes/1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    let deadline = port.run().unwrap();
+    assert_eq!(deadline, 30 * SECOND);
+    port.now = deadline;
+    port.run();
+    assert!(port.events().contains(&ProviderEvent::HalfClosed(id)));
+    // The peer never finishes: after lingering and closing the slot is free again.
+    port.now += 2 * SECOND;
+    port.run();
+    port.now += 15 * SECOND;
+    port.run();
+    let events = port.events();
+    assert!(events.contains(&ProviderEvent::Released(id)), "{events:?}");
+    assert_eq!(port.service.server().counters.connections_open, 0);
+    assert_eq!(port.run(), None);
+}
+
+#[test]
+fn a_closed_or_reset_connection_is_released() {
+    let mut port = Port::new();
+    let (closed, reset) = (port.open(), port.open());
+    port.ask(closed, "GET /bytes/1 HTTP/1.0\r\n\r\n");
+    port.provider.write(reset, b"GET /");
+    port.run();
+    port.provider.finish(closed);
+    port.provider.closed(closed);
+    port.provider.reset(reset);
+    port.run();
+    let events = port.events();
+    for id in [closed, reset] {
+        assert!(events.contains(&ProviderEvent::Released(id)), "{events:?}");
+    }
+    assert_eq!(port.service.server().counters.connections_open, 0);
+    let again = port.open();
+    let answer = port.ask(again, "GET /bytes/0 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+}
