@@ -1,11 +1,16 @@
-//! The command line: `selkie test`, `status`, `stop`, `doctor`.
+//! The command line: `selkie run`, `build`, `test`, `status`, `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
 //! options end in exit code 2.
 
+mod banner;
+mod build;
+mod describe;
 mod doctor;
+mod make;
 mod probe;
+mod run;
 mod runs;
 mod setup;
 mod status;
@@ -15,8 +20,9 @@ mod ui;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
+pub use make::{Built, Event, Observe, Request, make};
 pub use probe::{Endpoint, Protocol};
 pub use setup::{Missing, Scope};
 pub use ui::Ui;
@@ -31,6 +37,14 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Set up what is missing, build a system, boot it in QEMU and say where it serves.
+    Run(run::Options),
+    /// Set up what is missing and build a system without booting it.
+    Build(BuildOptions),
+    /// Check a description without building anything.
+    Check(describe::Options),
+    /// Draw a system as it would be built: protection domains, connections, regions, permissions (SVG).
+    Diagram(describe::DiagramOptions),
     /// Set up what is missing and run every test.
     Test(suites::Options),
     /// List the systems that run.
@@ -42,6 +56,23 @@ enum Action {
     },
     /// Say what is installed and what is missing; install nothing.
     Doctor,
+}
+
+/// What is built, and how.
+#[derive(Debug, Clone, Args)]
+struct BuildOptions {
+    /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
+    #[arg(value_name = "NAME|FILE")]
+    system: PathBuf,
+    /// The board.
+    #[arg(long, default_value = "pc99")]
+    board: String,
+    /// Build kernel and protection domains for debugging: slower and larger, and the kernel prints.
+    #[arg(long, conflicts_with = "release")]
+    debug: bool,
+    /// Build kernel and protection domains for use (the default).
+    #[arg(long)]
+    release: bool,
 }
 
 /// What every command needs to know.
@@ -78,6 +109,10 @@ pub fn main() -> ExitCode {
 
 fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
     match action {
+        Action::Run(options) => run::run(context, &options),
+        Action::Build(options) => build::command(context, &options),
+        Action::Check(options) => describe::check(context, &options),
+        Action::Diagram(options) => describe::diagram(context, &options),
         Action::Test(options) => suites::command(context, &options),
         Action::Status => status::status(context),
         Action::Stop { name } => status::stop(context, name.as_deref()),

@@ -116,22 +116,14 @@ fn install(ui: &Ui, missing: &[Missing], log: &Path) -> anyhow::Result<()> {
         purposes(missing),
         packages.join(" ")
     ));
-    let step = ui.step(format!("apt-get install {}", packages.join(" ")));
-    match installer.install(&packages, &|line| step.at(line)) {
-        Ok(()) => {
-            step.done("");
-            Ok(())
-        }
-        Err(error) => {
-            step.failed("");
-            Err(error.context(format!(
-                "cannot install {}; by hand:\n    {}\nthe full log is {}",
-                packages.join(" "),
-                by_hand(&packages),
-                log.display()
-            )))
-        }
-    }
+    installer.install(&packages, ui).with_context(|| {
+        format!(
+            "cannot install {}; by hand:\n    {}\nthe full log is {}",
+            packages.join(" "),
+            by_hand(&packages),
+            log.display()
+        )
+    })
 }
 
 /// The line that an administrator runs.

@@ -87,16 +87,45 @@ const fn with(environment: &'static [(&'static str, &'static str)], job: Job) ->
     Job { environment, ..job }
 }
 
+const FORMAT: &[&str] = &["cargo", "fmt", "--all", "--check"];
+
+const LINT: &[&str] = &[
+    "cargo",
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
+
+/// The programs that run on seL4 have no tests of their own and no test harness to build them with.
+const LINT_PROGRAMS: &[&str] = &[
+    "cargo",
+    "clippy",
+    "--workspace",
+    "--quiet",
+    "--",
+    "-D",
+    "warnings",
+];
+
+const DOCUMENT: &[&str] = &["cargo", "doc", "--workspace", "--no-deps", "--quiet"];
+
+const STRICT: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+
 const SUITES: &[Suite] = &[
     Suite {
         name: "format",
         what: "every source file is formatted",
         minutes: 2,
         jobs: &[
-            once("host", &["cargo", "fmt", "--all", "--check"]),
+            once("host", FORMAT),
+            within("protections", once("protections", FORMAT)),
             within(
-                "protections",
-                once("protections", &["cargo", "fmt", "--all", "--check"]),
+                "system/kernel/stress",
+                once("kernel stress programs", FORMAT),
             ),
         ],
     },
@@ -104,19 +133,14 @@ const SUITES: &[Suite] = &[
         name: "lint",
         what: "clippy finds nothing",
         minutes: 15,
-        jobs: &[once(
-            "host",
-            &[
-                "cargo",
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--",
-                "-D",
-                "warnings",
-            ],
-        )],
+        jobs: &[
+            once("host", LINT),
+            within("protections", once("protections", LINT_PROGRAMS)),
+            within(
+                "system/kernel/stress",
+                once("kernel stress programs", LINT_PROGRAMS),
+            ),
+        ],
     },
     Suite {
         name: "unit",
@@ -130,6 +154,8 @@ const SUITES: &[Suite] = &[
                 "--workspace",
                 "--exclude",
                 "selkie-tests",
+                "--exclude",
+                "selkie-kernel",
                 "--no-fail-fast",
             ],
         )],
@@ -138,12 +164,24 @@ const SUITES: &[Suite] = &[
         name: "docs",
         what: "the documentation builds without a warning",
         minutes: 10,
-        jobs: &[with(
-            &[("RUSTDOCFLAGS", "-D warnings")],
-            once(
-                "host",
-                &["cargo", "doc", "--workspace", "--no-deps", "--quiet"],
-            ),
+        jobs: &[
+            with(STRICT, once("host", DOCUMENT)),
+            within("protections", with(STRICT, once("protections", DOCUMENT))),
+        ],
+    },
+    Suite {
+        name: "kernel",
+        what: "the kernel builds the same twice, and each of its fixes is needed and holds",
+        minutes: 15,
+        jobs: &[tests(
+            "stress",
+            &[
+                "cargo",
+                "test",
+                "--package",
+                "selkie-kernel",
+                "--no-fail-fast",
+            ],
         )],
     },
     Suite {

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::ui::{Step, Ui};
+
 /// Runs `apt-get` with the right to.
 #[derive(Debug)]
 pub(super) struct Installer {
@@ -41,16 +43,17 @@ impl Installer {
         })
     }
 
-    /// Installs the packages; `at` gets what happens right now.
-    pub fn install(&self, packages: &[&str], at: &dyn Fn(&str)) -> anyhow::Result<()> {
+    /// Installs the packages.
+    pub fn install(&self, packages: &[&str], ui: &Ui) -> anyhow::Result<()> {
         // The lists may be absent (a fresh container) or so old that files have gone from the server.
-        let first = self.plan(packages).map(|plan| self.apt(&plan, at));
-        if matches!(first, Some(Ok(()))) {
+        if let Some(plan) = self.plan(packages)
+            && self.apt(&plan, ui).is_ok()
+        {
             return Ok(());
         }
-        self.apt(&["update".to_string()], at)?;
+        self.apt(&["update".to_string()], ui)?;
         match self.plan(packages) {
-            Some(plan) => self.apt(&plan, at),
+            Some(plan) => self.apt(&plan, ui),
             None => bail!(
                 "apt-get finds no way to install them: {}",
                 self.last_words()
@@ -77,8 +80,20 @@ impl Installer {
         output.status.success()
     }
 
-    fn apt(&self, arguments: &[String], at: &dyn Fn(&str)) -> anyhow::Result<()> {
-        self.record(&format!("apt-get {}", arguments.join(" ")));
+    fn apt(&self, arguments: &[String], ui: &Ui) -> anyhow::Result<()> {
+        let line = format!("apt-get {}", arguments.join(" "));
+        self.record(&line);
+        let step = ui.step(line);
+        let result = self.perform(arguments, &step);
+        if result.is_ok() {
+            step.done("");
+        } else {
+            step.failed("");
+        }
+        result
+    }
+
+    fn perform(&self, arguments: &[String], step: &Step) -> anyhow::Result<()> {
         let log = OpenOptions::new().append(true).open(&self.log)?;
         let mut child = apt_command(self.prefix)
             .args(arguments)
@@ -90,7 +105,7 @@ impl Installer {
         if let Some(output) = child.stdout.take() {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 self.record(&line);
-                at(&line);
+                step.at(&line);
             }
         }
         let status = child.wait()?;
@@ -118,7 +133,8 @@ impl Installer {
     }
 }
 
-/// `apt-get` that asks nothing, speaks English and waits for another one to finish.
+/// `apt-get` that asks nothing (configuration files that were changed stay as they are), speaks English and
+/// waits for another one to finish.
 fn apt_command(prefix: &[&str]) -> Command {
     let mut words = prefix.iter().copied().chain([
         "env",
@@ -127,6 +143,10 @@ fn apt_command(prefix: &[&str]) -> Command {
         "apt-get",
         "-o",
         "DPkg::Lock::Timeout=180",
+        "-o",
+        "Dpkg::Options::=--force-confdef",
+        "-o",
+        "Dpkg::Options::=--force-confold",
     ]);
     let mut command = Command::new(words.next().unwrap_or("env"));
     command.args(words);
@@ -138,7 +158,8 @@ fn apt_command(prefix: &[&str]) -> Command {
 /// parts of QEMU back to the suite's version.
 fn candidates(packages: &[&str], suite: &str, installed_qemu: &[String]) -> Vec<Vec<String>> {
     let install = |more: &[String]| {
-        let fixed = ["install", "-y", "--no-install-recommends"];
+        // Nothing that the user has installed may go.
+        let fixed = ["install", "-y", "--no-install-recommends", "--no-remove"];
         let names = packages.iter().copied();
         fixed
             .into_iter()
@@ -200,11 +221,11 @@ mod tests {
             &["qemu-utils".into()],
         );
         assert_eq!(
-            ways[1][3..],
+            ways[1][4..],
             ["make", "qemu-system-x86", "-t", "bookworm-backports"]
         );
         assert_eq!(
-            ways[2][3..],
+            ways[2][4..],
             [
                 "make",
                 "qemu-system-x86",

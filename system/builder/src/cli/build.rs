@@ -1,0 +1,81 @@
+//! `selkie build`: from a description to bootable files.
+
+use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::make::{Built, Event, Request, make};
+use super::setup::{self, Scope};
+use super::ui::{self, Step, Ui};
+use super::{BuildOptions, Context};
+
+impl From<&BuildOptions> for Request {
+    fn from(options: &BuildOptions) -> Self {
+        Self {
+            system: options.system.clone(),
+            board: options.board.clone(),
+            debug: options.debug,
+        }
+    }
+}
+
+/// Builds a system.
+pub(super) fn command(context: &Context, options: &BuildOptions) -> anyhow::Result<ExitCode> {
+    setup::ensure(context, Scope::Build)?;
+    let built = build_showing(context, &options.into())?;
+    context.ui.result(format!(
+        "built {} for {}: {} (boot image {})",
+        built.name,
+        built.board,
+        built.folder.display(),
+        ui::bytes(built.image_size)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a system and shows the progress.
+pub(super) fn build_showing(context: &Context, request: &Request) -> anyhow::Result<Built> {
+    let progress = Progress::new(&context.ui);
+    let built = make(&context.root, request, &|event| progress.event(event));
+    if built.is_err() {
+        progress.failed();
+    }
+    built
+}
+
+/// Shows a build's events.
+struct Progress<'a> {
+    ui: &'a Ui,
+    step: Mutex<Option<Step>>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(ui: &'a Ui) -> Self {
+        Self {
+            ui,
+            step: Mutex::default(),
+        }
+    }
+
+    fn step(&self) -> MutexGuard<'_, Option<Step>> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn event(&self, event: Event<'_>) {
+        let mut step = self.step();
+        match event {
+            Event::Begin(what) => *step = Some(self.ui.step(what)),
+            Event::At(detail) => step.iter().for_each(|step| step.at(detail)),
+            Event::Done(outcome) => {
+                if let Some(step) = step.take() {
+                    step.done(outcome);
+                }
+            }
+        }
+    }
+
+    fn failed(&self) {
+        if let Some(step) = self.step().take() {
+            step.failed("");
+        }
+    }
+}

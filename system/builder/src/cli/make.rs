@@ -1,0 +1,418 @@
+//! From a description to bootable files, for the commands and for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use microkit_sdf::System;
+use selkie_kernel::{Config, Kernel};
+use selkie_qemu::{Boot, Machine, machine};
+use serde_json::{Value, json};
+use wiring::Domain;
+
+use super::{Endpoint, Protocol};
+use crate::compile::image::sha256;
+use crate::programs::{self, Variant};
+use crate::{Artefacts, Plan, pc99};
+
+/// The package of the pc99 board's root task.
+const INITIALISER: &str = "initialiser";
+
+/// What is to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
+    pub system: PathBuf,
+    /// The board's name.
+    pub board: String,
+    /// Whether kernel and protection domains are built for debugging.
+    pub debug: bool,
+}
+
+/// A system that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The system's name.
+    pub name: String,
+    /// The board's name.
+    pub board: String,
+    /// `release` or `debug`.
+    pub profile: &'static str,
+    /// The machine that runs the board's images.
+    pub machine: &'static Machine,
+    /// The bootable files.
+    pub boot: Boot,
+    /// The folder of everything that was built.
+    pub folder: PathBuf,
+    /// The kernel with its symbols, for a debugger.
+    pub symbols: PathBuf,
+    /// The kernel's version.
+    pub kernel_version: &'static str,
+    /// Bytes of all bootable files.
+    pub image_size: u64,
+    /// The protection domains, from the highest priority to the lowest.
+    pub domains: Vec<wiring::Domain>,
+    /// The services, at their usual ports of this machine.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What happens during a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The next part of the work begins.
+    Begin(&'a str),
+    /// The part under way is at this.
+    At(&'a str),
+    /// The part under way is done, with this outcome.
+    Done(&'a str),
+}
+
+/// Who is told what happens, from whatever thread it happens on.
+pub type Observe<'a> = &'a (dyn Fn(Event<'_>) + Sync);
+
+/// Builds a system.
+///
+/// # Errors
+/// When the description is wrong, or a part does not build; the error's text is for people.
+pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Result<Built> {
+    let machine = machine(&request.board).ok_or_else(|| unknown_board(&request.board))?;
+    let file = find(root, &request.system)?;
+    let work = Work {
+        root,
+        request,
+        observe,
+        machine,
+    };
+    if file
+        .extension()
+        .is_some_and(|extension| extension == "system")
+    {
+        work.prepared(&file)
+    } else {
+        work.described(&file)
+    }
+}
+
+fn unknown_board(board: &str) -> anyhow::Error {
+    let known: Vec<&str> = selkie_qemu::MACHINES.iter().map(|m| m.name).collect();
+    anyhow!(
+        "there is no board `{board}`; there are {}",
+        known.join(", ")
+    )
+}
+
+/// One build under way.
+struct Work<'a> {
+    root: &'a Path,
+    request: &'a Request,
+    observe: Observe<'a>,
+    machine: &'static Machine,
+}
+
+/// A system of which only the bootable files are missing.
+struct Parts {
+    name: String,
+    folder: PathBuf,
+    system: System,
+    /// Folder that the paths in the system are relative to.
+    base: PathBuf,
+    /// Programs that do not lie there, by name.
+    programs: BTreeMap<String, PathBuf>,
+    report: Value,
+    domains: Vec<Domain>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Work<'_> {
+    fn described(&self, file: &Path) -> anyhow::Result<Built> {
+        let plan = crate::plan(self.root, file, &self.request.board)
+            .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
+        let (kernel, mut elfs) =
+            self.kernel_and_programs(&plan.programs().into_iter().collect::<Vec<_>>())?;
+        (self.observe)(Event::Begin("putting the system together"));
+        let initialiser = elfs
+            .remove(INITIALISER)
+            .context("the initialiser was not built")?;
+        let compiled = plan.compile(&Artefacts {
+            symbols: Vec::new(),
+            elfs,
+        })?;
+        let folder = self.folder(&plan.name);
+        compiled.write(&folder)?;
+        let parts = Parts {
+            name: plan.name.clone(),
+            base: folder.clone(),
+            folder,
+            domains: domains(&plan, &compiled.report),
+            endpoints: endpoints(&plan),
+            report: serde_json::to_value(&compiled.report)?,
+            system: compiled.system,
+            programs: BTreeMap::new(),
+        };
+        self.finish(parts, &kernel, &initialiser)
+    }
+
+    fn prepared(&self, file: &Path) -> anyhow::Result<Built> {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let base = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let system = microkit_sdf::parse(&text, &pc99::TARGET, &[&base])
+            .map_err(|wrong| anyhow!("{} is wrong:\n{wrong}", file.display()))?;
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let built_here = self.built_here(&system, &base);
+        let names: Vec<&str> = built_here.iter().map(String::as_str).collect();
+        let (kernel, mut elfs) = self.kernel_and_programs(&names)?;
+        (self.observe)(Event::Begin("putting the system together"));
+        let initialiser = elfs
+            .remove(INITIALISER)
+            .context("the initialiser was not built")?;
+        let folder = self.folder(&name);
+        let parts = Parts {
+            domains: Vec::new(),
+            endpoints: Vec::new(),
+            report: json!({ "system": name, "board": self.request.board }),
+            name,
+            folder,
+            system,
+            base,
+            programs: elfs,
+        };
+        self.finish(parts, &kernel, &initialiser)
+    }
+
+    /// The programs that a system file names, that do not lie beside it, and that are the repository's own.
+    fn built_here(&self, system: &System, base: &Path) -> BTreeSet<String> {
+        let images = system.domains().into_iter();
+        images
+            .map(|(domain, _)| &domain.program_image)
+            .filter(|image| !base.join(image).exists())
+            .filter_map(|image| image.file_stem()?.to_str().map(str::to_string))
+            .filter(|name| {
+                let manifest = self.root.join("protections").join(name).join("Cargo.toml");
+                manifest.is_file()
+            })
+            .collect()
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.root
+            .join("target/selkie")
+            .join(&self.request.board)
+            .join(name)
+    }
+
+    /// The kernel and the programs, with the initialiser among them, at the same time: the kernel's own build
+    /// leaves a processor idle.
+    fn kernel_and_programs(
+        &self,
+        names: &[&str],
+    ) -> anyhow::Result<(Kernel, BTreeMap<String, PathBuf>)> {
+        let (config, variant) = if self.request.debug {
+            (Config::debug(), Variant::Debug)
+        } else {
+            (Config::release(), Variant::Release)
+        };
+        let packages: Vec<&str> = names.iter().copied().chain([INITIALISER]).collect();
+        let at = |line: &str| (self.observe)(Event::At(line.trim()));
+        let title = format!("building the kernel and {} programs", packages.len());
+        (self.observe)(Event::Begin(&title));
+        let (kernel, elfs) = std::thread::scope(|scope| {
+            let kernel = scope.spawn(|| {
+                let out = self.root.join("target/selkie/kernel");
+                selkie_kernel::build(self.root, &out, &config, &mut |line| at(line))
+            });
+            let output = self.root.join("target/protections");
+            let elfs =
+                programs::build(self.root, &output, &packages, variant, &mut |line| at(line));
+            (kernel.join(), elfs)
+        });
+        let kernel = kernel.map_err(|_| anyhow!("the kernel's build panicked"))?;
+        let parts = (kernel.context("the kernel does not build")?, elfs?);
+        (self.observe)(Event::Done(""));
+        Ok(parts)
+    }
+
+    /// Writes the bootable files and the report.
+    fn finish(
+        &self,
+        mut parts: Parts,
+        kernel: &Kernel,
+        initialiser: &Path,
+    ) -> anyhow::Result<Built> {
+        let folder = parts.folder.clone();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let read = |path: &Path| {
+            let beside = parts.base.join(path);
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            let own = name.and_then(|name| parts.programs.get(name));
+            match own {
+                Some(own) if !beside.exists() => fs::read(own),
+                _ => fs::read(beside),
+            }
+        };
+        let image = pc99::image(&parts.system, &read, &fs::read(initialiser)?)?;
+        for domain in &mut parts.domains {
+            domain.memory = domain
+                .memory
+                .max(image.own_memory.get(&domain.name).copied().unwrap_or(0));
+        }
+        let module = folder.join(format!("{}.img", parts.name));
+        write(&module, &image.bytes)?;
+        let elf = folder.join("kernel.elf");
+        write(&elf, &fs::read(&kernel.elf)?)?;
+        let image_size = kernel.size + image.bytes.len() as u64;
+        parts.report["boot"] = json!({
+            "kernel": { "path": "kernel.elf", "version": kernel.version, "size": kernel.size, "sha256": kernel.sha256 },
+            "image": {
+                "path": format!("{}.img", parts.name),
+                "size": image.bytes.len(),
+                "sha256": sha256(&image.bytes),
+            },
+            "size": image_size,
+            "memory": image.memory,
+            "warnings": image.warnings,
+        });
+        write(
+            &folder.join("report.json"),
+            format!("{:#}\n", parts.report).as_bytes(),
+        )?;
+        let warnings = image.warnings.join("; ");
+        (self.observe)(Event::Done(&warnings));
+        Ok(Built {
+            name: parts.name,
+            board: self.request.board.clone(),
+            profile: if self.request.debug {
+                "debug"
+            } else {
+                "release"
+            },
+            machine: self.machine,
+            boot: Boot::Multiboot {
+                kernel: elf,
+                module,
+                command_line: "disable_iommu".into(),
+            },
+            folder,
+            symbols: kernel.symbols.clone(),
+            kernel_version: kernel.version,
+            image_size,
+            domains: parts.domains,
+            endpoints: parts.endpoints,
+        })
+    }
+}
+
+/// The protection domains from the highest priority to the lowest.
+fn domains(plan: &Plan, report: &crate::report::Report) -> Vec<Domain> {
+    let mut domains: Vec<Domain> = report
+        .protection_domains
+        .iter()
+        .map(|domain| Domain {
+            name: domain.name.clone(),
+            program: domain.program.clone(),
+            priority: domain.priority,
+            memory: domain.image + domain.stack + domain.heap,
+            child: None,
+        })
+        .collect();
+    let place = |name: &str| plan.protections.iter().position(|p| p.name == name);
+    domains.sort_by_key(|domain| (std::cmp::Reverse(domain.priority), place(&domain.name)));
+    domains
+}
+
+/// What listens, and what is spoken there as far as the program tells.
+fn endpoints(plan: &Plan) -> Vec<Endpoint> {
+    let of = |connection: &crate::Connection| -> Vec<Endpoint> {
+        let protocol = match plan.protections[connection.consumer].program.name.as_str() {
+            "tls" => Protocol::Https,
+            "http" => Protocol::Http,
+            "echo" => Protocol::Echo,
+            _ => Protocol::Tcp,
+        };
+        let ports = connection.listens().into_iter();
+        ports
+            .filter_map(|port| u16::try_from(port).ok())
+            .map(|port| Endpoint::usual(port, protocol))
+            .collect()
+    };
+    plan.connections.iter().flat_map(of).collect()
+}
+
+/// Writes a file unless it holds this already.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+/// The file that a name or path means.
+///
+/// # Errors
+/// When there is none, with what there is.
+pub(super) fn find(root: &Path, system: &Path) -> anyhow::Result<PathBuf> {
+    let known = ["toml", "system"];
+    let is_file = |path: &Path| {
+        path.extension()
+            .is_some_and(|extension| known.iter().any(|known| extension == *known))
+    };
+    if is_file(system) {
+        return system
+            .canonicalize()
+            .with_context(|| format!("there is no description {}", system.display()));
+    }
+    let file = root.join("system").join(system).with_extension("toml");
+    if system.components().count() == 1 && file.is_file() {
+        return Ok(file);
+    }
+    bail!(
+        "there is no system `{}`; there are {}, or give a file that ends in .toml or .system",
+        system.display(),
+        names(root).join(", ")
+    )
+}
+
+/// The systems that the repository describes.
+fn names(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("system")).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
+        .filter(|name| name != "Cargo")
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_a_file_and_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let systems = root.path().join("system");
+        std::fs::create_dir(&systems).unwrap();
+        std::fs::write(systems.join("echo.toml"), "").unwrap();
+        std::fs::write(systems.join("http.toml"), "").unwrap();
+        let echo = systems.join("echo.toml");
+        assert_eq!(find(root.path(), Path::new("echo")).unwrap(), echo);
+        assert_eq!(
+            find(root.path(), &echo).unwrap(),
+            echo.canonicalize().unwrap()
+        );
+        let error = find(root.path(), Path::new("htpp")).unwrap_err();
+        assert!(error.to_string().contains("there are echo, http,"));
+        let error = find(root.path(), Path::new("gone.toml")).unwrap_err();
+        assert!(error.to_string().contains("gone.toml"));
+        assert!(find(root.path(), Path::new("../echo")).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! End-to-end tests: systems booted in QEMU and asked from outside.
+//!
+//! The first group runs several tests at a time on shared systems; what measures, or needs the machine for
+//! itself, comes after it, one at a time.
+
+mod commands;
+mod echo;
+mod hostile;
+mod http;
+mod isolation;
+mod network;
+mod resources;
+mod tls;
+
+use libtest_mimic::{Arguments, Trial};
+use selkie_tests::Outcome;
+use selkie_tests::system::Shared;
+
+/// The systems that tests share.
+static SYSTEMS: Shared = Shared::new();
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let together = [
+        http::trials(),
+        tls::trials(),
+        echo::trials(),
+        hostile::trials(),
+    ];
+    let together = libtest_mimic::run(&arguments, together.into_iter().flatten().collect());
+    let alone = Arguments {
+        test_threads: Some(1),
+        ..arguments
+    };
+    let last = [
+        resources::trials(),
+        isolation::trials(),
+        network::trials(),
+        commands::trials(),
+    ];
+    let last = libtest_mimic::run(&alone, last.into_iter().flatten().collect());
+    SYSTEMS.end();
+    if together.has_failed() {
+        together.exit();
+    }
+    last.exit();
+}
+
+/// A named test.
+fn trial(name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+    Trial::test(name, test)
+}

@@ -1,0 +1,171 @@
+//! What the systems need: memory, image, copies, notifications, and rest when nobody asks.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use selkie::cli::{Endpoint, Protocol};
+use selkie_tests::system::System;
+use selkie_tests::{Failed, Outcome, client, data, ensure};
+use serde_json::Value;
+
+use crate::{SYSTEMS, trial};
+
+/// The largest boot image that a system may have: kernel, initialiser, protection domains and site.
+const IMAGE: u64 = 3 << 20;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("resources::image", image),
+        trial("resources::memory", memory),
+        trial("resources::copies", copies),
+        trial("resources::idle", idle),
+        trial("resources::capture", capture),
+    ]
+}
+
+/// What `/status.json` says.
+#[derive(Debug)]
+pub struct Status(Value);
+
+/// Asks for the status.
+pub fn status(endpoint: &Endpoint) -> Result<Status, Failed> {
+    let body = client::curl(endpoint, "/status.json", &[])?.out;
+    Ok(Status(serde_json::from_slice(&body).map_err(|error| {
+        format!("{error} in {}", String::from_utf8_lossy(&body))
+    })?))
+}
+
+impl Status {
+    /// The protection domains' names.
+    pub fn domains(&self) -> Vec<String> {
+        let domains = self.0["domains"].as_array().into_iter().flatten();
+        domains
+            .filter_map(|domain| domain["name"].as_str().map(str::to_string))
+            .collect()
+    }
+
+    /// A counter of a protection domain.
+    pub fn counter(&self, domain: &str, name: &str) -> Result<u64, Failed> {
+        let domains = self.0["domains"].as_array().into_iter().flatten();
+        domains
+            .filter(|entry| entry["name"] == domain)
+            .find_map(|entry| entry["counters"][name].as_u64())
+            .ok_or_else(|| format!("no counter `{name}` of `{domain}` in {}", self.0).into())
+    }
+
+    /// Copies per payload byte, `received` or `sent`.
+    fn copies(&self, direction: &str) -> Result<f64, Failed> {
+        self.0["copies_per_payload_byte"][direction]
+            .as_f64()
+            .ok_or_else(|| format!("no copies `{direction}` in {}", self.0).into())
+    }
+}
+
+fn image() -> Outcome {
+    for name in ["https", "http", "echo"] {
+        let system = SYSTEMS.system(name)?;
+        let size = system.built.image_size;
+        println!("measured: the boot image of {name} has {size} bytes");
+        ensure(size <= IMAGE, || {
+            format!("{name}: {size} bytes are more than {IMAGE}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The tests' systems run with the board's own memory: QEMU itself says how much that is.
+fn memory() -> Outcome {
+    let system = SYSTEMS.system("https")?;
+    let answer = system
+        .guest
+        .qmp()?
+        .execute("query-memory-size-summary", Value::Null)
+        .map_err(selkie_qemu::Error::from)?;
+    ensure(answer["base-memory"] == 64 << 20, || answer.to_string())
+}
+
+/// At most one copy a trust boundary, over HTTPS and in both directions.
+fn copies() -> Outcome {
+    let system = System::boot("https")?;
+    let endpoint = system.endpoint(Protocol::Https)?;
+    client::curl(endpoint, "/bytes/8388608", &["-o", "/dev/null"])?;
+    let sent = data::random(8 << 20, 21);
+    client::curl_with_input(endpoint, "/digest", &["--data-binary", "@-"], &sent)?;
+    let status = status(endpoint)?;
+    for direction in ["received", "sent"] {
+        let copies = status.copies(direction)?;
+        println!("measured: {copies} copies a byte {direction} over HTTPS");
+        ensure((1.0..=4.0).contains(&copies), || {
+            system
+                .failure(&format!("{copies} copies a byte {direction}"))
+                .message()
+                .unwrap_or_default()
+                .to_string()
+        })?;
+    }
+    Ok(())
+}
+
+/// A system that nobody asks does not work. The processor time is measured and said; what is asserted is that
+/// it is far from that of a system that polls.
+fn idle() -> Outcome {
+    let system = SYSTEMS.system("https")?;
+    system.endpoint(Protocol::Https)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let process = system.guest.process().pid;
+    let (before, start) = (ticks(process)?, Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let used = (ticks(process)? - before) as f64 / ticks_per_second();
+    let share = 100.0 * used / start.elapsed().as_secs_f64();
+    println!("measured: {share:.2} % of a processor when idle");
+    ensure(share < 50.0, || format!("{share:.1} %: something polls"))
+}
+
+/// User and system time in clock ticks (proc(5), `/proc/PID/stat`, fields 14 and 15).
+fn ticks(process: u32) -> Result<u64, Failed> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let times: Result<Vec<u64>, _> = fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect();
+    Ok(times?.iter().sum())
+}
+
+/// Linux reports times in hundredths of a second on every architecture that QEMU runs on.
+fn ticks_per_second() -> f64 {
+    100.0
+}
+
+/// `--pcap`'s file is one that tshark reads, with the frames of a request.
+fn capture() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("capture.pcap");
+    let options = selkie_tests::system::Options {
+        pcap: Some(file.clone()),
+        ..Default::default()
+    };
+    let system = System::boot_with("http", &options)?;
+    client::curl(system.endpoint(Protocol::Http)?, "/bytes/5", &[])?;
+    // QEMU writes the file's last frames when it ends.
+    system.guest.quit(Duration::from_secs(5));
+    let file = file.to_string_lossy().into_owned();
+    let words = [
+        "tshark",
+        "-r",
+        &file,
+        "-Y",
+        "http.request",
+        "-T",
+        "fields",
+        "-e",
+        "http.request.uri",
+    ];
+    let seen = selkie_tests::program::run(&words, b"", Duration::from_secs(60))?.good()?;
+    ensure(seen.text().lines().any(|uri| uri == "/bytes/5"), || {
+        seen.text()
+    })
+}

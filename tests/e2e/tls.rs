@@ -1,0 +1,126 @@
+//! TLS 1.2 and 1.3, asked by two independent clients: OpenSSL and rustls.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use rustls::version::{TLS12, TLS13};
+use selkie::cli::{Endpoint, Protocol};
+use selkie_tests::{Failed, Outcome, client, ensure, program, tls};
+
+use crate::{SYSTEMS, trial};
+
+type Test = fn(&Endpoint) -> Outcome;
+
+const TESTS: &[(&str, Test)] = &[
+    ("openssl_1_3", |endpoint| {
+        openssl(endpoint, "-tls1_3", "TLSv1.3")
+    }),
+    ("openssl_1_2", |endpoint| {
+        openssl(endpoint, "-tls1_2", "TLSv1.2")
+    }),
+    ("rustls_1_2", rustls_1_2),
+    (
+        "close_notify_from_the_service",
+        close_notify_from_the_service,
+    ),
+    ("close_notify_from_the_client", close_notify_from_the_client),
+    ("no_common_protocol", no_common_protocol),
+];
+
+pub fn trials() -> Vec<Trial> {
+    TESTS
+        .iter()
+        .map(|&(name, test)| {
+            trial(format!("tls::{name}"), move || {
+                let system = SYSTEMS.system("https")?;
+                test(system.endpoint(Protocol::Https)?)
+                    .map_err(|error| system.failure(error.message().unwrap_or("no message")))
+            })
+        })
+        .collect()
+}
+
+/// `openssl s_client`, which sends a request and prints what it negotiated and every message.
+fn s_client(endpoint: &Endpoint, options: &[&str]) -> Result<String, Failed> {
+    let address = endpoint.address().to_string();
+    let mut words = vec![
+        "openssl", "s_client", "-connect", &address, "-ign_eof", "-msg",
+    ];
+    words.extend(options);
+    let request = b"GET /bytes/8 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    let output = program::run(&words, request, Duration::from_secs(30))?;
+    Ok(format!("{}\n{}", output.text(), output.err))
+}
+
+fn openssl(endpoint: &Endpoint, option: &str, version: &str) -> Outcome {
+    let text = s_client(endpoint, &[option, "-alpn", "h2,http/1.1"])?;
+    for expected in [
+        format!("New, {version}, Cipher is "),
+        "ALPN protocol: http/1.1".into(),
+        "HTTP/1.1 200".into(),
+        "<<< TLS".into(),
+        "warning close_notify".into(),
+    ] {
+        ensure(text.contains(&expected), || {
+            format!("no `{expected}` in:\n{text}")
+        })?;
+    }
+    Ok(())
+}
+
+fn rustls_1_2(endpoint: &Endpoint) -> Outcome {
+    let mut stream = tls::connect(endpoint, &TLS12)?;
+    let response = client::get(&mut stream, "/bytes/30000")?;
+    ensure(
+        response.body == selkie_tests::data::generated(30_000),
+        || "other bytes".into(),
+    )?;
+    let chosen = stream.conn.alpn_protocol().map(<[u8]>::to_vec);
+    ensure(chosen.as_deref() == Some(b"http/1.1"), || {
+        format!("ALPN {chosen:?}")
+    })
+}
+
+/// After its last response the service closes with an alert, so that nothing can be cut off unseen
+/// (RFC 8446, section 6.1): rustls reports an end without it as an error.
+fn close_notify_from_the_service(endpoint: &Endpoint) -> Outcome {
+    for version in [&TLS13, &TLS12] {
+        let mut stream = tls::connect(endpoint, version)?;
+        stream.write_all(b"GET /bytes/8 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+        let mut all = Vec::new();
+        stream
+            .read_to_end(&mut all)
+            .map_err(|error| format!("{version:?}: {error}"))?;
+        ensure(all.starts_with(b"HTTP/1.1 200"), || {
+            format!("{version:?}: {} bytes", all.len())
+        })?;
+    }
+    Ok(())
+}
+
+/// A client that says that it will send no more gets the rest of its response and the service's own alert.
+fn close_notify_from_the_client(endpoint: &Endpoint) -> Outcome {
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    stream.write_all(b"GET /bytes/200000 HTTP/1.1\r\nHost: test\r\n\r\n")?;
+    stream.conn.send_close_notify();
+    stream.flush()?;
+    let response = client::response(&mut stream)?;
+    ensure(response.body.len() == 200_000, || {
+        format!("{} bytes", response.body.len())
+    })?;
+    match stream.read(&mut [0; 16]) {
+        Ok(0) => Ok(()),
+        Ok(n) => Err(format!("{n} bytes after the response").into()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err("the service closed without close_notify".into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A client without a protocol in common is refused with the alert that RFC 7301, section 3.2 names.
+fn no_common_protocol(endpoint: &Endpoint) -> Outcome {
+    let text = s_client(endpoint, &["-alpn", "smtp"])?;
+    ensure(text.contains("no application protocol"), || text.clone())
+}

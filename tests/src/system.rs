@@ -1,0 +1,234 @@
+//! Booted systems.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use selkie::cli::{Built, Endpoint, Protocol, Request, make, root};
+use selkie_qemu::{Forward, Guest, Launch, Network, free_port};
+
+use crate::Failed;
+
+/// Within this time a system must serve. It takes about a second on an idle machine.
+const BOOT: Duration = Duration::from_secs(90);
+
+/// Lines of the serial log that a failure shows.
+const TAIL: usize = 40;
+
+/// A system that runs in QEMU and serves.
+#[derive(Debug)]
+pub struct System {
+    /// The machine.
+    pub guest: Guest,
+    /// Its services, at ports of this machine that were free.
+    pub endpoints: Vec<Endpoint>,
+    /// What was built.
+    pub built: Built,
+}
+
+/// How a system is booted.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A TAP interface instead of forwarded ports.
+    pub tap: Option<Tap>,
+    /// Capture of the network device's frames.
+    pub pcap: Option<PathBuf>,
+}
+
+/// A TAP interface, and the words that start a program where it is.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    /// The interface's name.
+    pub interface: String,
+    /// From [`crate::namespace::Namespace::enter`].
+    pub enter: Vec<std::ffi::OsString>,
+}
+
+impl System {
+    /// Builds a system and boots it; returns when each of its services has answered.
+    ///
+    /// # Errors
+    /// When it does not build, boot or serve, with the end of the serial log.
+    pub fn boot(system: &str) -> Result<Self, Failed> {
+        Self::boot_with(system, &Options::default())
+    }
+
+    /// As [`System::boot`]. With a TAP interface nothing is waited for, since only the test knows the guest's
+    /// address.
+    ///
+    /// # Errors
+    /// As [`System::boot`].
+    pub fn boot_with(system: &str, options: &Options) -> Result<Self, Failed> {
+        let built = built(system)?;
+        let mut last = Failed::without_message();
+        // Another process may take a port between our look and QEMU's start.
+        for _ in 0..3 {
+            match Self::start(&built, options) {
+                Ok(system) => {
+                    if options.tap.is_none() {
+                        system.wait_until_serving()?;
+                    }
+                    return Ok(system);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn start(built: &Built, options: &Options) -> Result<Self, Failed> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = root().join(format!("target/selkie/tests/{}-{number}", built.name));
+        let mut endpoints = built.endpoints.clone();
+        for endpoint in &mut endpoints {
+            endpoint.host = free_port()?;
+        }
+        let plain = Launch::new(built.machine, built.boot.clone(), folder);
+        let launch = match &options.tap {
+            None => Launch {
+                network: Network::User {
+                    forwards: endpoints
+                        .iter()
+                        .map(|endpoint| Forward {
+                            host: endpoint.host,
+                            guest: endpoint.guest,
+                        })
+                        .collect(),
+                },
+                ..plain
+            },
+            Some(tap) => Launch {
+                network: Network::Tap {
+                    interface: tap.interface.clone(),
+                },
+                wrapper: tap.enter.clone(),
+                ..plain
+            },
+        };
+        let launch = Launch {
+            pcap: options.pcap.clone(),
+            ..launch
+        };
+        Ok(Self {
+            guest: launch.start()?,
+            endpoints,
+            built: built.clone(),
+        })
+    }
+
+    fn wait_until_serving(&self) -> Result<(), Failed> {
+        for endpoint in &self.endpoints {
+            let alive = || match self.guest.ended() {
+                None => Ok(()),
+                Some(_) => Err(std::io::Error::other(self.guest.ended_error())),
+            };
+            endpoint
+                .wait(BOOT, alive)
+                .map_err(|error| self.failure(&format!("{endpoint}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// The service that speaks this protocol.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn endpoint(&self, protocol: Protocol) -> Result<&Endpoint, Failed> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.protocol == protocol)
+            .ok_or_else(|| format!("{} has no service of {protocol:?}", self.built.name).into())
+    }
+
+    /// An error with the end of the serial log.
+    pub fn failure(&self, what: &str) -> Failed {
+        let log = self.guest.serial();
+        format!(
+            "{what}\n--- the end of {} ---\n{}",
+            log.path().display(),
+            log.tail(TAIL)
+        )
+        .into()
+    }
+
+    /// Waits for a line on the serial port that holds `what`, written after this offset in bytes.
+    ///
+    /// # Errors
+    /// When it does not come within the time.
+    pub fn wait_for_line(
+        &self,
+        offset: u64,
+        what: &str,
+        timeout: Duration,
+    ) -> Result<String, Failed> {
+        self.guest
+            .serial()
+            .wait_for_from(offset, what, timeout, &self.guest)
+            .map_err(|error| self.failure(&error.to_string()))
+    }
+}
+
+/// Builds each system once; tests that need the same one wait for each other.
+fn built(system: &str) -> Result<Built, Failed> {
+    static BUILT: Mutex<BTreeMap<String, Result<Built, String>>> = Mutex::new(BTreeMap::new());
+    let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(built) = all.get(system) {
+        return Ok(built.clone()?);
+    }
+    let request = Request {
+        system: description(system),
+        board: "pc99".into(),
+        debug: false,
+    };
+    let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
+    all.insert(system.to_string(), built.clone());
+    Ok(built?)
+}
+
+/// A system of `system/`, or one of the tests' own.
+fn description(system: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("systems")
+        .join(format!("{system}.toml"));
+    if own.is_file() {
+        own
+    } else {
+        PathBuf::from(system)
+    }
+}
+
+/// Systems that several tests share: each is booted by the first test that needs it.
+#[derive(Debug, Default)]
+pub struct Shared(Mutex<BTreeMap<String, Result<Arc<System>, String>>>);
+
+impl Shared {
+    /// Nothing booted yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// The running system of this name.
+    ///
+    /// # Errors
+    /// As [`System::boot`]; a system that failed once is not tried again.
+    pub fn system(&self, name: &str) -> Result<Arc<System>, Failed> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = all.entry(name.to_string()).or_insert_with(|| {
+            System::boot(name)
+                .map(Arc::new)
+                .map_err(|error| error.message().unwrap_or("no message").to_string())
+        });
+        Ok(entry.clone()?)
+    }
+
+    /// Ends all systems.
+    pub fn end(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
