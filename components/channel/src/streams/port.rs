@@ -199,11 +199,23 @@ impl Port {
         Ok(news)
     }
 
-    fn update_incoming(&mut self, slot: usize) -> Result<(), PeerMisbehaved> {
+    /// Whether the peer's counts are of this connection, and not of the one before it in the slot.
+    fn is_known_to_peer(&mut self, slot: usize) -> bool {
         let state = &mut self.slots[slot];
         if state.peer_flags & State::OPEN == 0 {
+            let peer = State::from_word(self.peers.load(slot, Word::State));
+            if peer.generation == state.generation {
+                state.peer_flags |= peer.flags & State::OPEN;
+            }
+        }
+        state.peer_flags & State::OPEN != 0
+    }
+
+    fn update_incoming(&mut self, slot: usize) -> Result<(), PeerMisbehaved> {
+        if !self.is_known_to_peer(slot) {
             return Ok(());
         }
+        let state = &mut self.slots[slot];
         let position = Position::from_word(self.peers.load(slot, Word::Produced));
         let ended = state.peer_flags & State::END != 0;
         if state.incoming.update(position, ended)? == incoming::Seen::Unmoved {
@@ -213,10 +225,10 @@ impl Port {
     }
 
     pub(super) fn update_outgoing(&mut self, slot: usize) -> Result<(), PeerMisbehaved> {
-        let state = &mut self.slots[slot];
-        if state.peer_flags & State::OPEN == 0 {
+        if !self.is_known_to_peer(slot) {
             return Ok(());
         }
+        let state = &mut self.slots[slot];
         let position = Position::from_word(self.peers.load(slot, Word::Consumed));
         if state.outgoing.update(position)? == outgoing::Seen::Moved {
             self.publish_produced(slot);

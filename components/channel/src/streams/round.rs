@@ -1,6 +1,6 @@
 //! A round of work of a port: which slots have news, what is published, and when it may sleep.
 
-use super::layout::{MESSAGE, REQUESTS, State, Word};
+use super::layout::{MESSAGE, REQUESTS, Word};
 use super::port::{Port, news};
 use crate::PeerMisbehaved;
 use crate::doorbell::ALWAYS;
@@ -105,13 +105,6 @@ impl Port {
             self.ready.mark(slot);
         }
         if !state.outgoing.waits() {
-            return Ok(());
-        }
-        if state.peer_flags & State::OPEN == 0 {
-            // The peer may have taken note of the connection since, and consumed: the next look tells.
-            if self.peers.load(slot, Word::State) >> 32 == u64::from(state.generation) {
-                self.ready.again(slot);
-            }
             return Ok(());
         }
         self.update_outgoing(slot)?;
