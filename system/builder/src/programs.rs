@@ -126,6 +126,24 @@ pub fn check(path: &Path) -> Result<Executable, ProgramError> {
     })
 }
 
+/// The table of the functions of a system's PDs (name, ELF file), for the supervisor.
+///
+/// # Errors
+/// [`ProgramError::File`] or [`ProgramError::Unfit`].
+pub fn symbols(domains: &[(&str, &Path)]) -> Result<Vec<u8>, ProgramError> {
+    let mut writer = symbols::Writer::default();
+    for (name, path) in domains {
+        let functions = check(path)?.functions().into_iter();
+        let functions = functions.map(|(address, size, mangled)| symbols::Function {
+            address,
+            size,
+            name: format!("{:#}", rustc_demangle::demangle(&mangled)),
+        });
+        writer.add(name, functions);
+    }
+    Ok(writer.to_bytes())
+}
+
 /// The linker script and the empty libraries.
 fn write_support(folder: &Path) -> Result<(), ProgramError> {
     /// An archive without members.
