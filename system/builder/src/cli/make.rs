@@ -135,7 +135,7 @@ impl Work<'_> {
             .remove(INITIALISER)
             .context("the initialiser was not built")?;
         let compiled = plan.compile(&Artefacts {
-            symbols: Vec::new(),
+            symbols: symbols(&plan, &elfs)?,
             elfs,
         })?;
         let folder = self.folder(&plan.name);
@@ -305,6 +305,20 @@ impl Work<'_> {
             endpoints: parts.endpoints,
         })
     }
+}
+
+/// The table by which the supervisor names the function of a fault.
+fn symbols(plan: &Plan, elfs: &BTreeMap<String, PathBuf>) -> anyhow::Result<Vec<u8>> {
+    let of = |protection: &'_ crate::Protection| {
+        elfs.get(&protection.program.name)
+            .map(|elf| (protection.name.clone(), elf.clone()))
+    };
+    let domains: Vec<(String, PathBuf)> = plan.protections.iter().filter_map(of).collect();
+    let domains: Vec<(&str, &Path)> = domains
+        .iter()
+        .map(|(n, elf)| (n.as_str(), elf.as_path()))
+        .collect();
+    Ok(programs::symbols(&domains)?)
 }
 
 /// The protection domains from the highest priority to the lowest.
