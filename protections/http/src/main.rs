@@ -11,26 +11,29 @@
 
 extern crate alloc;
 
-mod clock;
 mod system;
 
 use core::convert::Infallible;
 
-use clock::Clock;
 use http::Service;
 use sel4_microkit::{ChannelSet, Handler, protection_domain};
 use system::System;
 
 struct Http {
     service: Service<System>,
-    clock: Clock,
+    time: channel::time::Time,
+    alarm: Option<u64>,
+    last: u64,
 }
 
 #[protection_domain]
 fn init() -> Http {
-    let service = system::service();
-    let clock = Clock::new();
-    let mut http = Http { service, clock };
+    let mut http = Http {
+        service: system::service(),
+        time: pd::time(),
+        alarm: None,
+        last: 0,
+    };
     http.work();
     http
 }
@@ -48,15 +51,33 @@ impl Http {
     /// Rounds of bounded work until the connections are idle.
     fn work(&mut self) {
         loop {
-            match self.service.poll(self.clock.now()) {
+            let now = self.now();
+            match self.service.poll(now) {
                 Ok(turn) => {
-                    self.clock.wake_by(turn.deadline);
+                    self.set_alarm(turn.deadline, now);
                     if !turn.more {
                         return;
                     }
                 }
                 Err(peer) => return self.service.server().state.misbehaved(peer),
             }
+        }
+    }
+
+    /// Monotonic nanoseconds; should the clock refuse, the time stands still and no connection expires.
+    fn now(&mut self) -> u64 {
+        self.last = self.time.now().unwrap_or(self.last);
+        self.last
+    }
+
+    /// Calls the clock only for a deadline that is earlier than the alarm that is set.
+    fn set_alarm(&mut self, deadline: Option<u64>, now: u64) {
+        self.alarm = self.alarm.filter(|alarm| *alarm > now);
+        if let Some(deadline) = deadline
+            && self.alarm.is_none_or(|alarm| deadline < alarm)
+            && self.time.set_alarm(Some(deadline)).is_ok()
+        {
+            self.alarm = Some(deadline);
         }
     }
 }

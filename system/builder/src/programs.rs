@@ -81,7 +81,7 @@ pub enum ProgramError {
     },
 }
 
-/// Builds programs (executables of the protections workspace); gives the ELF file of each. `root` is the repository's folder; `output`
+/// Builds packages of the protections workspace; gives the ELF file of each. `root` is the repository's folder; `output`
 /// takes what Cargo makes (`target/protections`). `progress` gets each line that Cargo says.
 ///
 /// # Errors
@@ -89,13 +89,13 @@ pub enum ProgramError {
 pub fn build(
     root: &Path,
     output: &Path,
-    programs: &[&str],
+    packages: &[&str],
     variant: Variant,
     progress: &mut dyn FnMut(&str),
 ) -> Result<BTreeMap<String, PathBuf>, ProgramError> {
     let support = output.join("support");
     write_support(&support)?;
-    let mut cargo = command(root, output, &support, programs, variant)
+    let mut cargo = command(root, output, &support, packages, variant)
         .spawn()
         .map_err(ProgramError::Cargo)?;
     let (executables, said) = watch(&mut cargo, progress);
@@ -103,15 +103,15 @@ pub fn build(
     if !status.success() {
         return Err(ProgramError::Build(said));
     }
-    let mut built = BTreeMap::new();
-    for program in programs {
+    let mut programs = BTreeMap::new();
+    for package in packages {
         let path = executables
-            .get(*program)
-            .ok_or_else(|| ProgramError::Missing((*program).into()))?;
+            .get(*package)
+            .ok_or_else(|| ProgramError::Missing((*package).into()))?;
         check(path)?;
-        built.insert((*program).to_owned(), path.clone());
+        programs.insert((*package).to_owned(), path.clone());
     }
-    Ok(built)
+    Ok(programs)
 }
 
 /// Checks that a program is fit to be a protection domain.
@@ -166,7 +166,7 @@ fn command(
     root: &Path,
     output: &Path,
     support: &Path,
-    programs: &[&str],
+    packages: &[&str],
     variant: Variant,
 ) -> Command {
     let cargo_home = cargo_home();
@@ -180,10 +180,7 @@ fn command(
         .arg("--target-dir")
         .arg(output)
         .arg("--message-format=json-render-diagnostics")
-        // With the whole workspace selected, Cargo unites the features of all its packages, not only of those that this
-        // system needs: so a program has the same bytes in every system.
-        .arg("--workspace")
-        .args(programs.iter().flat_map(|program| ["--bin", program]))
+        .args(packages.iter().flat_map(|package| ["--package", package]))
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             rust_flags(root, support, &cargo_home, variant),

@@ -1,0 +1,69 @@
+//! Both ends of a channel over memory of this process.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use channel::memory::{OwnRegion, PeerRegion};
+use channel::packets::{self, Driver, HEADROOM, Pool};
+use channel::streams::{self, Consumer, Provider};
+
+/// A region as its writer and its reader see it.
+fn region(size: usize) -> (OwnRegion, PeerRegion) {
+    let memory: &'static mut [u64] = vec![0; size.div_ceil(8)].leak();
+    let base = NonNull::from(memory).cast();
+    // SAFETY: the memory is leaked, so it lives on; one side writes it, as on seL4, in the same thread.
+    unsafe {
+        (
+            OwnRegion::new(base, size).unwrap(),
+            PeerRegion::new(base, size).unwrap(),
+        )
+    }
+}
+
+/// A `streams` connection.
+pub(crate) fn streams(connections: usize, buffer: usize) -> (Provider, Consumer) {
+    let layout = streams::Layout::new(connections, buffer).unwrap();
+    let (provider_own, consumer_peers) = region(layout.provider_size());
+    let (consumer_own, provider_peers) = region(layout.consumer_size());
+    (
+        Provider::new(layout, provider_own, provider_peers, || {}).unwrap(),
+        Consumer::new(layout, consumer_own, consumer_peers, || {}).unwrap(),
+    )
+}
+
+/// A `packets` connection.
+pub(crate) fn packets(buffers: usize) -> (Driver, packets::Stack) {
+    let layout = packets::Layout::new(buffers, 2048).unwrap();
+    let (driver_own, stack_peers) = region(layout.provider_size());
+    let (stack_own, driver_peers) = region(layout.consumer_size());
+    let pool: &'static mut [u64] = vec![0; layout.pool_size() / 8].leak();
+    let base = NonNull::from(pool).cast();
+    // SAFETY: the memory is leaked, and both ends run in the same thread.
+    let pool = || unsafe { Pool::new(base) };
+    (
+        Driver::new(layout, driver_own, driver_peers, pool(), || {}).unwrap(),
+        packets::Stack::new(layout, stack_own, stack_peers, pool(), || {}).unwrap(),
+    )
+}
+
+/// A frame that the stack sent.
+pub(crate) fn sent(driver: &mut Driver) -> Option<Vec<u8>> {
+    let (buffer, length) = driver.next_transmit().unwrap()?;
+    // SAFETY: the driver holds the buffer, and nothing else runs.
+    let bytes = unsafe { driver.memory(&buffer).as_ref() };
+    let frame = bytes[HEADROOM..HEADROOM + length].to_vec();
+    driver.transmitted(buffer);
+    Some(frame)
+}
+
+/// Gives the stack a frame; `false` if it has returned no buffer yet, as when a card is overrun.
+pub(crate) fn deliver(driver: &mut Driver, frame: &[u8]) -> bool {
+    let Some(buffer) = driver.take_receive_buffer().unwrap() else {
+        return false;
+    };
+    // SAFETY: the driver holds the buffer, and nothing else runs.
+    let bytes = unsafe { driver.memory(&buffer).as_mut() };
+    bytes[HEADROOM..][..frame.len()].copy_from_slice(frame);
+    driver.received(buffer, frame.len());
+    true
+}

@@ -1,0 +1,109 @@
+//! Frames, drivers and consumers that mean harm.
+
+use proptest::prelude::*;
+
+use super::{converse, pattern};
+use crate::settings::{Ipv4Setting, Ipv6Setting, Settings};
+use crate::testing::world::{Program, World, settings};
+use crate::testing::{PEER_MAC, frames};
+
+/// Valid frames of every kind that the stack understands.
+fn seeds() -> Vec<Vec<u8>> {
+    let prefix = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let echo = smoltcp::wire::Icmpv4Repr::EchoRequest {
+        ident: 7,
+        seq_no: 9,
+        data: b"abcdefgh",
+    };
+    vec![
+        frames::syn(40000, 80),
+        frames::arp_reply(PEER_MAC),
+        frames::router_advertisement(prefix, 64),
+        frames::icmpv4(&echo),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Frames with some bytes changed, cut or lengthened: nothing panics, and the service goes on.
+    #[test]
+    fn damaged_frames_do_no_damage(
+        damage in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::collection::vec((0usize..120, any::<u8>()), 0..6), 0usize..1600),
+            1..60,
+        ),
+    ) {
+        let settings = Settings { ipv6: Ipv6Setting::Automatic, ..settings() };
+        let mut world = World::with(settings, &[(Program::Echo, 80, 4, 1024)]);
+        world.run(1);
+        for (seed, changes, length) in &damage {
+            let mut frame = seed.get(&seeds()).clone();
+            for (position, value) in changes {
+                if let Some(byte) = frame.get_mut(*position) {
+                    *byte = *value;
+                }
+            }
+            if *length > 0 {
+                frame.resize(*length, 0xa5);
+            }
+            world.inject(&frame);
+        }
+        world.run(20_000);
+        let bytes = pattern(2000);
+        prop_assert!(converse(&mut world, 45000, &bytes) == bytes);
+    }
+
+    /// DHCP clients read frames before there is an address.
+    #[test]
+    fn noise_before_there_is_an_address_does_no_damage(
+        noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..40),
+    ) {
+        let settings = Settings { ipv4: Ipv4Setting::Dhcp, ipv6: Ipv6Setting::Automatic };
+        let mut world = World::with(settings, &[(Program::Echo, 80, 4, 1024)]);
+        world.run(1);
+        for frame in &noise {
+            world.inject(frame);
+        }
+        world.run(1000);
+        prop_assert!(world.stack.counters().frames_received as usize >= noise.len());
+    }
+}
+
+#[test]
+fn dropped_frames_are_counted_by_reason() {
+    let mut world = World::new(Program::Echo, 1, 1024);
+    world.run(1);
+    let mut fragment = frames::syn(40000, 80);
+    fragment[20] = 0x20;
+    let mut martian = frames::syn(40000, 80);
+    martian[26] = 127;
+    world.inject(&fragment);
+    world.inject(&martian);
+    world.inject(&fragment[..20]);
+    world.settle();
+    let counters = world.stack.counters();
+    assert_eq!(
+        (
+            counters.dropped_fragment,
+            counters.dropped_martian,
+            counters.dropped_malformed
+        ),
+        (1, 1, 1)
+    );
+}
+
+/// `Ipv4Setting` is what decides whether the fixed address is there.
+#[test]
+fn without_addresses_nothing_is_answered() {
+    let settings = Settings {
+        ipv4: Ipv4Setting::Off,
+        ipv6: Ipv6Setting::Off,
+    };
+    let mut world = World::with(settings, &[(Program::Echo, 80, 1, 1024)]);
+    for frame in seeds() {
+        world.inject(&frame);
+    }
+    world.run(1000);
+    assert_eq!(world.stack.counters().frames_sent, 0);
+}
