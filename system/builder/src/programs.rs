@@ -81,7 +81,7 @@ pub enum ProgramError {
     },
 }
 
-/// Builds packages of the protections workspace; gives the ELF file of each. `root` is the repository's folder; `output`
+/// Builds programs (executables) of the protections workspace; gives the ELF file of each. `root` is the repository's folder; `output`
 /// takes what Cargo makes (`target/protections`). `progress` gets each line that Cargo says.
 ///
 /// # Errors
@@ -89,13 +89,13 @@ pub enum ProgramError {
 pub fn build(
     root: &Path,
     output: &Path,
-    packages: &[&str],
+    programs: &[&str],
     variant: Variant,
     progress: &mut dyn FnMut(&str),
 ) -> Result<BTreeMap<String, PathBuf>, ProgramError> {
     let support = output.join("support");
     write_support(&support)?;
-    let mut cargo = command(root, output, &support, packages, variant)
+    let mut cargo = command(root, output, &support, programs, variant)
         .spawn()
         .map_err(ProgramError::Cargo)?;
     let (executables, said) = watch(&mut cargo, progress);
@@ -103,15 +103,15 @@ pub fn build(
     if !status.success() {
         return Err(ProgramError::Build(said));
     }
-    let mut programs = BTreeMap::new();
-    for package in packages {
+    let mut files = BTreeMap::new();
+    for program in programs {
         let path = executables
-            .get(*package)
-            .ok_or_else(|| ProgramError::Missing((*package).into()))?;
+            .get(*program)
+            .ok_or_else(|| ProgramError::Missing((*program).into()))?;
         check(path)?;
-        programs.insert((*package).to_owned(), path.clone());
+        files.insert((*program).to_owned(), path.clone());
     }
-    Ok(programs)
+    Ok(files)
 }
 
 /// Checks that a program is fit to be a protection domain.
@@ -166,7 +166,7 @@ fn command(
     root: &Path,
     output: &Path,
     support: &Path,
-    packages: &[&str],
+    programs: &[&str],
     variant: Variant,
 ) -> Command {
     let cargo_home = cargo_home();
@@ -180,7 +180,7 @@ fn command(
         .arg("--target-dir")
         .arg(output)
         .arg("--message-format=json-render-diagnostics")
-        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(programs.iter().flat_map(|name| ["--bin", name]))
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             rust_flags(root, support, &cargo_home, variant),
