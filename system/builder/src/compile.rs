@@ -6,6 +6,9 @@ pub(crate) mod image;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use microkit_sdf::System;
@@ -153,7 +156,7 @@ impl Compiled {
     /// # Errors
     /// [`CompileError::File`], when a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), CompileError> {
-        let write = |path: &Path, bytes: &[u8]| {
+        let write = |path: &Path, bytes: &[u8], mode: u32| {
             let path = folder.join(path);
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent).map_err(CompileError::file(parent))?;
@@ -162,20 +165,30 @@ impl Compiled {
             if std::fs::read(&path).is_ok_and(|old| old == bytes) {
                 return Ok(());
             }
-            std::fs::write(&path, bytes).map_err(CompileError::file(&path))
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(mode)
+                .open(&path);
+            file.and_then(|mut file| file.write_all(bytes))
+                .map_err(CompileError::file(&path))
         };
         for (path, bytes) in &self.prefills {
-            write(path, bytes)?;
+            // A certificate's data holds its key.
+            write(path, bytes, 0o600)?;
         }
         for (program, path) in &self.programs {
             let bytes = std::fs::read(path).map_err(CompileError::file(path))?;
-            write(&image::path(program), &bytes)?;
+            write(&image::path(program), &bytes, 0o644)?;
         }
         write(
             Path::new(&format!("{}.system", self.name)),
             self.system.to_xml().as_bytes(),
+            0o644,
         )?;
-        write(Path::new("report.json"), self.report.to_json().as_bytes())?;
-        write(Path::new("diagram.svg"), self.diagram.as_bytes())
+        let report = self.report.to_json();
+        write(Path::new("report.json"), report.as_bytes(), 0o644)?;
+        write(Path::new("diagram.svg"), self.diagram.as_bytes(), 0o644)
     }
 }

@@ -13,7 +13,7 @@ const BOX_HEIGHT: usize = 84;
 const GAP_X: usize = 40;
 const GAP_Y: usize = 56;
 const MARGIN: usize = 24;
-/// Height of the bars for the kernel and the devices.
+/// Height of the bar for the kernel.
 const BAR: usize = 36;
 
 /// Where a protection's box is.
@@ -35,7 +35,7 @@ impl Plan {
         let side = MARGIN + columns * (BOX_WIDTH + GAP_X) + if columns > 0 { GAP_X } else { 0 };
         let aside_columns = aside.len().div_ceil(rows);
         let width = side + aside_columns * (BOX_WIDTH + GAP_X) - GAP_X + MARGIN;
-        let bottom = MARGIN + rows * (BOX_HEIGHT + GAP_Y);
+        let bottom = MARGIN + rows * (BOX_HEIGHT + GAP_Y) - GAP_Y / 4;
         let mut places = vec![Place { x: 0, y: 0 }; self.protections.len()];
         for (row, layer) in layers.iter().enumerate() {
             for (column, &index) in layer.iter().enumerate() {
@@ -51,14 +51,15 @@ impl Plan {
                 y: MARGIN + position % rows * (BOX_HEIGHT + GAP_Y),
             };
         }
-        let mut svg = Svg::new(width, bottom + 2 * BAR + MARGIN);
+        let mut svg = Svg::new(width, bottom + BAR + MARGIN);
         svg.kernel(&self.board.name, width, bottom);
         for connection in self.connections.iter().filter(|c| carries_data(c)) {
             let label = match &connection.listens()[..] {
                 [] => connection.interface.name.to_string(),
+                [port] => format!("{}, port {port}", connection.interface.name),
                 ports => {
                     let ports: Vec<String> = ports.iter().map(i64::to_string).collect();
-                    format!("{}, port {}", connection.interface.name, ports.join(", "))
+                    format!("{}, ports {}", connection.interface.name, ports.join(", "))
                 }
             };
             svg.arrow(
@@ -68,7 +69,7 @@ impl Plan {
             );
         }
         for (index, place) in places.iter().enumerate() {
-            self.draw(&mut svg, index, *place, bottom);
+            self.draw(&mut svg, index, *place);
         }
         svg.finish()
     }
@@ -99,7 +100,7 @@ impl Plan {
         heights.into_iter().rev().map(layer).collect()
     }
 
-    fn draw(&self, svg: &mut Svg, index: usize, place: Place, bottom: usize) {
+    fn draw(&self, svg: &mut Svg, index: usize, place: Place) {
         let protection = &self.protections[index];
         let names = |mine: fn(&Connection) -> usize| {
             let all = self.connections.iter();
@@ -130,7 +131,7 @@ impl Plan {
         };
         svg.node(place, &title, &lines);
         if let Some(device) = &protection.device {
-            svg.device(place, bottom, &device.name);
+            svg.device(place, &device.name);
         }
     }
 }
@@ -170,7 +171,7 @@ impl Svg {
     }
 
     fn kernel(&mut self, board: &str, width: usize, bottom: usize) {
-        let (inner, y) = (width - 2 * MARGIN, bottom + BAR);
+        let (inner, y) = (width - 2 * MARGIN, bottom);
         self.line(format_args!(
             "<rect x=\"{MARGIN}\" y=\"{y}\" width=\"{inner}\" height=\"{BAR}\" rx=\"4\" fill=\"#33404d\" />"
         ));
@@ -204,16 +205,13 @@ impl Svg {
         self.text(x, y, "fill=\"#3b6ea5\"", label);
     }
 
-    fn device(&mut self, place: Place, bottom: usize, name: &str) {
-        let x = place.x + BOX_WIDTH - 28;
-        let (from, to) = (place.y + BOX_HEIGHT, bottom + BAR);
-        // Boxes below are drawn over the line or beside it; the label stands at the box.
+    fn device(&mut self, place: Place, name: &str) {
+        let (x, y) = (place.x + BOX_WIDTH - 28, place.y + BOX_HEIGHT);
+        let end = y + GAP_Y / 3;
         self.line(format_args!(
-            "<line x1=\"{x}\" y1=\"{from}\" x2=\"{x}\" y2=\"{}\" stroke=\"#a5563b\" stroke-width=\"2\" />",
-            to.min(from + GAP_Y / 3)
+            "<line x1=\"{x}\" y1=\"{y}\" x2=\"{x}\" y2=\"{end}\" stroke=\"#a5563b\" stroke-width=\"2\" />"
         ));
-        let style = "text-anchor=\"end\" fill=\"#a5563b\"";
-        self.text(x - 6, from + GAP_Y / 3, style, name);
+        self.text(x - 6, end, "text-anchor=\"end\" fill=\"#a5563b\"", name);
     }
 
     fn finish(mut self) -> String {

@@ -1,5 +1,6 @@
 //! The interfaces between protection domains: who writes which memory, who calls, who notifies.
 
+use channel::{log, packets, status, streams};
 use wiring::Value;
 
 /// An interface that ports have.
@@ -148,28 +149,32 @@ impl Interface {
     /// # Errors
     /// Why these parameters do not go together.
     pub fn sizes(&self, parameter: impl Fn(&str) -> usize) -> Result<Sizes, String> {
-        let word = |name: &str| parameter(name) as u64;
         match self.name {
-            "packets" => Ok(Sizes {
-                provider: 0x1000 + 32 * word("buffers"),
-                consumer: 0x1000 + 32 * word("buffers"),
-                pool: 2 * word("buffers") * word("buffer_size"),
-            }),
-            "streams" => {
-                let size = 0x1000 + word("connections") * (0x100 + word("buffer"));
+            "packets" => {
+                let layout = packets::Layout::new(parameter("buffers"), parameter("buffer_size"))
+                    .map_err(|error| error.to_string())?;
                 Ok(Sizes {
-                    provider: size,
-                    consumer: size,
+                    provider: layout.provider_size() as u64,
+                    consumer: layout.consumer_size() as u64,
+                    pool: layout.pool_size() as u64,
+                })
+            }
+            "streams" => {
+                let layout = streams::Layout::new(parameter("connections"), parameter("buffer"))
+                    .map_err(|error| error.to_string())?;
+                Ok(Sizes {
+                    provider: layout.provider_size() as u64,
+                    consumer: layout.consumer_size() as u64,
                     pool: 0,
                 })
             }
             "log" => Ok(Sizes {
-                provider: 0x1000,
-                consumer: 0x4000,
+                provider: log::PROVIDER_SIZE as u64,
+                consumer: log::CONSUMER_SIZE as u64,
                 pool: 0,
             }),
             "status" => Ok(Sizes {
-                provider: 0x1000,
+                provider: status::PROVIDER_SIZE as u64,
                 ..Sizes::default()
             }),
             _ => Ok(Sizes::default()),

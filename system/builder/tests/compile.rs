@@ -4,15 +4,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use microkit_sdf::{PageSize, Permissions, ProtectionDomain, System, Target, parse};
 use proptest::prelude::*;
 use selkie::{Artefacts, Compiled, Plan, plan};
 use wiring::{Role, Span, Value, Wiring};
 
-/// A workspace with programs and a board of its own.
-fn root() -> PathBuf {
+fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// A workspace with programs and a board of its own, in which certificates can be made.
+fn root() -> &'static Path {
+    static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let root = tempfile::tempdir().expect("a temporary folder can be made");
+        for folder in ["protections", "system", "site"] {
+            copy(&golden().join(folder), &root.path().join(folder));
+        }
+        root
+    });
+    root.path()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it is writable");
+    for entry in fs::read_dir(from).expect("it is part of the repository") {
+        let path = entry.expect("it is readable").path();
+        let target = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("it is readable");
+        }
+    }
 }
 
 const DRIVERS: &str = r#"
@@ -89,7 +115,7 @@ fn compiled(text: &str) -> (Plan, Compiled, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("test.toml");
     fs::write(&path, text).expect("it is writable");
-    let plan = plan(&root(), &path, "pc99").unwrap_or_else(|error| panic!("{error}"));
+    let plan = plan(root(), &path, "pc99").unwrap_or_else(|error| panic!("{error}"));
     let program = folder.path().join("program.elf");
     fs::write(&program, elf(0x20_0000)).expect("it is writable");
     let elfs = plan.programs().into_iter();
@@ -349,7 +375,7 @@ fn what_is_written_is_what_is_read_and_the_same_each_time() {
     for text in [
         "tcpip",
         "nic (net-driver)",
-        "streams, port 443, 8443",
+        "streams, ports 443, 8443",
         "net0",
     ] {
         assert!(texts.contains(&text), "{text}: {texts:?}");
@@ -361,11 +387,12 @@ fn the_microkit_description_reads_like_this() {
     let echo =
         "\n[protection.echo]\nprogram = \"echo\"\nstreams = { from = \"tcpip\", listen = 7 }\n";
     let (_, compiled, _folder) = compiled(&format!("{DRIVERS}{echo}"));
-    let (xml, expected) = (compiled.system.to_xml(), root().join("echo.system"));
+    let (xml, expected) = (compiled.system.to_xml(), golden().join("echo.system"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&expected, &xml).expect("the folder is writable");
     }
-    assert_eq!(xml, fs::read_to_string(expected).unwrap_or_default());
+    let expected = fs::read_to_string(expected).unwrap_or_default();
+    assert_eq!(xml, expected, "UPDATE_GOLDEN=1 accepts what is made now");
 }
 
 #[test]
