@@ -172,7 +172,10 @@ impl System {
 }
 
 /// Builds each system once; tests that need the same one wait for each other.
-fn built(system: &str) -> Result<Built, Failed> {
+///
+/// # Errors
+/// When it does not build.
+pub fn built(system: &str) -> Result<Built, Failed> {
     static BUILT: Mutex<BTreeMap<String, Result<Built, String>>> = Mutex::new(BTreeMap::new());
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(built) = all.get(system) {
