@@ -49,6 +49,11 @@ impl<T: Timer> Clock<T> {
         }
     }
 
+    /// The timer, to acknowledge its interrupt.
+    pub fn timer(&mut self) -> &mut T {
+        &mut self.timer
+    }
+
     /// Nanoseconds since the system's start; never less than before.
     pub fn now(&mut self) -> u64 {
         self.timer.now()

@@ -60,8 +60,10 @@ pub struct Entropy {
     count: usize,
     pool: Pool,
     generator: Option<Generator>,
-    /// Bytes given out since the last reseed.
+    /// Bytes given out since the last seed.
     given: u64,
+    /// Whether new noise was asked for since the last seed.
+    stale: bool,
 }
 
 #[derive(Default)]
@@ -85,6 +87,7 @@ impl Entropy {
             pool: Pool::new(),
             generator: None,
             given: 0,
+            stale: false,
         }
     }
 
@@ -126,9 +129,23 @@ impl Entropy {
         self.generator.is_some()
     }
 
-    /// Whether noise is wanted: before the first seed, and when much has been given out since the last.
+    /// Whether noise is wanted: before the first seed, when much has been given out since the last, and after
+    /// [`refresh`](Self::refresh).
     pub fn wants_noise(&self) -> bool {
-        !self.is_seeded() || self.given >= RESEED_AFTER
+        !self.is_seeded() || self.given >= RESEED_AFTER || self.stale
+    }
+
+    /// Asks for new noise, for instance because the last is long ago.
+    pub fn refresh(&mut self) {
+        self.stale = true;
+    }
+
+    /// Takes note that a source gives nothing any more: others do not wait for it. Before the first seed that
+    /// means that there will be none.
+    pub fn lose(&mut self, source: usize) {
+        if let Some(state) = self.sources[..self.count].get_mut(source) {
+            *state = Source::default();
+        }
     }
 
     /// How many bytes of this source are still wanted for the next seed; 0 if there are enough.
@@ -160,6 +177,7 @@ impl Entropy {
             None => self.generator = Some(Generator::new(&key)),
         }
         self.given = 0;
+        self.stale = false;
     }
 }
 

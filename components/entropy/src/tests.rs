@@ -105,6 +105,19 @@ fn a_source_that_fails_later_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_source_that_is_lost_is_not_waited_for_after_the_first_seed() {
+    let mut entropy = seeded(2);
+    entropy.refresh();
+    entropy.lose(0);
+    entropy.absorb(1, &noise(5, RESEED)).unwrap();
+    assert!(!entropy.wants_noise());
+    let mut entropy = Entropy::new(2);
+    entropy.lose(0);
+    entropy.absorb(1, &noise(5, STARTUP)).unwrap();
+    assert!(!entropy.is_seeded());
+}
+
+#[test]
 fn constant_and_lopsided_sources_fail() {
     let mut tests = HealthTests::default();
     tests.check(&[9; 10]).unwrap();

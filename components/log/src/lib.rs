@@ -4,7 +4,7 @@
 //! use log_line::{Console, Level, Line};
 //!
 //! let mut console = Console::new();
-//! let line = |time, source, text: &str| Line { time, level: Level::Info, source, lost: 0, text: text.into() };
+//! let line = |time, source, text: &str| Line { time, level: Level::Information, source, lost: 0, text: text.into() };
 //! console.push(&["nic", "tcpip"], vec![line(2_000_000_000, 1, "up"), line(1_500_000_000, 0, "link up")]);
 //! assert_eq!(console.pending(), b"[    1.500000] nic: link up\n[    2.000000] tcpip: up\n");
 //! ```
@@ -20,6 +20,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+pub use channel::log::Level;
+
 /// Output that waits for the serial line, in bytes, above which [`Console::has_room`] says no: about a second
 /// at 38400 bit/s. More waits in the PDs' own rings, whose writers count what they lose.
 const HIGH_WATER: usize = 4096;
@@ -28,17 +30,6 @@ const HIGH_WATER: usize = 4096;
 const TEXT: usize = 512;
 
 const NANOSECONDS: u64 = 1_000_000_000;
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Something does not work.
-    Error,
-    /// Something is odd, but goes on.
-    Warning,
-    /// Worth knowing.
-    Info,
-}
 
 /// One line of one PD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +41,7 @@ pub struct Line {
     /// The PD, as an index into the names.
     pub source: usize,
     /// Lines of this PD that were lost before this one.
-    pub lost: u64,
+    pub lost: u32,
     /// The text, without a line end.
     pub text: String,
 }
@@ -109,7 +100,7 @@ impl Console {
         let mark = match line.level {
             Level::Error => "error: ",
             Level::Warning => "warning: ",
-            Level::Info => "",
+            Level::Information | Level::Debug => "",
         };
         write!(out, "[{seconds:5}.{fraction:06}] {name}: {mark}")?;
         for character in line.text.chars().take(TEXT) {
@@ -147,7 +138,7 @@ mod tests {
     fn line(time: u64, source: usize, text: &str) -> Line {
         Line {
             time,
-            level: Level::Info,
+            level: Level::Information,
             source,
             lost: 0,
             text: text.to_string(),

@@ -34,6 +34,9 @@ const LSR_TRANSMITTER_EMPTY: u8 = 1 << 5;
 /// Bytes that the transmitter takes at once when it is empty (PC16550D, section 8.4.2).
 pub const FIFO: usize = 16;
 
+/// The bit rate of divisor 1, with the 1.8432 MHz crystal of a PC.
+pub const FULL_RATE: u32 = 115_200;
+
 /// Fills of the FIFO in one call of [`Uart::write`]. A port that takes bytes as fast as they come (an
 /// emulated one) would otherwise cost an interrupt for every 16 bytes; the bound keeps one call short.
 const FILLS: usize = 32;
@@ -61,18 +64,18 @@ pub struct Uart<P> {
 impl<P: Ports> Uart<P> {
     /// Sets up the port: 8 data bits, no parity, 1 stop bit, FIFOs on, all interrupts off.
     ///
-    /// `divisor` is 115200 divided by the line's bit rate.
+    /// `rate` is the line's bit rate, 2 to [`FULL_RATE`].
     ///
     /// # Errors
     /// [`NoUart`] when the scratch register does not hold what is written to it.
-    pub fn new(mut ports: P, divisor: u16) -> Result<Self, NoUart> {
+    pub fn new(mut ports: P, rate: u32) -> Result<Self, NoUart> {
         for probe in [0x5a, 0xa5] {
             ports.write8(SCRATCH, probe);
             if ports.read8(SCRATCH) != probe {
                 return Err(NoUart);
             }
         }
-        let [low, high] = divisor.to_le_bytes();
+        let [low, high, ..] = (FULL_RATE / rate.clamp(2, FULL_RATE)).to_le_bytes();
         ports.write8(INTERRUPT_ENABLE, 0);
         ports.write8(LINE_CONTROL, LCR_DIVISOR | LCR_8N1);
         ports.write8(DATA, low);
@@ -170,7 +173,7 @@ mod tests {
             credit: 1000,
             ..Fake::default()
         };
-        let mut uart = Uart::new(&mut fake, 1).unwrap();
+        let mut uart = Uart::new(&mut fake, FULL_RATE).unwrap();
         assert_eq!(uart.write(b"0123456789abcdefgh\n"), 19);
         assert_eq!(fake.sent, b"0123456789abcdefgh\n");
         assert_eq!(fake.registers[usize::from(INTERRUPT_ENABLE)], 0);
@@ -183,7 +186,7 @@ mod tests {
             credit: 16,
             ..Fake::default()
         };
-        let mut uart = Uart::new(&mut fake, 12).unwrap();
+        let mut uart = Uart::new(&mut fake, 9600).unwrap();
         let text = b"0123456789abcdefgh\n";
         assert_eq!(uart.write(text), 16);
         assert_eq!(uart.ports.registers[1], IER_TRANSMITTER_EMPTY);
@@ -201,7 +204,7 @@ mod tests {
             credit: usize::MAX,
             ..Fake::default()
         };
-        let mut uart = Uart::new(&mut fake, 1).unwrap();
+        let mut uart = Uart::new(&mut fake, FULL_RATE).unwrap();
         assert_eq!(uart.write(&[b'x'; 10_000]), FIFO * FILLS);
         assert_eq!(
             fake.registers[usize::from(INTERRUPT_ENABLE)],
@@ -215,6 +218,6 @@ mod tests {
             broken: true,
             ..Fake::default()
         };
-        assert_eq!(Uart::new(&mut fake, 1).unwrap_err(), NoUart);
+        assert_eq!(Uart::new(&mut fake, FULL_RATE).unwrap_err(), NoUart);
     }
 }

@@ -59,7 +59,9 @@ impl<T, const SIZE: usize> Queue<T, SIZE> {
         index: u16,
         event_idx: bool,
     ) -> core::result::Result<Self, InitError> {
-        let queue = VirtQueue::new(transport, index, false, event_idx).map_err(InitError::Queue)?;
+        // The crate is not told of event indices: it would ask for an interrupt at every element that is taken,
+        // and it compares them without regard to their wrapping around. `Rings` does it instead.
+        let queue = VirtQueue::new(transport, index, false, false).map_err(InitError::Queue)?;
         let rings = transport
             .areas(index)
             .and_then(|areas| Rings::new(areas.driver, areas.device))
@@ -156,7 +158,6 @@ impl<T, const SIZE: usize> Queue<T, SIZE> {
         // What was added must be visible before the device's wish is read (section 2.7.13.4.1).
         fence(Ordering::SeqCst);
         let wanted = if self.event_idx {
-            // The crate's own test compares without wrapping around and so forgets notifications.
             let after = self.rings.available_event();
             self.added.wrapping_sub(after).wrapping_sub(1) < since
         } else {
@@ -172,15 +173,23 @@ impl<T, const SIZE: usize> Queue<T, SIZE> {
     /// whether to wait for it: `false` if so many are there already.
     pub fn sleep(&mut self, after: u16) -> bool {
         let after = after.clamp(1, self.count.max(1));
-        if self.event_idx {
-            self.rings
-                .set_used_event(self.taken.wrapping_add(after - 1));
-        } else {
-            self.queue.set_dev_notify(true);
-        }
+        self.ask_after(self.taken.wrapping_add(after - 1), true);
         // The wish must be visible before the returns are counted (section 2.7.10.1).
         fence(Ordering::SeqCst);
         self.returned() < after
+    }
+
+    /// Asks for no interrupt. There may be one nevertheless.
+    pub fn doze(&mut self) {
+        self.ask_after(self.taken.wrapping_add(u16::MAX / 2), false);
+    }
+
+    fn ask_after(&mut self, element: u16, interrupt: bool) {
+        if self.event_idx {
+            self.rings.set_used_event(element);
+        } else {
+            self.queue.set_dev_notify(interrupt);
+        }
     }
 
     /// Descriptors that are free; an element needs one for each of its parts.

@@ -117,6 +117,26 @@ fn a_batch_costs_one_notification_and_one_interrupt() {
 }
 
 #[test]
+fn a_queue_that_dozes_is_not_interrupted() {
+    for offered in [0, features::EVENT_IDX] {
+        let mut f = fixture(offered);
+        f.queue.doze();
+        for round in 0..1000 {
+            f.add(round);
+            let chain = f.device.next(0).unwrap();
+            f.device.give(0, chain.id.into(), 0);
+            assert_eq!(f.queue.take(), Ok(Some((round, 0))));
+        }
+        assert_eq!(f.device.interrupts(0), 0);
+        f.add(0);
+        assert!(f.queue.sleep(1));
+        let chain = f.device.next(0).unwrap();
+        f.device.give(0, chain.id.into(), 0);
+        assert_eq!(f.device.interrupts(0), 1);
+    }
+}
+
+#[test]
 fn chains_hold_what_is_read_before_what_is_written() {
     let mut f = fixture(0);
     let [a, b, c] = [f.buffer(0), f.buffer(1), f.buffer(2)];

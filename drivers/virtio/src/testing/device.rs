@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -29,7 +30,7 @@ const fn window(offset: u32) -> Option<Window> {
     })
 }
 
-/// A virtio device over PCI. Clones are the same device: one goes to the driver, one stays with the test.
+/// A virtio device over PCI. It does nothing to a queue that is not set up. Clones are the same device: one goes to the driver, one stays with the test.
 #[derive(Clone, Debug)]
 pub struct FakeDevice {
     state: Rc<RefCell<State>>,
@@ -63,6 +64,10 @@ struct FakeQueue {
     areas: [u64; 3],
     next_available: u16,
     used: u16,
+    /// Identifiers that were taken and not returned.
+    held: BTreeSet<u16>,
+    /// Whether the device lied since the reset: what it finds in memory may be nonsense then.
+    lied: bool,
     notifications: u32,
     interrupts: u32,
 }
@@ -160,7 +165,10 @@ impl FakeDevice {
         self.state.borrow().queues[queue].interrupts
     }
 
-    /// Takes the next chain that the driver made available.
+    /// Takes the next chain that the driver made available. None also if the device lied and finds nonsense.
+    ///
+    /// # Panics
+    /// When the chain has memory that is not for transfers.
     pub fn next(&self, queue: usize) -> Option<Chain> {
         let state = &mut *self.state.borrow_mut();
         let q = &mut state.queues[queue];
@@ -181,9 +189,13 @@ impl FakeDevice {
                 length: u32::from_le_bytes(field[8..12].try_into().expect("4 bytes")),
                 writable: word(12) & 2 != 0,
             };
+            if q.lied && !self.guest.contains(part.address, part.length as usize) {
+                return None;
+            }
             self.guest.at(part.address, part.length as usize);
             parts.push(part);
             if word(12) & 1 == 0 {
+                q.held.insert(id);
                 return Some(Chain { id, parts });
             }
             descriptor = word(14);
@@ -204,9 +216,13 @@ impl FakeDevice {
     pub fn give(&self, queue: usize, id: u32, length: u32) {
         let state = &mut *self.state.borrow_mut();
         let q = &mut state.queues[queue];
+        if q.enabled == 0 {
+            return;
+        }
         let at = q.areas[2] + 4 + 8 * u64::from(q.used % q.size);
         self.write(at, &id.to_le_bytes());
         self.write(at + 4, &length.to_le_bytes());
+        q.lied |= u16::try_from(id).is_ok_and(|id| !q.held.remove(&id)) || id > u16::MAX.into();
         let before = q.used;
         q.used = q.used.wrapping_add(1);
         self.write(q.areas[2] + 2, &q.used.to_le_bytes());
@@ -224,14 +240,22 @@ impl FakeDevice {
     /// Claims that this many elements have been returned in all.
     pub fn claim(&self, queue: usize, used: u16) {
         let mut state = self.state.borrow_mut();
+        if state.queues[queue].enabled == 0 {
+            return;
+        }
         state.queues[queue].used = used;
+        state.queues[queue].lied = true;
         self.write(state.queues[queue].areas[2] + 2, &used.to_le_bytes());
     }
 
     /// Overwrites all of a queue's memory that the device can reach: descriptors and both rings.
     pub fn scribble(&self, queue: usize, mut byte: impl FnMut() -> u8) {
-        let state = self.state.borrow();
-        let q = &state.queues[queue];
+        let mut state = self.state.borrow_mut();
+        let q = &mut state.queues[queue];
+        if q.enabled == 0 {
+            return;
+        }
+        q.lied = true;
         let size = usize::from(q.size);
         for (area, length) in q.areas.iter().zip([16 * size, 6 + 2 * size, 6 + 8 * size]) {
             let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();

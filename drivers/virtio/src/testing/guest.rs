@@ -34,20 +34,26 @@ impl Guest {
         self.pool
     }
 
+    /// Whether these bytes are in the guest's memory.
+    pub fn contains(&self, physical: u64, size: usize) -> bool {
+        self.find(physical, size).is_some()
+    }
+
     /// Where a device finds a physical address.
     ///
     /// # Panics
     /// When the bytes are not in the guest's memory: the driver gave the device a wrong address.
     pub fn at(&self, physical: u64, size: usize) -> NonNull<u8> {
-        for region in [self.own, self.pool] {
-            if let Some(offset) = physical.checked_sub(region.physical)
-                && offset as usize + size <= region.size
-            {
-                // SAFETY: just checked to be inside.
-                return unsafe { region.base.add(offset as usize) };
-            }
-        }
-        panic!("{size} bytes at {physical:#x} are not in the memory for transfers")
+        let found = self.find(physical, size);
+        found.unwrap_or_else(|| panic!("{size} bytes at {physical:#x} are not for transfers"))
+    }
+
+    fn find(&self, physical: u64, size: usize) -> Option<NonNull<u8>> {
+        [self.own, self.pool].into_iter().find_map(|region| {
+            let offset = usize::try_from(physical.checked_sub(region.physical)?).ok()?;
+            // SAFETY: the offset is inside the region.
+            (offset.checked_add(size)? <= region.size).then(|| unsafe { region.base.add(offset) })
+        })
     }
 }
 

@@ -1,0 +1,79 @@
+//! `clock` owns the timer and the real-time clock.
+//!
+//! Duties: tell the time since the start and, if the real-time clock holds one, the wall-clock time; ring
+//! each client once when its alarm is due.
+//!
+//! It must never wait for a client and never call anyone: nearly every protection domain calls it, so whom it called
+//! would hold them all. It never polls: one interrupt of the timer serves the earliest alarm. The real-time clock
+//! is read once, at the start, since a reading may take 2 ms.
+#![no_std]
+#![no_main]
+
+use channel::CallError;
+use channel::time::Request;
+use clock::Clock;
+use registers::Mapped;
+use rtc::Rtc;
+use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
+use timer::Hpet;
+
+struct Time {
+    /// None without a usable timer: then all calls are refused.
+    clock: Option<Clock<Hpet<Mapped>>>,
+    interrupt: Channel,
+}
+
+#[protection_domain(stack_size = 16 * 1024)]
+fn init() -> Time {
+    let pin = u8::try_from(device::property("pin")).unwrap_or(u8::MAX);
+    let wall = Rtc::new(device::ports()).unix_seconds();
+    let wall = wall.inspect_err(|error| pd::warn!("{error}")).ok();
+    let timer = Hpet::new(device::registers(), pin);
+    let timer = timer.inspect_err(|error| pd::error!("{error}")).ok();
+    let (clock, interrupt) = (
+        timer.map(|timer| Clock::new(timer, wall)),
+        device::interrupt(),
+    );
+    Time { clock, interrupt }
+}
+
+impl Handler for Time {
+    type Error = Infallible;
+
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        if channels.contains(self.interrupt) {
+            if let Some(clock) = &mut self.clock {
+                clock.timer().acknowledge();
+                clock.alarm(ring);
+            }
+            device::acknowledge(self.interrupt);
+        }
+        Ok(())
+    }
+
+    fn protected(&mut self, from: Channel, info: MessageInfo) -> Result<MessageInfo, Infallible> {
+        let message = pd::request(&info);
+        let request = Request::decode(message.label, &message.words);
+        let result = request.and_then(|request| self.answer(from, request));
+        let words = result.as_ref().map_or(&[][..], Option::as_slice);
+        Ok(pd::answer(result.map(|_| words.len()), words))
+    }
+}
+
+impl Time {
+    fn answer(&mut self, from: Channel, request: Request) -> Result<Option<u64>, CallError> {
+        let clock = self.clock.as_mut().ok_or(CallError::Unavailable)?;
+        match request {
+            Request::Now => Ok(Some(clock.now())),
+            Request::Wall => clock.wall().ok_or(CallError::Unavailable).map(Some),
+            Request::SetAlarm(deadline) => {
+                clock.set_alarm(from.index(), deadline, ring);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn ring(client: usize) {
+    Channel::new(client).notify();
+}
