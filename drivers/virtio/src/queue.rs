@@ -1,5 +1,6 @@
 //! A queue whose device may do anything (virtio 1.2, section 2.7).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
@@ -27,7 +28,8 @@ pub struct Refused<T>(pub T);
 /// [`add`](Self::add)s, and [`sleep`](Self::sleep) to say after how many returns to interrupt.
 #[derive(Debug)]
 pub struct Queue<T, const SIZE: usize> {
-    queue: VirtQueue<Hal, SIZE>,
+    /// Kilobytes, which are not to be moved over the stack.
+    queue: Box<VirtQueue<Hal, SIZE>>,
     index: u16,
     /// By descriptor number: what the device has.
     outstanding: Vec<Option<Outstanding<T>>>,
@@ -61,7 +63,8 @@ impl<T, const SIZE: usize> Queue<T, SIZE> {
     ) -> core::result::Result<Self, InitError> {
         // The crate is not told of event indices: it would ask for an interrupt at every element that is taken,
         // and it compares them without regard to their wrapping around. `Rings` does it instead.
-        let queue = VirtQueue::new(transport, index, false, false).map_err(InitError::Queue)?;
+        let queue = VirtQueue::new(transport, index, false, false).map(Box::new);
+        let queue = queue.map_err(InitError::Queue)?;
         let rings = transport
             .areas(index)
             .and_then(|areas| Rings::new(areas.driver, areas.device))

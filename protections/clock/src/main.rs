@@ -23,7 +23,7 @@ struct Time {
     interrupt: Channel,
 }
 
-#[protection_domain(stack_size = 16 * 1024)]
+#[protection_domain]
 fn init() -> Time {
     let pin = u8::try_from(device::property("pin")).unwrap_or(u8::MAX);
     let wall = Rtc::new(device::ports()).unix_seconds();

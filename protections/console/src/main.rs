@@ -26,7 +26,7 @@ struct Serial {
     interrupt: Channel,
 }
 
-#[protection_domain(stack_size = 16 * 1024)]
+#[protection_domain]
 fn init() -> Serial {
     let rate = u32::try_from(device::property("bit_rate")).unwrap_or(uart::FULL_RATE);
     let uart = Uart::new(device::ports(), rate);

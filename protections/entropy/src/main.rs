@@ -25,7 +25,7 @@ struct Random {
     interrupt: Channel,
 }
 
-#[protection_domain(stack_size = 32 * 1024)]
+#[protection_domain]
 fn init() -> Random {
     let mut sources = Sources::new();
     sources.wait_for_seed();

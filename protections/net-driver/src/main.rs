@@ -25,7 +25,7 @@ struct Network {
     counters: Option<Published>,
 }
 
-#[protection_domain(stack_size = 32 * 1024)]
+#[protection_domain]
 fn init() -> Network {
     let transport = device::virtio_pci(DEVICE_TYPE, Some("packets"));
     let transport = transport.inspect_err(|error| pd::error!("{error}")).ok();

@@ -28,7 +28,7 @@ struct Pci {
     clients: Clients,
 }
 
-#[protection_domain(stack_size = 16 * 1024)]
+#[protection_domain]
 fn init() -> Pci {
     let mut space = Space::new(device::ports());
     let clients = Clients::set_up(&mut space);
