@@ -1,13 +1,18 @@
 //! What a program says of itself: `[package.metadata.selkie]` in `protections/*/Cargo.toml`.
 
+mod keys;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wiring::{Role, Value};
+use wiring::Role;
 
 use crate::diagnostics::{Problem, Source, suggest};
 use crate::interface::{INTERFACES, Interface};
 use crate::toml::{self, Entry, Fields, Kind, Node, Reader};
+
+pub(crate) use keys::value;
+pub use keys::{Key, KeyKind};
 
 /// Keys of a protection in a description that no port may be named after.
 pub(crate) const PROTECTION_KEYS: [&str; 7] = [
@@ -57,34 +62,6 @@ pub struct Port {
     pub many: bool,
     /// Whether it may stay unconnected; a provider's may always.
     pub optional: bool,
-}
-
-/// A configuration key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    /// Its name.
-    pub name: String,
-    /// The type of its value.
-    pub kind: KeyKind,
-    /// Its value when a description gives none.
-    pub default: Option<Value>,
-    /// Whether it may be left out without a default.
-    pub optional: bool,
-    /// What it means.
-    pub help: String,
-}
-
-/// The type of a configuration value, with what is allowed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeyKind {
-    /// Text; one of these, if there are any.
-    Text(Vec<String>),
-    /// A whole number in a range.
-    Integer(i64, i64),
-    /// `true` or `false`.
-    Boolean,
-    /// A list of texts.
-    List,
 }
 
 /// Read-only data of a program.
@@ -247,7 +224,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             None => false,
         },
         ports,
-        config: tables(reader, config, key),
+        config: tables(reader, config, keys::read),
         data: tables(reader, data, data_entry),
     })
 }
@@ -324,75 +301,6 @@ fn port(reader: &mut Reader<'_>, entry: &Entry) -> Option<Port> {
 
 fn flag(reader: &mut Reader<'_>, entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| reader.boolean(entry).unwrap_or(false))
-}
-
-fn key(reader: &mut Reader<'_>, entry: &Entry) -> Option<Key> {
-    let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
-    let (kind, default) = (fields.take("type"), fields.take("default"));
-    let (min, max) = (fields.take("min"), fields.take("max"));
-    let one_of = fields.take("one_of");
-    let (optional, help) = (fields.take("optional"), fields.take("help"));
-    fields.finish(reader, "a configuration key");
-    let Some(kind) = kind else {
-        reader.wrong(&entry.key_span, "a configuration key has a `type`");
-        return None;
-    };
-    let name = reader.text(kind)?;
-    let mut bound = |entry: Option<&Entry>, otherwise| match entry {
-        Some(entry) => reader.number(entry, i64::MIN, i64::MAX).map(|n| n.value),
-        None => Some(otherwise),
-    };
-    let (min, max) = (bound(min, i64::MIN)?, bound(max, i64::MAX)?);
-    let kind = match name.value.as_str() {
-        "string" => KeyKind::Text(match one_of {
-            Some(entry) => reader.texts(entry)?,
-            None => Vec::new(),
-        }),
-        "integer" => KeyKind::Integer(min, max),
-        "boolean" => KeyKind::Boolean,
-        "list" => KeyKind::List,
-        _ => {
-            let problem = reader.wrong(&name.span, "there is no such type");
-            problem.help = Some("types: `string`, `integer`, `boolean`, `list`".into());
-            return None;
-        }
-    };
-    let default = match default {
-        Some(entry) => Some(value(reader, entry, &kind)?),
-        None => None,
-    };
-    Some(Key {
-        name: entry.key.clone(),
-        kind,
-        default,
-        optional: flag(reader, optional),
-        help: match help {
-            Some(entry) => reader.text(entry)?.value,
-            None => String::new(),
-        },
-    })
-}
-
-/// A configuration value of this type.
-pub(crate) fn value(reader: &mut Reader<'_>, entry: &Entry, kind: &KeyKind) -> Option<Value> {
-    match kind {
-        KeyKind::Text(choices) => {
-            let text = reader.text(entry)?;
-            if !choices.is_empty() && !choices.contains(&text.value) {
-                let help = suggest(&text.value, "choices", choices.iter().map(String::as_str));
-                let message = format!("`{}` cannot be `{}`", entry.key, text.value);
-                reader.wrong(&text.span, message).help = Some(help);
-                return None;
-            }
-            Some(Value::Text(text.value))
-        }
-        KeyKind::Integer(min, max) => Some(Value::Integer(reader.number(entry, *min, *max)?.value)),
-        KeyKind::Boolean => Some(Value::Boolean(reader.boolean(entry)?)),
-        KeyKind::List => {
-            let texts = reader.texts(entry)?;
-            Some(Value::List(texts.into_iter().map(Value::Text).collect()))
-        }
-    }
 }
 
 fn data_entry(reader: &mut Reader<'_>, entry: &Entry) -> Option<Data> {

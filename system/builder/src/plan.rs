@@ -4,6 +4,7 @@
 mod connections;
 mod devices;
 mod memory;
+mod peers;
 mod priorities;
 mod settings;
 

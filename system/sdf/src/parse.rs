@@ -1,6 +1,7 @@
 //! Reads a system description and says where it is wrong.
 
 mod elements;
+mod links;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use roxmltree::{Document, Node, TextPos};
 
 use crate::check::Element;
-use crate::{System, Target};
+use crate::{Permissions, System, Target};
 
 /// A system description that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -277,4 +278,17 @@ where
                 format!("`{value}` is out of range: it must be {min} to {max} in decimal")
             })
     }
+}
+
+fn permissions(value: &str) -> Result<Permissions, String> {
+    let mut permissions = Permissions::default();
+    for letter in value.chars() {
+        match letter {
+            'r' => permissions.read = true,
+            'w' => permissions.write = true,
+            'x' => permissions.execute = true,
+            _ => return Err(format!("`{letter}` is none of `r`, `w` and `x`")),
+        }
+    }
+    Ok(permissions)
 }
