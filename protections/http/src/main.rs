@@ -11,29 +11,26 @@
 
 extern crate alloc;
 
+mod clock;
 mod system;
 
 use core::convert::Infallible;
 
+use clock::Clock;
 use http::Service;
 use sel4_microkit::{ChannelSet, Handler, protection_domain};
 use system::System;
 
 struct Http {
     service: Service<System>,
-    time: channel::time::Time,
-    alarm: Option<u64>,
-    last: u64,
+    clock: Clock,
 }
 
 #[protection_domain]
 fn init() -> Http {
-    let mut http = Http {
-        service: system::service(),
-        time: pd::time(),
-        alarm: None,
-        last: 0,
-    };
+    let service = system::service();
+    let clock = Clock::new();
+    let mut http = Http { service, clock };
     http.work();
     http
 }
@@ -51,33 +48,15 @@ impl Http {
     /// Rounds of bounded work until the connections are idle.
     fn work(&mut self) {
         loop {
-            let now = self.now();
-            match self.service.poll(now) {
+            match self.service.poll(self.clock.now()) {
                 Ok(turn) => {
-                    self.set_alarm(turn.deadline, now);
+                    self.clock.wake_by(turn.deadline);
                     if !turn.more {
                         return;
                     }
                 }
                 Err(peer) => return self.service.server().state.misbehaved(peer),
             }
-        }
-    }
-
-    /// Monotonic nanoseconds; should the clock refuse, the time stands still and no connection expires.
-    fn now(&mut self) -> u64 {
-        self.last = self.time.now().unwrap_or(self.last);
-        self.last
-    }
-
-    /// Calls the clock only for a deadline that is earlier than the alarm that is set.
-    fn set_alarm(&mut self, deadline: Option<u64>, now: u64) {
-        self.alarm = self.alarm.filter(|alarm| *alarm > now);
-        if let Some(deadline) = deadline
-            && self.alarm.is_none_or(|alarm| deadline < alarm)
-            && self.time.set_alarm(Some(deadline)).is_ok()
-        {
-            self.alarm = Some(deadline);
         }
     }
 }

@@ -81,7 +81,7 @@ pub enum ProgramError {
     },
 }
 
-/// Builds programs (executables) of the protections workspace; gives the ELF file of each. `root` is the repository's folder; `output`
+/// Builds programs (executables of the protections workspace); gives the ELF file of each. `root` is the repository's folder; `output`
 /// takes what Cargo makes (`target/protections`). `progress` gets each line that Cargo says.
 ///
 /// # Errors
@@ -103,15 +103,15 @@ pub fn build(
     if !status.success() {
         return Err(ProgramError::Build(said));
     }
-    let mut files = BTreeMap::new();
+    let mut built = BTreeMap::new();
     for program in programs {
         let path = executables
             .get(*program)
             .ok_or_else(|| ProgramError::Missing((*program).into()))?;
         check(path)?;
-        files.insert((*program).to_owned(), path.clone());
+        built.insert((*program).to_owned(), path.clone());
     }
-    Ok(files)
+    Ok(built)
 }
 
 /// Checks that a program is fit to be a protection domain.
@@ -180,7 +180,10 @@ fn command(
         .arg("--target-dir")
         .arg(output)
         .arg("--message-format=json-render-diagnostics")
-        .args(programs.iter().flat_map(|name| ["--bin", name]))
+        // With the whole workspace selected, Cargo unites the features of all its packages, not only of those that this
+        // system needs: so a program has the same bytes in every system.
+        .arg("--workspace")
+        .args(programs.iter().flat_map(|program| ["--bin", program]))
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
             rust_flags(root, support, &cargo_home, variant),
