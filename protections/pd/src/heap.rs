@@ -2,6 +2,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rlsf::Tlsf;
 
@@ -51,24 +52,43 @@ unsafe impl GlobalAlloc for Heap {
         self.with(|blocks| unsafe { blocks.deallocate(block, layout.align()) });
     }
 
-    // Without this, `realloc` is `alloc`, copy and `dealloc`, which wipes the old block.
-    #[cfg(not(feature = "wipe"))]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let new = Layout::from_size_align(new_size, layout.align());
         let (Some(block), Ok(new)) = (NonNull::new(pointer), new) else {
             return ptr::null_mut();
         };
-        // SAFETY: the caller vouches that the block was allocated here with this alignment.
-        self.with(|blocks| unsafe { blocks.reallocate(block, new) })
-            .flatten()
-            .map_or(ptr::null_mut(), NonNull::as_ptr)
+        if !WIPE.load(Ordering::Relaxed) {
+            // SAFETY: the caller vouches that the block was allocated here with this alignment.
+            return self
+                .with(|blocks| unsafe { blocks.reallocate(block, new) })
+                .flatten()
+                .map_or(ptr::null_mut(), NonNull::as_ptr);
+        }
+        // A block that moved inside the allocator would leave its old place as it was.
+        // SAFETY: the layout is valid, and its size is not 0: the caller vouches for that.
+        let moved = unsafe { self.alloc(new) };
+        if !moved.is_null() {
+            // SAFETY: both blocks are at least this long, and distinct, since both are allocated.
+            unsafe { ptr::copy_nonoverlapping(pointer, moved, layout.size().min(new_size)) };
+            // SAFETY: the caller vouches for the old block and its layout.
+            unsafe { self.dealloc(pointer, layout) };
+        }
+        moved
     }
+}
+
+static WIPE: AtomicBool = AtomicBool::new(false);
+
+/// From here on memory is overwritten when it is released. A protection domain that handles secrets calls this
+/// before it touches the first.
+pub fn wipe_released_memory() {
+    WIPE.store(true, Ordering::Relaxed);
 }
 
 /// Overwrites a block that is about to be released.
 #[inline]
 fn wipe(block: NonNull<u8>, size: usize) {
-    if cfg!(feature = "wipe") {
+    if WIPE.load(Ordering::Relaxed) {
         // SAFETY: the block is `size` bytes long and its owner has given it up.
         unsafe { block.write_bytes(0, size) };
         // SAFETY: no instruction is emitted. As far as the compiler knows the block is read here, so the stores

@@ -19,6 +19,7 @@ mod single;
 mod start;
 
 pub use calls::{Message, answer, request};
+pub use heap::wipe_released_memory;
 pub use log::{Level, write as write_log};
 pub use ports::{
     LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,

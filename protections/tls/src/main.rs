@@ -36,6 +36,7 @@ struct Tls {
 
 #[protection_domain]
 fn init() -> Tls {
+    pd::wipe_released_memory();
     let mut stack = CryptoStack::new(CRYPTO_STACK);
     let relay = stack.run(relay);
     stack.wipe();
