@@ -23,7 +23,7 @@ mod message_info;
 mod syscalls;
 
 pub use cptr::{CPtr, CPtrBits, Cap, CapType, cap, cap_type};
-pub use debug::{PRINTING, debug_put_char};
+pub use debug::{PRINTING, debug_name_thread, debug_put_char};
 pub use error::{Error, Result};
 pub use fault::{CapFault, Fault, NullFault, UnknownSyscall, UserException, VmFault};
 pub use invocations::UserContext;

@@ -1,12 +1,15 @@
-//! Exercises the runtime on a kernel; the tests boot two of these and read what the first one writes.
+//! Exercises runtime and initialiser; the tests boot two of these and read what the first one writes.
 //!
-//! The *caller* calls the *server* (higher priority) and checks every answer, then plays ping-pong with it by notifications, and writes each result to the serial port, whose I/O
+//! The *caller* looks at the regions that the description gives it: their content must be that of the files.
+//!
+//! It then calls the *server* (higher priority) and checks every answer, then plays ping-pong with it by notifications, and writes each result to the serial port, whose I/O
 //! ports are range 0. Their channel is 0 at the caller and 1 at the server, whose `setvar_id` sets `exercise_role`: so
 //! the role is the channel. It never polls: the next ping goes out when the pong came.
 #![no_std]
 #![no_main]
 
 use core::fmt::{self, Write};
+use core::slice;
 
 use sel4_microkit::ioport::IoPort;
 use sel4_microkit::{
@@ -28,6 +31,9 @@ fn init() -> Exercise {
     };
     if exercise.caller {
         let name = pd_name().unwrap_or("?");
+        for region in regions() {
+            let _ = writeln!(Serial, "{name}: {}", region.verdict());
+        }
         let wrong = wrong_answers(exercise.peer);
         let _ = writeln!(Serial, "{name}: {ROUNDS} calls, {wrong} wrong");
         exercise.peer.notify();
@@ -65,6 +71,73 @@ impl Handler for Exercise {
             }
         });
         Ok(MessageInfo::new(message.label() + 1, message.count()))
+    }
+}
+
+/// A region that the description fills from a file, in which byte n is 7 n + 3 (modulo 256).
+struct Region {
+    name: &'static str,
+    address: usize,
+    size: usize,
+    content: usize,
+}
+
+/// The regions that this system has, of three kinds that the initialiser fills in different ways.
+fn regions() -> impl Iterator<Item = Region> {
+    macro_rules! region {
+        ($name:literal, $address:ident, $size:ident, $content:ident) => {
+            Region {
+                name: $name,
+                address: *var!($address: usize = 0),
+                size: *var!($size: usize = 0),
+                content: *var!($content: usize = 0),
+            }
+        };
+    }
+    [
+        region!("small", small_address, small_size, small_content),
+        region!("fixed", fixed_address, fixed_size, fixed_content),
+        region!("large", large_address, large_size, large_content),
+    ]
+    .into_iter()
+    .filter(|region| region.address != 0)
+}
+
+impl Region {
+    fn verdict(&self) -> Verdict {
+        // SAFETY: the description maps the region readable at this address and nobody writes it.
+        let bytes = unsafe { slice::from_raw_parts(self.address as *const u8, self.size) };
+        let (content, rest) = bytes.split_at(self.content);
+        let expected = |(n, byte): (usize, &u8)| *byte == (7 * n + 3) as u8;
+        Verdict {
+            name: self.name,
+            content: content
+                .iter()
+                .enumerate()
+                .filter(|pair| expected(*pair))
+                .count(),
+            zeros: rest.iter().filter(|byte| **byte == 0).count(),
+        }
+    }
+}
+
+struct Verdict {
+    name: &'static str,
+    content: usize,
+    zeros: usize,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            content,
+            zeros,
+        } = self;
+        write!(
+            f,
+            "region {name}: {content} bytes of content, {zeros} zeros"
+        )
     }
 }
 

@@ -13,8 +13,8 @@ use sel4_microkit::{Handler, NullHandler, protection_domain};
 
 /// The capability that the kernel sends this PD's faults through, in Microkit's layout.
 const FAULT_ENDPOINT: sel4::cap::Endpoint = sel4::cap::Endpoint::from_bits(2);
-/// A slot for a channel that no description gives.
-const NO_ENDPOINT: sel4::cap::Endpoint = sel4::cap::Endpoint::from_bits(74 + 61);
+/// A capability pointer outside every PD's table.
+const NOWHERE: sel4::cap::Endpoint = sel4::cap::Endpoint::from_bits(1 << 20);
 
 #[protection_domain]
 fn init() -> impl Handler {
@@ -93,7 +93,7 @@ fn divide() {
 
 #[inline(never)]
 fn use_missing_capability() {
-    NO_ENDPOINT.send(sel4::MessageInfo::new(0, 0, 0, 0));
+    NOWHERE.send(sel4::MessageInfo::new(0, 0, 0, 0));
 }
 
 /// Sends what looks like a fault at an address of its choice.

@@ -23,6 +23,7 @@ pub(crate) enum Number {
     Reply = -6,
     Yield = -7,
     DebugPutChar = -9,
+    DebugNameThread = -13,
 }
 
 /// What a receiving system call delivers.
@@ -73,4 +74,9 @@ pub(crate) fn exchange(number: Number, target: Word, info: Word, direct: Direct)
 /// Prints a byte; an unknown system call in kernels that do not print.
 pub(crate) fn debug_put_char(byte: u8) {
     send(Number::DebugPutChar, byte.into(), 0, [0; 4]);
+}
+
+/// Names a thread by the text in the message registers; an unknown system call in kernels that do not print.
+pub(crate) fn debug_name_thread(thread: Word) {
+    send(Number::DebugNameThread, thread, 0, [0; 4]);
 }
