@@ -1,9 +1,10 @@
 //! What a board has: memory, devices and where they are (`system/boards/NAME.toml`).
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use microkit_sdf::{PciAddress, Polarity, Target, Trigger};
+use microkit_sdf::{MAX_ID, MAX_VECTOR, PciAddress, Polarity, Target, Trigger};
 use wiring::Value;
 
 use crate::diagnostics::{Problem, Source, suggest};
@@ -144,10 +145,12 @@ fn read(
         Some(entry) => reader.table("device", &entry.value).unwrap_or_default(),
         None => &[],
     };
-    let devices = listed
+    let devices: Vec<(&Entry, Device)> = listed
         .iter()
-        .filter_map(|entry| device(&mut reader, entry))
+        .filter_map(|entry| Some((entry, device(&mut reader, entry)?)))
         .collect();
+    check(&mut reader, &devices, window);
+    let devices = devices.into_iter().map(|(_, device)| device).collect();
     let (Some((target, memory, reserved)), Some((dma_address, dma_size))) = (machine, window)
     else {
         return Ok(None);
@@ -224,6 +227,54 @@ fn device(reader: &mut Reader<'_>, entry: &Entry) -> Option<Device> {
         ports: each(reader, ports, port_range),
         properties: properties.map_or_else(Vec::new, |entry| property_list(reader, entry)),
     })
+}
+
+/// Checks that nothing belongs to two devices, so that they can be given to two protections.
+fn check(reader: &mut Reader<'_>, devices: &[(&Entry, Device)], window: Option<(u64, u64)>) {
+    let (mut memory, mut ports, mut pins) = (Vec::new(), Vec::new(), Vec::new());
+    if let Some((address, size)) = window {
+        memory.push(("dma", address..address.saturating_add(size)));
+    }
+    for (entry, device) in devices {
+        let name = entry.key.as_str();
+        let taken = |reader: &mut Reader<'_>, what: &str, owner: Option<&str>| {
+            if let Some(owner) = owner {
+                let message = format!("{what} of `{name}` belongs to `{owner}` too");
+                reader.wrong(&entry.key_span, message).help =
+                    Some("what two devices share cannot be given to two protections".into());
+            }
+        };
+        for registers in &device.registers {
+            let range = registers.address..registers.address.saturating_add(registers.size);
+            taken(reader, "register memory", overlapping(&memory, &range));
+            memory.push((name, range));
+        }
+        for &(base, size) in &device.ports {
+            let range = u64::from(base)..u64::from(base) + u64::from(size);
+            taken(reader, "an I/O port", overlapping(&ports, &range));
+            ports.push((name, range));
+        }
+        for interrupt in &device.interrupts {
+            let pin = u64::from(interrupt.ioapic) << 32 | u64::from(interrupt.pin);
+            taken(reader, "an interrupt", overlapping(&pins, &(pin..pin + 1)));
+            pins.push((name, pin..pin + 1));
+        }
+        if device.ports.len() > usize::from(MAX_ID) + 1 {
+            let message = "this device has more than 62 ranges of I/O ports";
+            reader.wrong(&entry.key_span, message);
+        }
+    }
+    if pins.len() > usize::from(MAX_VECTOR) + 1 {
+        let message = "the board has more than 108 interrupts, for which there are no vectors";
+        reader.wrong(&(0..0), message);
+    }
+}
+
+/// Who has a part of this range already.
+fn overlapping<'n>(taken: &[(&'n str, Range<u64>)], range: &Range<u64>) -> Option<&'n str> {
+    let mut taken = taken.iter();
+    let found = taken.find(|(_, other)| range.start < other.end && other.start < range.end);
+    found.map(|(owner, _)| *owner)
 }
 
 fn required<'n>(
@@ -333,8 +384,9 @@ fn port_range(reader: &mut Reader<'_>, entry: &Entry) -> Option<(u16, u16)> {
     let size = required(reader, &mut fields, entry, "size");
     fields.finish(reader, "a range of I/O ports");
     let base = reader.number(base?, 0, 0xffff)?.value;
-    let size = reader.number(size?, 1, 0x1_0000 - base)?.value;
-    Some((base as u16, u16::try_from(size).ok()?))
+    let most = (0x1_0000 - base).min(0xffff);
+    let size = reader.number(size?, 1, most)?.value;
+    Some((base as u16, size as u16))
 }
 
 fn pci_address(reader: &mut Reader<'_>, entry: &Entry) -> Option<PciAddress> {

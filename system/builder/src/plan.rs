@@ -294,7 +294,9 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Rounds up to whole pages.
+/// Rounds up to whole pages; the largest sizes, which fit nowhere, down.
 pub(crate) fn pages(bytes: u64) -> u64 {
-    bytes.next_multiple_of(0x1000)
+    bytes
+        .checked_next_multiple_of(0x1000)
+        .unwrap_or(u64::MAX - 0xfff)
 }

@@ -428,6 +428,28 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
+    fn damaged_descriptions_are_errors_and_never_panics(
+        damages in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0..12usize, "[ -~\\n]{0,6}"),
+            1..4,
+        ),
+    ) {
+        // Without a folder of files: a damaged path could name a large one.
+        let mut text = format!("{DRIVERS}{HTTPS}").replace("data = { site = \"SITE\" }", "");
+        for (place, length, insertion) in damages {
+            let start = place.index(text.len());
+            let end = (start + length).min(text.len());
+            text.replace_range(start..end, &insertion);
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("test.toml");
+        fs::write(&path, text).expect("it is writable");
+        if let Err(diagnostics) = plan(root(), &path, "pc99") {
+            prop_assert!(diagnostics.render(true).contains("nothing was built"));
+        }
+    }
+
+    #[test]
     fn any_number_of_services_gets_sound_systems(
         services in prop::collection::vec((1..40i64, 9..14u32, any::<bool>()), 1..8),
         buffers in 1..8u32,

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use http::bundle::Writer;
 
+/// Most bytes that a site may have; a path that is wrong should not make the builder read a whole disk.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// The files of a folder, as the bundle that the HTTP server reads. Names that begin with a point are left
 /// out.
 ///
@@ -11,14 +14,15 @@ use http::bundle::Writer;
 /// Why the folder makes no bundle.
 pub(crate) fn site(folder: &Path) -> Result<Vec<u8>, String> {
     let mut writer = Writer::new();
-    let count = add(&mut writer, folder, "")?;
-    if count == 0 {
+    let mut left = MOST_BYTES;
+    add(&mut writer, folder, "", &mut left)?;
+    if left == MOST_BYTES {
         return Err("the folder holds no file; put at least one into it".into());
     }
     writer.finish().map_err(|error| error.to_string())
 }
 
-fn add(writer: &mut Writer, folder: &Path, prefix: &str) -> Result<usize, String> {
+fn add(writer: &mut Writer, folder: &Path, prefix: &str, left: &mut u64) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -33,17 +37,20 @@ fn add(writer: &mut Writer, folder: &Path, prefix: &str) -> Result<usize, String
     }
     // The same folder gives the same bundle.
     names.sort();
-    let mut count = 0;
     for name in names {
         let (path, inside) = (folder.join(&name), format!("{prefix}{name}"));
         if path.is_dir() {
-            count += add(writer, &path, &format!("{inside}/"))?;
+            add(writer, &path, &format!("{inside}/"), left)?;
         } else {
+            // An empty file counts too: folders with nothing else are bounded by this.
+            let size = std::fs::metadata(&path).map_err(failed)?.len().max(1);
+            *left = left
+                .checked_sub(size)
+                .ok_or_else(|| format!("the folder holds more than {} MiB", MOST_BYTES >> 20))?;
             let bytes = std::fs::read(&path).map_err(failed)?;
             let added = writer.add(&inside, &bytes);
             added.map_err(|error| format!("`{inside}`: {error}"))?;
-            count += 1;
         }
     }
-    Ok(count)
+    Ok(())
 }

@@ -23,11 +23,12 @@ impl<'a> Planner<'a> {
             self.check_keys(written, &program);
             for port in &program.ports {
                 if port.role == Role::Consumer {
-                    let peers = self.peers_of(index, written, port);
-                    for peer in peers {
+                    let first = connections.len();
+                    for peer in self.peers_of(index, written, port) {
                         let connection = self.connect(index, port, peer);
                         connections.extend(connection);
                     }
+                    self.check_repeated(&connections[first..]);
                 }
             }
         }
@@ -245,6 +246,24 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Reports a peer that is named twice at one port.
+    fn check_repeated(&mut self, connections: &[Connection]) {
+        for (index, connection) in connections.iter().enumerate() {
+            let mut before = connections[..index].iter();
+            if let Some(first) = before.find(|first| first.provider == connection.provider) {
+                let (port, name) = (&connection.consumer_port, self.name(connection.provider));
+                let message = format!("the port `{port}` is connected to `{name}` twice");
+                let problem = Problem::at(self.source, connection.span.clone(), message);
+                self.problems.push(
+                    problem
+                        .label("again here")
+                        .and(first.span.clone(), "first here")
+                        .help("name it once"),
+                );
+            }
+        }
+    }
+
     /// Reports ports that take one connection and have several.
     fn check_shared_ports(&mut self, connections: &[Connection]) {
         for (index, connection) in connections.iter().enumerate() {
@@ -256,7 +275,10 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let first = connections[..index].iter().find(|other| {
-                other.provider == connection.provider && other.interface == connection.interface
+                let same = |c: &Connection| (c.consumer, c.consumer_port.clone());
+                other.provider == connection.provider
+                    && other.interface == connection.interface
+                    && same(other) != same(connection)
             });
             if let Some(first) = first {
                 let provider = self.name(connection.provider);

@@ -113,7 +113,7 @@ impl Plan {
             .map(|connection| connection.sizes.pool);
         let queues = self.protections.iter().filter(|p| p.device.is_some());
         let queues = queues.map(|p| super::pages(p.program.dma));
-        pools.chain(queues).sum()
+        pools.chain(queues).fold(0, u64::saturating_add)
     }
 }
 

@@ -84,37 +84,29 @@ impl Planner<'_> {
     /// What should be above what: callees above callers, then, as long as that makes no cycle, lower layers
     /// above upper ones, the supervisor above all, and the console above those that write to it.
     fn edges(&self, connections: &[Connection]) -> Vec<Above> {
-        let wanted = connections
-            .iter()
-            .enumerate()
-            .map(|(index, connection)| Above {
-                upper: connection.provider,
-                lower: connection.consumer,
-                call: connection.interface.calls.then_some(index),
-            });
-        let above = |edge: &Above, name: &str| {
-            connections.iter().any(|c| {
-                (c.provider, c.consumer) == (edge.upper, edge.lower) && c.interface.name == name
-            })
-        };
-        let mut wanted: Vec<Above> = wanted
-            .filter(|edge| {
-                let names = ["packets", "streams", "log"];
-                edge.call.is_some() || names.iter().any(|name| above(edge, name))
+        let connections = connections.iter().enumerate();
+        let layered = connections.filter(|(_, connection)| connection.interface.above);
+        let mut wanted: Vec<(bool, Above)> = layered
+            .map(|(index, connection)| {
+                let edge = Above {
+                    upper: connection.provider,
+                    lower: connection.consumer,
+                    call: connection.interface.calls.then_some(index),
+                };
+                (connection.interface.name == "log", edge)
             })
             .collect();
         let supervisors = self.description.protections.iter().enumerate();
         for (upper, _) in supervisors.filter(|(_, w)| w.program.value == SUPERVISOR) {
             let others = (0..self.programs.len()).filter(|&lower| lower != upper);
-            wanted.extend(others.map(|lower| Above {
-                upper,
-                lower,
-                call: None,
+            wanted.extend(others.map(|lower| {
+                let call = None;
+                (false, Above { upper, lower, call })
             }));
         }
-        wanted.sort_by_key(|edge| (edge.call.is_none(), above(edge, "log")));
+        wanted.sort_by_key(|(log, edge)| (edge.call.is_none(), *log));
         let mut edges: Vec<Above> = Vec::new();
-        for edge in wanted {
+        for (_, edge) in wanted {
             if edge.call.is_some() || !reaches(&edges, edge.upper, edge.lower) {
                 edges.push(edge);
             }
