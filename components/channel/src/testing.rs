@@ -92,7 +92,7 @@ pub fn pool_pair(layout: packets::Layout) -> (Pool, Pool) {
     unsafe { (Pool::new(base), Pool::new(base)) }
 }
 
-#[cfg(feature = "hostile")]
+#[cfg(all(feature = "hostile", not(loom)))]
 mod hook {
     use std::boxed::Box;
     use std::cell::RefCell;
@@ -123,7 +123,7 @@ mod hook {
     }
 }
 
-#[cfg(feature = "hostile")]
+#[cfg(all(feature = "hostile", not(loom)))]
 pub(crate) use hook::before_load;
-#[cfg(feature = "hostile")]
+#[cfg(all(feature = "hostile", not(loom)))]
 pub use hook::with_hook;

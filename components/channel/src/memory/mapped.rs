@@ -85,6 +85,14 @@ impl OwnRegion {
         self.0.carve_words(count).map(OwnWords)
     }
 
+    /// Leaves the next `count` words unused.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooSmall`] when the region has not as many left.
+    pub fn skip(&mut self, count: usize) -> Result<(), LayoutError> {
+        self.0.carve_words(count).map(drop)
+    }
+
     /// Carves the next `size` bytes.
     ///
     /// # Errors
@@ -115,6 +123,14 @@ impl PeerRegion {
     /// [`LayoutError::TooSmall`] when the region has not as many left.
     pub fn words(&mut self, count: usize) -> Result<PeerWords, LayoutError> {
         self.0.carve_words(count).map(PeerWords)
+    }
+
+    /// Leaves the next `count` words unused.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooSmall`] when the region has not as many left.
+    pub fn skip(&mut self, count: usize) -> Result<(), LayoutError> {
+        self.0.carve_words(count).map(drop)
     }
 
     /// Carves the next `size` bytes.

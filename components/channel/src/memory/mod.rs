@@ -39,8 +39,8 @@ pub use backing::{OwnBytes, OwnRegion, OwnWords, PeerBytes, PeerRegion, PeerWord
 #[cfg(loom)]
 pub(crate) use modelled::pair as modelled_pair;
 
-/// Words in a cache line: what the two sides write lies in different lines.
-pub(crate) const LINE: usize = 8;
+/// Words in a cache line: what the two sides write lies in different lines. A model has none.
+pub(crate) const LINE: usize = if cfg!(loom) { 1 } else { 8 };
 
 /// Overwrites words that held a secret, so that the compiler cannot leave the writes out.
 #[allow(unsafe_code)]

@@ -14,12 +14,14 @@ pub(crate) fn store_load_fence() {
 type Shared = std::sync::Arc<std::sync::Mutex<Vec<Arc<Vec<AtomicU64>>>>>;
 
 /// Memory that only this side writes.
+#[derive(Debug)]
 pub struct OwnRegion {
     shared: Shared,
     carved: usize,
 }
 
 /// Memory that the peer writes.
+#[derive(Debug)]
 pub struct PeerRegion {
     shared: Shared,
     carved: usize,
@@ -55,6 +57,11 @@ impl OwnRegion {
         Ok(OwnWords(carve(&self.shared, &mut self.carved, count)))
     }
 
+    /// Leaves words unused, and so does not make them.
+    pub fn skip(&mut self, _count: usize) -> Result<(), LayoutError> {
+        Ok(())
+    }
+
     /// Carves the next `size` bytes.
     pub fn bytes(&mut self, size: usize) -> Result<OwnBytes, LayoutError> {
         Ok(OwnBytes(std::vec![0; size]))
@@ -67,6 +74,11 @@ impl PeerRegion {
         Ok(PeerWords(carve(&self.shared, &mut self.carved, count)))
     }
 
+    /// Leaves words unused, and so does not make them.
+    pub fn skip(&mut self, _count: usize) -> Result<(), LayoutError> {
+        Ok(())
+    }
+
     /// Carves the next `size` bytes.
     pub fn bytes(&mut self, size: usize) -> Result<PeerBytes, LayoutError> {
         Ok(PeerBytes(std::vec![0; size]))
@@ -74,6 +86,7 @@ impl PeerRegion {
 }
 
 /// Words that this side writes.
+#[derive(Debug)]
 pub struct OwnWords(Arc<Vec<AtomicU64>>);
 
 impl OwnWords {
@@ -89,6 +102,7 @@ impl OwnWords {
 }
 
 /// Words that the peer writes.
+#[derive(Debug)]
 pub struct PeerWords(Arc<Vec<AtomicU64>>);
 
 impl PeerWords {
@@ -99,6 +113,7 @@ impl PeerWords {
 }
 
 /// Bytes of which only the count matters to a model.
+#[derive(Debug)]
 pub struct OwnBytes(Vec<u8>);
 
 impl OwnBytes {
@@ -127,6 +142,7 @@ impl OwnBytes {
 }
 
 /// Bytes of which only the count matters to a model: they are always zero.
+#[derive(Debug)]
 pub struct PeerBytes(Vec<u8>);
 
 impl PeerBytes {

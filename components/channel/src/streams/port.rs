@@ -91,8 +91,8 @@ impl Port {
                 (Producer::new(REQUESTS, own, peers)?, inbox)
             }
         };
-        own.words(layout.padding(side == Side::Provider))?;
-        peers.words(layout.padding(side == Side::Consumer))?;
+        own.skip(layout.padding(side == Side::Provider))?;
+        peers.skip(layout.padding(side == Side::Consumer))?;
         let slots = (0..count)
             .map(|_| {
                 Ok(Slot::new(
