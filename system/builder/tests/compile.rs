@@ -424,6 +424,17 @@ fn programs_that_cannot_be_used_are_named() {
     assert!(fails_with(&large).contains("bytes of memory with its programs"));
 }
 
+/// The descriptions that come with Selkie, with their real programs.
+#[test]
+fn the_systems_of_the_repository_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for name in ["echo", "http", "https"] {
+        let path = root.join(format!("system/{name}.toml"));
+        let plan = plan(&root, &path, "pc99").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(plan.name, name);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
