@@ -27,6 +27,7 @@ struct Random {
 
 #[protection_domain]
 fn init() -> Random {
+    pd::wipe_released_memory();
     let mut sources = Sources::new();
     sources.wait_for_seed();
     refresh::set_alarm();
