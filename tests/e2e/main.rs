@@ -10,6 +10,7 @@ mod http;
 mod isolation;
 mod network;
 mod resources;
+mod runtime;
 mod tls;
 
 use libtest_mimic::{Arguments, Trial};
@@ -26,6 +27,7 @@ fn main() {
         tls::trials(),
         echo::trials(),
         hostile::trials(),
+        runtime::trials(),
     ];
     let together = libtest_mimic::run(&arguments, together.into_iter().flatten().collect());
     let alone = Arguments {

@@ -1,0 +1,84 @@
+//! Runtime and initialiser alone, with a system that is written by hand: `tests/systems/exercise.system`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use selkie::cli::root;
+use selkie_tests::system::System;
+use selkie_tests::{Failed, Outcome, ensure};
+
+use crate::trial;
+
+/// A system without devices is up in a fraction of a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("runtime::calls_signals_and_regions", exercise),
+        trial("runtime::says_how_much_memory_is_missing", too_large),
+        trial("runtime::names_what_cannot_be_set_up", impossible_interrupt),
+    ]
+}
+
+/// Two PDs call and signal each other, and look at regions that are filled in three ways.
+fn exercise() -> Outcome {
+    let system = System::boot(&variant("exercise", |text| text)?.to_string_lossy())?;
+    for line in [
+        "caller: region small: 5000 bytes of content, 11384 zeros",
+        "caller: region fixed: 5000 bytes of content, 11384 zeros",
+        "caller: region large: 5000 bytes of content, 2092152 zeros",
+        "caller: 1000 calls, 0 wrong",
+        "caller: 1000 notifications each way",
+    ] {
+        system.wait_for_line(0, line, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// 128 MiB are more than the machine has.
+fn too_large() -> Outcome {
+    let file = variant("too-large", |text| {
+        text.replace(r#"size="0x400000""#, r#"size="0x8000000""#)
+    })?;
+    let line = halted(&file, "not enough memory")?;
+    ensure(line.contains("KiB are missing"), || line.clone())
+}
+
+/// The IOAPIC has 24 pins.
+fn impossible_interrupt() -> Outcome {
+    let interrupt =
+        r#"<irq pin="40" vector="3" id="9" trigger="level" polarity="low"/><ioport id="0""#;
+    let file = variant("impossible-interrupt", |text| {
+        text.replace(r#"<ioport id="0""#, interrupt)
+    })?;
+    let line = halted(&file, "cannot start the system")?;
+    ensure(
+        line.contains("caller: interrupt") && line.contains("out of range"),
+        || line.clone(),
+    )
+}
+
+/// The line in which the initialiser says why it stops. No PD may have run.
+fn halted(file: &std::path::Path, why: &str) -> Result<String, Failed> {
+    let system = System::boot(&file.to_string_lossy())?;
+    let line = system.wait_for_line(0, why, PATIENCE)?;
+    system.wait_for_line(0, "initialiser: halted", PATIENCE)?;
+    let log = system.guest.serial().text();
+    ensure(!log.contains("caller: 1000"), || log.clone())?;
+    Ok(line)
+}
+
+/// The system, changed, in a folder with the file that fills its regions.
+fn variant(name: &str, change: impl FnOnce(String) -> String) -> Result<PathBuf, Failed> {
+    // A folder of its own: tests run at the same time.
+    let folder = root().join("target/selkie/tests/systems").join(name);
+    fs::create_dir_all(&folder)?;
+    let content: Vec<u8> = (0..5000_u32).map(|n| (7 * n + 3) as u8).collect();
+    fs::write(folder.join("exercise.bin"), content)?;
+    let text = fs::read_to_string(root().join("tests/systems/exercise.system"))?;
+    let file = folder.join(format!("{name}.system"));
+    fs::write(&file, change(text))?;
+    Ok(file)
+}
