@@ -17,21 +17,28 @@ struct Echo {
 fn init() -> Echo {
     let streams = pd::streams_consumer("streams");
     pd::info!("echoes what it receives");
-    Echo { streams }
+    let mut echo = Echo { streams };
+    // A channel's end begins awake: until it has gone to sleep once, the peer does not notify it.
+    echo.handle();
+    echo
 }
 
 impl Handler for Echo {
     type Error = Infallible;
 
     fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
-        if let Err(peer) = self.work() {
-            pd::error!("no more connections: {peer}");
-        }
+        self.handle();
         Ok(())
     }
 }
 
 impl Echo {
+    fn handle(&mut self) {
+        if let Err(peer) = self.work() {
+            pd::error!("no more connections: {peer}");
+        }
+    }
+
     fn work(&mut self) -> Result<(), PeerMisbehaved> {
         loop {
             while let Some(event) = self.streams.next_event()? {
