@@ -19,7 +19,7 @@ fn write(out: &mut String, report: &Report, counters: &Counters) -> fmt::Result 
         out,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{title} · status</title>\n\
+         <meta http-equiv=\"refresh\" content=\"5\">\n<title>{title} · Selkie</title>\n\
          <link rel=\"icon\" href=\"/favicon.svg\">\n<link rel=\"stylesheet\" href=\"/status.css\">\n\
          <header>\n<p class=\"mark\"><a href=\"/\">Selkie</a></p>\n<h1>{title}</h1>\n\
          <p class=\"lead\">{} protection domains, up for {}. This page renews itself every five \
