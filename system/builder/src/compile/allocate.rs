@@ -257,6 +257,8 @@ fn enlarge_pages(regions: &mut [Region], limit: u64) {
     let mut candidates: Vec<&mut Region> = regions
         .iter_mut()
         .filter(|region| region.physical.is_none() && region.size >= large / 2)
+        // A heap is a budget: it gets what it was given, not more.
+        .filter(|region| waste(region) == 0 || !matches!(region.role, Role::Heap(_)))
         .collect();
     candidates.sort_by_key(|region| waste(region));
     let mut wasted = 0;
