@@ -180,7 +180,7 @@ impl Driver {
 
     fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Result<T, PeerMisbehaved> {
         if let Err(misbehaved) = result {
-            self.failed = Some(misbehaved);
+            self.failed.get_or_insert(misbehaved);
         }
         result
     }

@@ -191,7 +191,7 @@ impl Stack {
 
     fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Result<T, PeerMisbehaved> {
         if let Err(misbehaved) = result {
-            self.failed = Some(misbehaved);
+            self.failed.get_or_insert(misbehaved);
         }
         result
     }

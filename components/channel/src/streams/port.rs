@@ -258,7 +258,7 @@ impl Port {
     /// Fails the port, if the result says so.
     pub(super) fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Option<T> {
         result
-            .inspect_err(|misbehaved| self.failed = Some(*misbehaved))
+            .inspect_err(|misbehaved| _ = self.failed.get_or_insert(*misbehaved))
             .ok()
     }
 

@@ -61,8 +61,11 @@ impl Port {
         popped.inspect_err(|misbehaved| self.failed = Some(*misbehaved))
     }
 
-    /// Posts a message; `false` if the ring is full.
+    /// Posts a message; `false` if the ring is full or the peer has failed.
     pub(super) fn post(&mut self, message: [u64; MESSAGE]) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
         let pushed = self.outbox.push(message);
         let posted = self.note(pushed) == Some(true);
         self.posted |= posted;

@@ -1,7 +1,8 @@
 //! Both ends of a channel in one program, over memory of its own that is never freed.
 //!
 //! With the feature `hostile`, a hook runs before every load of a word that the peer writes: a test can change
-//! shared memory there, and so play a peer that writes at any moment.
+//! shared memory there, and so play a peer that writes at any moment. The module `hostile` does so for every
+//! endpoint, driven by a string of bytes.
 
 use std::boxed::Box;
 use std::sync::Arc;
@@ -93,35 +94,9 @@ pub fn pool_pair(layout: packets::Layout) -> (Pool, Pool) {
 }
 
 #[cfg(all(feature = "hostile", not(loom)))]
-mod hook {
-    use std::boxed::Box;
-    use std::cell::RefCell;
-
-    type Hook = Box<dyn FnMut()>;
-
-    std::thread_local! {
-        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
-    }
-
-    pub(crate) fn before_load() {
-        HOOK.with(|hook| {
-            // A load inside the hook itself finds it borrowed and runs no hook.
-            if let Ok(mut hook) = hook.try_borrow_mut()
-                && let Some(hook) = hook.as_mut()
-            {
-                hook();
-            }
-        });
-    }
-
-    /// Runs `body` with a hook before every load of a peer's word by this thread.
-    pub fn with_hook<R>(hook: impl FnMut() + 'static, body: impl FnOnce() -> R) -> R {
-        HOOK.with(|cell| *cell.borrow_mut() = Some(Box::new(hook)));
-        let result = body();
-        HOOK.with(|cell| *cell.borrow_mut() = None);
-        result
-    }
-}
+mod hook;
+#[cfg(all(feature = "hostile", not(loom)))]
+pub mod hostile;
 
 #[cfg(all(feature = "hostile", not(loom)))]
 pub(crate) use hook::before_load;

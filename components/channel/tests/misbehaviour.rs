@@ -1,0 +1,273 @@
+//! Each thing that a peer may not do, done once: the error says what it was, and stays.
+#![cfg(not(loom))]
+
+use channel::PeerMisbehaved;
+use channel::log;
+use channel::memory::{OwnRegion, OwnWords, PeerRegion};
+use channel::packets::{self, Driver, Stack};
+use channel::streams::{self, Consumer, ConsumerEvent, Provider};
+use channel::testing::{Bell, pool_pair, region_pair, with_hook};
+
+/// A victim's own region, what it reads, and the words of that.
+fn victim(own: usize, peers: usize) -> (OwnRegion, PeerRegion, OwnWords) {
+    let (own, _) = region_pair(own);
+    let (mut attackers, peer) = region_pair(peers);
+    (own, peer, attackers.words(peers / 8).unwrap())
+}
+
+/// Words of a cache line: every index has one for itself.
+const LINE: usize = 8;
+
+/// A driver and the words of its stack, in which a line is: bell, two heads, then tail and descriptors of the
+/// receive-free and the transmit-full ring.
+fn driver() -> (Driver, OwnWords) {
+    let layout = packets::Layout::new(4, 256).unwrap();
+    let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
+    let driver = Driver::new(layout, own, peer, pool_pair(layout).0, Bell::default()).unwrap();
+    (driver, words)
+}
+
+const DRIVER_SEES_FREE: usize = 3 * LINE;
+const DRIVER_SEES_FULL: usize = 5 * LINE;
+
+/// Puts descriptors into a ring of four.
+fn post(words: &OwnWords, ring: usize, descriptors: &[(u64, u64)]) {
+    for (place, (index, length)) in descriptors.iter().enumerate() {
+        words.set(ring + LINE + place, index | length << 32);
+    }
+    words.publish(ring, descriptors.len() as u64);
+}
+
+fn transmit_error(descriptors: &[(u64, u64)]) -> Option<PeerMisbehaved> {
+    let (mut driver, words) = driver();
+    post(&words, DRIVER_SEES_FULL, descriptors);
+    for _ in descriptors {
+        if let Err(misbehaved) = driver.next_transmit() {
+            assert_eq!(driver.next_transmit(), Err(misbehaved));
+            assert!(driver.sleep(true));
+            return Some(misbehaved);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_driver_checks_every_descriptor() {
+    assert_eq!(transmit_error(&[(4, 240), (7, 0)]), None);
+    assert_eq!(transmit_error(&[(4, 241)]), Some(PeerMisbehaved::TooLong));
+    assert_eq!(
+        transmit_error(&[(4, u32::MAX.into())]),
+        Some(PeerMisbehaved::TooLong)
+    );
+    for index in [0, 3, 8, u32::MAX.into()] {
+        assert_eq!(
+            transmit_error(&[(index, 60)]),
+            Some(PeerMisbehaved::NoSuchBuffer)
+        );
+    }
+    assert_eq!(
+        transmit_error(&[(5, 60), (5, 60)]),
+        Some(PeerMisbehaved::NotItsBuffer)
+    );
+}
+
+#[test]
+fn a_driver_takes_no_buffer_back_that_it_did_not_give() {
+    let (mut driver, words) = driver();
+    for _ in 0..4 {
+        driver.take_receive_buffer().unwrap().unwrap();
+    }
+    post(&words, DRIVER_SEES_FREE, &[(0, 0)]);
+    assert_eq!(
+        driver.take_receive_buffer(),
+        Err(PeerMisbehaved::NotItsBuffer)
+    );
+}
+
+#[test]
+fn a_driver_sees_an_index_jump() {
+    let (mut driver, words) = driver();
+    words.publish(DRIVER_SEES_FULL, 5);
+    assert_eq!(driver.next_transmit(), Err(PeerMisbehaved::IndexJumped));
+}
+
+#[test]
+fn a_stack_checks_every_descriptor() {
+    for (descriptor, misbehaved) in [
+        ((0, 241), PeerMisbehaved::TooLong),
+        ((4, 60), PeerMisbehaved::NoSuchBuffer),
+    ] {
+        let layout = packets::Layout::new(4, 256).unwrap();
+        let (own, peer, words) = victim(layout.consumer_size(), layout.provider_size());
+        let mut stack =
+            Stack::new(layout, own, peer, pool_pair(layout).1, Bell::default()).unwrap();
+        post(&words, LINE, &[descriptor]);
+        assert_eq!(stack.receive(&mut [0; 512]), Err(misbehaved));
+        assert!(stack.sleep(true));
+    }
+}
+
+fn log_error(tail: u64, head: u64) -> Option<PeerMisbehaved> {
+    let (own, peer, words) = victim(log::PROVIDER_SIZE, log::CONSUMER_SIZE);
+    let mut reader = log::Reader::new(own, peer).unwrap();
+    words.set(2 * LINE, head);
+    words.publish(LINE, tail);
+    reader.next(&mut String::new()).err()
+}
+
+#[test]
+fn a_log_reader_checks_lengths() {
+    assert_eq!(log_error(3, 8), None);
+    assert_eq!(log_error(3, 9), Some(PeerMisbehaved::TooLong));
+    assert_eq!(log_error(1024, 1025), Some(PeerMisbehaved::TooLong));
+    assert_eq!(log_error(1025, 8), Some(PeerMisbehaved::IndexJumped));
+    assert_eq!(log_error(u64::MAX, 8), Some(PeerMisbehaved::IndexJumped));
+}
+
+/// The words of a peer with one connection behind its bell (and, of a provider, its descriptions).
+struct Slot {
+    words: OwnWords,
+    first: usize,
+    flips: u64,
+}
+
+impl Slot {
+    const STATE: usize = 3 * LINE;
+    const PRODUCED: usize = Self::STATE + 1;
+    const CONSUMED: usize = Self::STATE + 2;
+
+    fn set(&mut self, word: usize, value: u64) {
+        self.words.set(self.first + word, value);
+        self.flips ^= 1;
+        self.words.publish(self.first + LINE, self.flips);
+    }
+}
+
+const OPEN: u64 = 1;
+const END: u64 = 2;
+
+fn consumer() -> (Consumer, Slot) {
+    let layout = streams::Layout::new(1, 256).unwrap();
+    let (own, peer, words) = victim(layout.consumer_size(), layout.provider_size());
+    let slot = Slot {
+        words,
+        first: LINE,
+        flips: 0,
+    };
+    (
+        Consumer::new(layout, own, peer, Bell::default()).unwrap(),
+        slot,
+    )
+}
+
+/// Does one round, and gives the error that it ends with.
+fn round(consumer: &mut Consumer) -> Option<PeerMisbehaved> {
+    loop {
+        match consumer.next_event() {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                consumer.sleep();
+                return None;
+            }
+            Err(misbehaved) => {
+                assert!(consumer.sleep());
+                assert_eq!(consumer.next_event(), Err(misbehaved));
+                return Some(misbehaved);
+            }
+        }
+    }
+}
+
+fn consumer_error(changes: &[(usize, u64)]) -> Option<PeerMisbehaved> {
+    let (mut consumer, mut slot) = consumer();
+    changes.iter().find_map(|&(word, value)| {
+        slot.set(word, value);
+        round(&mut consumer)
+    })
+}
+
+#[test]
+fn a_consumer_checks_a_connections_words() {
+    const FIRST: (usize, u64) = (Slot::STATE, 1 << 32 | OPEN);
+    let first_and = |then: (usize, u64)| consumer_error(&[FIRST, then]);
+    assert_eq!(first_and((Slot::PRODUCED, 256)), None);
+    assert_eq!(
+        first_and((Slot::PRODUCED, 257)),
+        Some(PeerMisbehaved::IndexJumped)
+    );
+    assert_eq!(
+        first_and((Slot::CONSUMED, 1)),
+        Some(PeerMisbehaved::IndexJumped)
+    );
+    assert_eq!(
+        first_and((Slot::CONSUMED, 1 << 32)),
+        Some(PeerMisbehaved::WrongRestart)
+    );
+    assert_eq!(
+        first_and((Slot::STATE, 2 << 32 | OPEN)),
+        Some(PeerMisbehaved::WrongGeneration)
+    );
+    assert_eq!(
+        first_and((Slot::STATE, 1 << 32)),
+        Some(PeerMisbehaved::WrongState)
+    );
+    assert_eq!(
+        consumer_error(&[(Slot::STATE, 2 << 32 | OPEN)]),
+        Some(PeerMisbehaved::WrongGeneration)
+    );
+    let ended = (Slot::STATE, 1 << 32 | OPEN | END);
+    assert_eq!(
+        consumer_error(&[FIRST, ended, (Slot::PRODUCED, 1)]),
+        Some(PeerMisbehaved::DataAfterEnd)
+    );
+}
+
+/// A provider that lends its receive ring cannot move bytes in it, and no consumer may ask for that.
+#[test]
+fn a_lent_ring_is_not_restarted() {
+    let layout = streams::Layout::new(1, 256).unwrap();
+    let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
+    let mut provider = Provider::new(layout, own, peer, Bell::default()).unwrap();
+    let mut slot = Slot {
+        words,
+        first: 0,
+        flips: 0,
+    };
+    let description = streams::Opened {
+        peer: "192.0.2.1:1".parse().unwrap(),
+        local_port: 1,
+        token: None,
+    };
+    provider.lend(0).unwrap();
+    let id = provider.open(0, &description).unwrap();
+    slot.set(Slot::STATE, 1 << 32 | OPEN);
+    assert_eq!(provider.next_event(), Ok(None));
+    provider.commit(id, 10);
+    slot.set(Slot::CONSUMED, 10 << 32 | 10);
+    assert!(!provider.sleep());
+    assert_eq!(provider.next_event(), Err(PeerMisbehaved::WrongRestart));
+    assert_eq!(provider.freed(id), 0);
+}
+
+/// A round comes to its end even if the peer has news before each look.
+#[test]
+fn a_round_ends_whatever_the_peer_does() {
+    let (mut consumer, mut slot) = consumer();
+    slot.set(Slot::STATE, 1 << 32 | OPEN);
+    let mut produced = 0;
+    let hook = move || {
+        produced = (produced + 1).min(200);
+        slot.set(Slot::PRODUCED, produced);
+    };
+    with_hook(hook, || {
+        let mut events = 0;
+        while let Some(event) = consumer.next_event().unwrap() {
+            events += 1;
+            assert!(events <= 2, "{event:?}");
+            if let ConsumerEvent::Readable(id) = event {
+                consumer.read(id, &mut [0; 16]);
+            }
+        }
+        assert!(!consumer.sleep());
+    });
+}
