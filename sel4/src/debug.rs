@@ -2,7 +2,7 @@
 
 use crate::cap;
 use crate::ipc_buffer::with_ipc_buffer_mut;
-use crate::pc99::syscall;
+use crate::kernel::syscall;
 
 /// Whether this program was built for a kernel that prints (`--cfg selkie_kernel="debug"`).
 pub const PRINTING: bool = cfg!(selkie_kernel = "debug");

@@ -1,6 +1,6 @@
 //! Fault messages.
 
-use crate::pc99::abi::fault;
+use crate::kernel::abi::fault;
 use crate::{IpcBuffer, MessageInfo, Word};
 
 /// What a thread did that the kernel could not go on with (seL4 manual, section 6).

@@ -1,7 +1,7 @@
 //! Invocations that protection domains make: of interrupts, I/O ports and threads.
 
 use crate::ipc_buffer::with_ipc_buffer_mut;
-use crate::pc99::abi::label;
+use crate::kernel::abi::label;
 use crate::{Cap, CapType, Error, MessageInfo, Result, Word, cap};
 
 impl<T: CapType> Cap<T> {
@@ -143,7 +143,7 @@ impl cap::Tcb {
 pub struct UserContext([Word; UserContext::WORDS]);
 
 impl UserContext {
-    const WORDS: usize = crate::pc99::abi::USER_CONTEXT_WORDS;
+    const WORDS: usize = crate::kernel::abi::USER_CONTEXT_WORDS;
 
     /// The instruction pointer.
     pub fn pc(&self) -> &Word {

@@ -3,7 +3,7 @@
 use core::cell::RefCell;
 
 use crate::Word;
-use crate::pc99::abi::MESSAGE_REGISTERS;
+use crate::kernel::abi::MESSAGE_REGISTERS;
 
 /// The IPC buffer of a thread, in the kernel's layout (seL4 manual, section 4.1).
 #[repr(C)]

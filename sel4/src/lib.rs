@@ -10,6 +10,8 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod pc99;
+/// The back end that this program is built for; there is one so far.
+use pc99 as kernel;
 
 mod cptr;
 mod debug;

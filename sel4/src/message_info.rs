@@ -1,7 +1,7 @@
 //! The tag of a message.
 
 use crate::Word;
-use crate::pc99::abi;
+use crate::kernel::abi;
 
 /// The tag of a message: a label and the number of message registers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! System calls on endpoints and notifications.
 
 use crate::ipc_buffer::with_ipc_buffer_mut;
-use crate::pc99::syscall::{self, Direct, Number};
+use crate::kernel::syscall::{self, Direct, Number};
 use crate::{Badge, Cap, CapType, IpcBuffer, MessageInfo, Word, cap};
 
 impl<T: CapType> Cap<T> {

@@ -5,7 +5,9 @@
 //! no libraries: the library folder holds empty archives for those that crates name), and what remains is checked:
 //! a program that needs a dynamic linker or thread-local storage is refused.
 //!
-//! The same sources give the same bytes wherever they lie: paths are mapped to `/selkie` and `/cargo`.
+//! The same sources in the same folder give the same bytes, and no path of the machine is in them: paths are mapped to
+//! `/selkie` and `/cargo`. In another folder Cargo gives the crates outside `protections/` other hashes, and the order of
+//! functions changes with them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
