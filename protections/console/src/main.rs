@@ -14,7 +14,7 @@ mod clients;
 
 use device::PortRange;
 use log_line::Console;
-use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, debug_println, protection_domain};
+use sel4_microkit::{ChannelSet, Handler, Infallible, debug_println, protection_domain};
 use uart::Uart;
 
 use crate::clients::Clients;
@@ -23,22 +23,18 @@ struct Serial {
     uart: Option<Uart<PortRange>>,
     console: Console,
     clients: Clients,
-    interrupt: Channel,
 }
 
 #[protection_domain]
 fn init() -> Serial {
     let rate = u32::try_from(device::property("bit_rate")).unwrap_or(uart::FULL_RATE);
     let uart = Uart::new(device::ports(), rate);
-    let uart = uart
-        .inspect_err(|error| debug_println!("console: {error}"))
-        .ok();
-    let (console, clients, interrupt) = (Console::new(), Clients::new(), device::interrupt());
+    let uart = uart.inspect_err(|error| debug_println!("{error}")).ok();
+    let (console, clients) = (Console::new(), Clients::new());
     let mut serial = Serial {
         uart,
         console,
         clients,
-        interrupt,
     };
     serial.work();
     serial
@@ -48,13 +44,13 @@ impl Handler for Serial {
     type Error = Infallible;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
-        let interrupted = channels.contains(self.interrupt);
+        let interrupted = channels.contains(device::interrupt());
         if interrupted && let Some(uart) = &mut self.uart {
             uart.acknowledge();
         }
         self.work();
         if interrupted {
-            device::acknowledge(self.interrupt);
+            device::acknowledge(device::interrupt());
         }
         Ok(())
     }

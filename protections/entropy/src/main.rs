@@ -5,7 +5,8 @@
 //!
 //! It must never give out bytes of which it cannot say that nobody can predict them: an unseeded generator
 //! refuses. It must never let its state or what it gave out remain where another could find it: its heap
-//! wipes what is freed, and buffers on the stack are wiped. It waits for nobody but, once and within bounds, at its
+//! wipes what is freed, buffers on the stack are wiped (the message registers hold the last answer until the next
+//! message). It waits for nobody but, once and within bounds, at its
 //! start for the device: clients start after it, and would find it unseeded.
 #![no_std]
 #![no_main]

@@ -12,7 +12,7 @@
 mod counters;
 
 use registers::Mapped;
-use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, protection_domain};
+use sel4_microkit::{ChannelSet, Handler, Infallible, protection_domain};
 use virtio::PciTransport;
 use virtio_net::{DEVICE_TYPE, Driver, Report};
 
@@ -21,7 +21,6 @@ use crate::counters::Published;
 struct Network {
     /// None without a device that can be driven.
     driver: Option<Driver<PciTransport<Mapped>>>,
-    interrupt: Channel,
     counters: Option<Published>,
 }
 
@@ -33,12 +32,8 @@ fn init() -> Network {
         let driver = Driver::new(transport, pd::packets_driver("packets").0);
         driver.inspect_err(|error| pd::error!("{error}")).ok()
     });
-    let (counters, interrupt) = (Published::new(), device::interrupt());
-    let mut network = Network {
-        driver,
-        interrupt,
-        counters,
-    };
+    let counters = Published::new();
+    let mut network = Network { driver, counters };
     network.work();
     network
 }
@@ -47,13 +42,13 @@ impl Handler for Network {
     type Error = Infallible;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
-        let interrupted = channels.contains(self.interrupt);
+        let interrupted = channels.contains(device::interrupt());
         if interrupted && let Some(driver) = &mut self.driver {
             driver.interrupt(say);
         }
         self.work();
         if interrupted {
-            device::acknowledge(self.interrupt);
+            device::acknowledge(device::interrupt());
         }
         Ok(())
     }
