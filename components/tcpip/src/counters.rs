@@ -1,5 +1,9 @@
 //! What the stack counts, for the status page.
 
+use alloc::vec::Vec;
+
+use channel::status::{Counter, Publisher};
+
 /// Counts since the start. All only grow, except [`Counters::connections_open`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -70,5 +74,30 @@ impl Counters {
             ("misbehaved", self.misbehaved),
             ("wakeups", self.wakeups),
         ]
+    }
+}
+
+/// Counters that other protection domains can read.
+#[derive(Debug, Default)]
+pub(crate) struct Published(Vec<Counter>);
+
+impl Published {
+    /// Takes places for all of [`Counters::entries`].
+    pub fn new(mut publisher: Publisher) -> Self {
+        let entries = Counters::default().entries();
+        Self(
+            entries
+                .iter()
+                .map_while(|(name, _)| publisher.counter(name))
+                .collect(),
+        )
+    }
+
+    pub fn update(&mut self, counters: &Counters) {
+        for (counter, (_, value)) in self.0.iter_mut().zip(counters.entries()) {
+            if counter.value() != value {
+                counter.set(value);
+            }
+        }
     }
 }

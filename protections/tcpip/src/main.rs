@@ -13,67 +13,47 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::error::Error;
 
-use channel::status::{Counter, Publisher};
 use channel::time::Time;
-use pd::{info, warn};
 use sel4_microkit::{ChannelSet, Handler, Infallible, protection_domain};
-use tcpip::{Consumer, Keys, Notice, Policy, Settings, Stack};
-
-#[protection_domain]
-fn init() -> TcpIp {
-    let time = pd::time();
-    let mut stack = start(&time).unwrap_or_else(|error| panic!("{error}"));
-    let counters =
-        pd::status("status").map_or(Vec::new(), |publisher| counters(publisher, &mut stack));
-    let mut tcpip = TcpIp {
-        stack,
-        time,
-        counters,
-    };
-    tcpip.run();
-    tcpip
-}
-
-fn start(time: &Time) -> Result<Stack, Box<dyn Error>> {
-    let settings = Settings::from_wiring(pd::wiring())?;
-    let mut consumers = Vec::new();
-    for (connection, provider) in pd::streams_providers("clients") {
-        let policy = Policy::from_connection(connection)?;
-        consumers.push(Consumer {
-            name: connection.peer.clone(),
-            policy,
-            provider,
-        });
-    }
-    let mut random = [0; Keys::LENGTH];
-    pd::fill_random(&mut random)?;
-    let packets = pd::packets_stack("packets");
-    Ok(Stack::new(
-        settings,
-        packets,
-        consumers,
-        Keys::from(random),
-        time.now()?,
-    )?)
-}
-
-fn counters(mut publisher: Publisher, stack: &mut Stack) -> Vec<Counter> {
-    let entries = stack.counters().entries();
-    entries
-        .iter()
-        .map_while(|(name, _)| publisher.counter(name))
-        .collect()
-}
+use tcpip::{Consumer, Keys, Policy, Settings, Stack};
 
 struct TcpIp {
     stack: Stack,
     time: Time,
-    /// What the status page reads, in the order of [`tcpip::Counters::entries`].
-    counters: Vec<Counter>,
+}
+
+#[protection_domain]
+fn init() -> TcpIp {
+    let mut tcpip = TcpIp::new().unwrap_or_else(|error| panic!("{error}"));
+    tcpip.work();
+    tcpip
 }
 
 impl TcpIp {
-    fn run(&mut self) {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let settings = Settings::from_wiring(pd::wiring())?;
+        let mut consumers = Vec::new();
+        for (connection, provider) in pd::streams_providers("clients") {
+            let policy = Policy::from_connection(connection)?;
+            let name = connection.peer.clone();
+            consumers.push(Consumer {
+                name,
+                policy,
+                provider,
+            });
+        }
+        let mut random = [0; Keys::LENGTH];
+        pd::fill_random(&mut random)?;
+        let (time, packets) = (pd::time(), pd::packets_stack("packets"));
+        let keys = Keys::from(random);
+        let mut stack = Stack::new(settings, packets, consumers, keys, time.now()?)?;
+        pd::status("status")
+            .into_iter()
+            .for_each(|publisher| stack.publish(publisher));
+        Ok(Self { stack, time })
+    }
+
+    fn work(&mut self) {
         // Without the time nothing can be done; the next notification tries again.
         let Ok(now) = self.time.now() else { return };
         let next = self.stack.run(now);
@@ -81,17 +61,7 @@ impl TcpIp {
             let _ = self.time.set_alarm(Some(alarm));
         }
         while let Some(notice) = self.stack.notice() {
-            match notice {
-                Notice::Addresses(_) => info!("{notice}"),
-                _ => warn!("{notice}"),
-            }
-        }
-        for (counter, (_, value)) in self
-            .counters
-            .iter_mut()
-            .zip(self.stack.counters().entries())
-        {
-            counter.set(value);
+            pd::info!("{notice}");
         }
     }
 }
@@ -100,7 +70,7 @@ impl Handler for TcpIp {
     type Error = Infallible;
 
     fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
-        self.run();
+        self.work();
         Ok(())
     }
 }

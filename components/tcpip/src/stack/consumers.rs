@@ -1,0 +1,214 @@
+//! The consumers: their requests, their slots, and what happens to one that misbehaves.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use channel::streams::{ConnectionId, Provider, ProviderEvent, Refusal};
+use smoltcp::time::Instant;
+use smoltcp::wire::IpEndpoint;
+
+use super::{Consumer, Notice, Place, Stack};
+use crate::connection::{Connection, Stage};
+use crate::counters::Counters;
+use crate::sequence::{initial_sequence_number, seed_for};
+use crate::settings::{Policy, SettingsError};
+
+/// One consumer as the stack sees it.
+pub(super) struct Client {
+    pub(super) name: String,
+    pub(super) provider: Provider,
+    pub(super) policy: Policy,
+    /// By slot; made when a slot is used for the first time.
+    pub(super) connections: Vec<Option<Box<Connection>>>,
+    /// Slots without a connection.
+    pub(super) idle: Vec<usize>,
+    pub(super) lost: bool,
+}
+
+impl Stack {
+    pub(super) fn take_events(&mut self, now: Instant) {
+        for index in 0..self.clients.len() {
+            while !self.clients[index].lost {
+                match self.clients[index].provider.next_event() {
+                    Ok(None) => break,
+                    Ok(Some(event)) => self.handle(index, event, now),
+                    Err(_) => self.lose(index, now),
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, client: usize, event: ProviderEvent, now: Instant) {
+        match event {
+            ProviderEvent::Readable(id)
+            | ProviderEvent::Writable(id)
+            | ProviderEvent::HalfClosed(id) => {
+                self.schedule(Place {
+                    client,
+                    slot: id.slot(),
+                });
+            }
+            ProviderEvent::Aborted(id) => self.end(client, id, now, Connection::abort),
+            ProviderEvent::Released(id) => self.end(client, id, now, Connection::release),
+            ProviderEvent::Connect { token, remote } => {
+                if let Err(refusal) = self.connect(client, token, remote.into(), now) {
+                    self.clients[client].provider.answer(token, Err(refusal));
+                }
+            }
+            ProviderEvent::Listen { token, port } => {
+                // Which ports it gets is the description's decision, not the consumer's.
+                let client = &mut self.clients[client];
+                let granted = client.policy.listen.contains(&port);
+                client
+                    .provider
+                    .answer(token, granted.then_some(()).ok_or(Refusal::NotAllowed));
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        client: usize,
+        id: ConnectionId,
+        now: Instant,
+        how: fn(&mut Connection, &mut Counters),
+    ) {
+        let place = Place {
+            client,
+            slot: id.slot(),
+        };
+        if self
+            .connection(place)
+            .is_some_and(|connection| connection.id() == Some(id))
+        {
+            self.with(place, now, |connection, cx| how(connection, cx.counters));
+            self.schedule(place);
+        }
+    }
+
+    /// A consumer broke the protocol: it has no connections any more. The others go on.
+    fn lose(&mut self, client: usize, now: Instant) {
+        self.counters.misbehaved += 1;
+        self.listeners.retain(|_, listener| *listener != client);
+        let lost = &mut self.clients[client];
+        lost.lost = true;
+        self.notices
+            .push_back(Notice::ConsumerMisbehaved(lost.name.clone()));
+        for slot in 0..self.clients[client].connections.len() {
+            let place = Place { client, slot };
+            if self
+                .connection(place)
+                .is_some_and(|connection| connection.stage() != Stage::Idle)
+            {
+                self.with(place, now, |connection, cx| connection.release(cx.counters));
+                self.schedule(place);
+            }
+        }
+    }
+
+    /// A consumer asks for a connection.
+    fn connect(
+        &mut self,
+        client: usize,
+        token: u32,
+        remote: IpEndpoint,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.clients[client].policy.connect {
+            return Err(Refusal::NotAllowed);
+        }
+        let local = self
+            .network
+            .source_for(remote.addr)
+            .ok_or(Refusal::Unreachable)?;
+        let (table, listeners) = (&self.table, &self.listeners);
+        let port = self.ports.choose(local, remote, |port| {
+            let endpoints = (IpEndpoint::new(local, port), remote);
+            !listeners.contains_key(&port) && !table.contains_key(&endpoints)
+        });
+        let local = IpEndpoint::new(local, port.ok_or(Refusal::NoRoom)?);
+        let slot = self.claim(client).ok_or(Refusal::NoRoom)?;
+        let place = Place { client, slot };
+        let number = initial_sequence_number(&self.sequence_key, local, remote, now);
+        let mut seeded = self
+            .network
+            .with_seed(seed_for(number), &mut self.wire, now);
+        let begun = self.with(place, now, |connection, _| {
+            connection.connect((local, remote), token, &mut seeded, now)
+        });
+        if begun != Some(true) {
+            return Err(Refusal::Unreachable);
+        }
+        self.table.insert((local, remote), place);
+        self.schedule(place);
+        Ok(())
+    }
+
+    /// A slot for a new connection: an idle one, or the one that was longest in TIME-WAIT, or the oldest
+    /// handshake that a peer began and did not finish. An established connection never loses its slot.
+    pub(super) fn claim(&mut self, client: usize) -> Option<usize> {
+        if self.clients[client].idle.is_empty() {
+            let slot = self.clients[client].reclaimable()?;
+            let place = Place { client, slot };
+            let connection = self.connection(place)?;
+            let half_open = connection.is_half_open();
+            connection.discard();
+            self.counters.handshakes_failed += u64::from(half_open);
+            self.settle(place);
+        }
+        let client = &mut self.clients[client];
+        let slot = *client.idle.last()?;
+        if client.connections[slot].is_none() {
+            let memory = client.provider.lend(slot)?;
+            client.connections[slot] = Some(Box::new(Connection::new(slot, memory)));
+        }
+        client.idle.pop()
+    }
+}
+
+impl Client {
+    pub(super) fn new(consumer: Consumer) -> Self {
+        let slots = consumer.provider.layout().connections();
+        Self {
+            name: consumer.name,
+            provider: consumer.provider,
+            policy: consumer.policy,
+            connections: (0..slots).map(|_| None).collect(),
+            idle: (0..slots).rev().collect(),
+            lost: false,
+        }
+    }
+
+    /// The slot whose connection is missed least.
+    fn reclaimable(&self) -> Option<usize> {
+        let oldest = |chosen: fn(&Connection) -> bool| {
+            self.connections
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, connection)| Some((slot, connection.as_deref()?)))
+                .filter(|(_, connection)| chosen(connection))
+                .min_by_key(|(_, connection)| connection.moved())
+                .map(|(slot, _)| slot)
+        };
+        oldest(|connection| connection.stage() == Stage::Released && connection.is_time_wait())
+            .or_else(|| oldest(Connection::is_half_open))
+    }
+}
+
+/// Which consumer gets the connections of which port.
+pub(super) fn listeners(consumers: &[Consumer]) -> Result<BTreeMap<u16, usize>, SettingsError> {
+    let mut listeners = BTreeMap::new();
+    for (index, consumer) in consumers.iter().enumerate() {
+        for port in &consumer.policy.listen {
+            if listeners
+                .insert(*port, index)
+                .is_some_and(|other| other != index)
+            {
+                return Err(SettingsError::PortTaken(*port));
+            }
+        }
+    }
+    Ok(listeners)
+}
