@@ -1,6 +1,7 @@
 //! Runtime and initialiser alone, with a system that is written by hand: `tests/systems/exercise.system`.
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("runtime::calls_signals_and_regions", exercise),
+        trial("runtime::leaves_no_copy_of_what_fills_a_region", copies),
         trial("runtime::says_how_much_memory_is_missing", too_large),
         trial("runtime::names_what_cannot_be_set_up", impossible_interrupt),
     ]
@@ -35,6 +37,37 @@ fn exercise() -> Outcome {
         system.wait_for_line(0, line, PATIENCE)?;
     }
     Ok(())
+}
+
+/// What fills a region is in the boot module, in the image that the kernel unpacks from it, and in the region. Only
+/// the last may be left: one copy for each of the three regions.
+fn copies() -> Outcome {
+    let file = variant("copies", |text| text)?;
+    let marker = noise()?;
+    let mut content = vec![0; 5000];
+    content[100..164].copy_from_slice(&marker);
+    fs::write(file.with_file_name("exercise.bin"), content)?;
+
+    let system = System::boot(&file.to_string_lossy())?;
+    system.wait_for_line(0, "caller: 1000 notifications each way", PATIENCE)?;
+    let dump = tempfile::NamedTempFile::new()?;
+    let size = u64::from(system.built.machine.memory) << 20;
+    system.guest.qmp()?.save_memory(0, size, dump.path())?;
+    let memory = fs::read(dump.path())?;
+    let found = memory
+        .windows(64)
+        .filter(|window| *window == marker)
+        .count();
+    ensure(found == 3, || {
+        format!("{found} copies in memory, 3 regions")
+    })
+}
+
+/// Bytes that are nowhere else.
+fn noise() -> Result<[u8; 64], Failed> {
+    let mut noise = [0; 64];
+    fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
+    Ok(noise)
 }
 
 /// 128 MiB are more than the machine has.
@@ -63,11 +96,11 @@ fn impossible_interrupt() -> Outcome {
 /// The line in which the initialiser says why it stops. No PD may have run.
 fn halted(file: &std::path::Path, why: &str) -> Result<String, Failed> {
     let system = System::boot(&file.to_string_lossy())?;
-    let line = system.wait_for_line(0, why, PATIENCE)?;
     system.wait_for_line(0, "initialiser: halted", PATIENCE)?;
     let log = system.guest.serial().text();
     ensure(!log.contains("caller: 1000"), || log.clone())?;
-    Ok(line)
+    let line = log.lines().find(|line| line.contains(why));
+    Ok(line.ok_or_else(|| Failed::from(log.clone()))?.to_owned())
 }
 
 /// The system, changed, in a folder with the file that fills its regions.
