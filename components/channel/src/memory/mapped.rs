@@ -219,7 +219,7 @@ impl OwnBytes {
     }
 }
 
-/// Bytes that the peer may change at any moment. See the [module](self)'s contract for views.
+/// Bytes that the peer may change at any moment. See [`memory`](crate::memory) for what views demand.
 #[derive(Debug)]
 pub struct PeerBytes {
     base: NonNull<u8>,

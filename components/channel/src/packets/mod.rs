@@ -11,7 +11,7 @@
 //!
 //! The first half of the pool's buffers receives, the second half transmits. Who holds a buffer has a token for
 //! it that cannot be copied, and each side knows which buffers the other one holds: a descriptor for any other
-//! buffer is [`PeerMisbehaved`](crate::PeerMisbehaved). The driver never reads payload; the stack copies a
+//! buffer is [`PeerMisbehaved`]. The driver never reads payload; the stack copies a
 //! received frame out once and builds frames to send in place.
 //!
 //! A frame begins at byte [`HEADROOM`] of its buffer, so that the driver can put a header in front of it.
