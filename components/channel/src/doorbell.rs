@@ -1,7 +1,8 @@
 //! The sleep flags of a channel's two sides, and when one notifies the other.
 //!
-//! Each side has one word: bit 0 says that it sleeps, bits 1 to 7 which further kinds of news wake it,
-//! the rest counts its sleeps. A side notifies once a sleep at most.
+//! Each side has one word: bit 0 says that it is awake, bits 1 to 7 which further kinds of news wake it,
+//! the rest counts its sleeps. A side notifies once a sleep at most. Zeroed memory is a side asleep, so that what is
+//! published before the peer has started waits as a notification for it.
 
 use alloc::boxed::Box;
 
@@ -11,18 +12,19 @@ use crate::{LayoutError, Notify};
 /// Words in each region.
 pub(crate) const WORDS: usize = LINE;
 
-const ASLEEP: u64 = 1;
+const AWAKE: u64 = 1;
 const KINDS: u64 = 0xfe;
 const SLEEP: u64 = 0x100;
 
 /// News that wakes every sleeping peer.
-pub(crate) const ALWAYS: u64 = ASLEEP;
+pub(crate) const ALWAYS: u64 = 1;
 
 pub(crate) struct Doorbell {
     own: OwnWords,
     peer: PeerWords,
     state: u64,
-    rung: u64,
+    /// The peer's word when it was notified last.
+    rung: Option<u64>,
     notify: Box<dyn Notify>,
 }
 
@@ -36,15 +38,15 @@ impl Doorbell {
             own: own.words(WORDS)?,
             peer: peer.words(WORDS)?,
             state: 0,
-            rung: 0,
+            rung: None,
             notify,
         })
     }
 
     /// Tells the peer that this side is awake. A late view of it costs a notification and no more.
     pub(crate) fn wake(&mut self) {
-        if self.state & ASLEEP != 0 {
-            self.state &= !(ASLEEP | KINDS);
+        if self.state & AWAKE == 0 {
+            self.state = self.state & !KINDS | AWAKE;
             self.own.set(0, self.state);
         }
     }
@@ -53,7 +55,8 @@ impl Doorbell {
     ///
     /// `kinds`: which further news (bits 1 to 7) wakes this side.
     pub(crate) fn lie_down(&mut self, kinds: u64) {
-        self.state = (self.state & !KINDS).wrapping_add(SLEEP) | ASLEEP | (kinds & KINDS);
+        let sleep = self.state.wrapping_add(SLEEP) & !(AWAKE | KINDS);
+        self.state = sleep | kinds & KINDS;
         self.own.publish(0, self.state);
         store_load_fence();
     }
@@ -62,8 +65,9 @@ impl Doorbell {
     pub(crate) fn ring(&mut self, kinds: u64) {
         store_load_fence();
         let peer = self.peer.load(0);
-        if peer & ASLEEP != 0 && peer & kinds != 0 && peer != self.rung {
-            self.rung = peer;
+        let wanted = kinds & (ALWAYS | peer & KINDS) != 0;
+        if peer & AWAKE == 0 && wanted && self.rung != Some(peer) {
+            self.rung = Some(peer);
             self.notify.notify();
         }
     }

@@ -87,6 +87,7 @@ fn returned_buffers_wake_only_a_side_that_wants_them() {
     let buffer = driver.take_receive_buffer().unwrap().unwrap();
     driver.received(buffer, 60);
     assert!(driver.sleep(false));
+    driver_rings.take();
     assert_eq!(stack.receive(&mut [0; 256]), Ok(Some(60)));
     assert!(stack.sleep(false));
     assert_eq!(stack_rings.take(), 0, "the driver has buffers enough");
@@ -102,8 +103,18 @@ fn returned_buffers_wake_only_a_side_that_wants_them() {
 }
 
 #[test]
+fn what_comes_before_the_first_look_is_notified() {
+    let (mut driver, _, [driver_rings, _]) = pair();
+    let buffer = driver.take_receive_buffer().unwrap().unwrap();
+    driver.received(buffer, 60);
+    driver.flush();
+    assert_eq!(driver_rings.take(), 1);
+}
+
+#[test]
 fn a_frame_that_comes_while_lying_down_is_seen() {
     let (mut driver, mut stack, [driver_rings, _]) = pair();
+    assert_eq!(stack.receive(&mut [0; 256]), Ok(None));
     let buffer = driver.take_receive_buffer().unwrap().unwrap();
     driver.received(buffer, 60);
     driver.flush();

@@ -17,28 +17,21 @@ struct Echo {
 fn init() -> Echo {
     let streams = pd::streams_consumer("streams");
     pd::info!("echoes what it receives");
-    let mut echo = Echo { streams };
-    // A channel's end begins awake: until it has gone to sleep once, the peer does not notify it.
-    echo.handle();
-    echo
+    Echo { streams }
 }
 
 impl Handler for Echo {
     type Error = Infallible;
 
     fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
-        self.handle();
+        if let Err(peer) = self.work() {
+            pd::error!("no more connections: {peer}");
+        }
         Ok(())
     }
 }
 
 impl Echo {
-    fn handle(&mut self) {
-        if let Err(peer) = self.work() {
-            pd::error!("no more connections: {peer}");
-        }
-    }
-
     fn work(&mut self) -> Result<(), PeerMisbehaved> {
         loop {
             while let Some(event) = self.streams.next_event()? {

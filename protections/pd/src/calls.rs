@@ -16,7 +16,11 @@ impl Call for Client {
         with_msg_regs_mut(|registers| registers[..count].copy_from_slice(&request[..count]));
         let answer = self.0.pp_call(MessageInfo::new(label, count));
         let count = answer.count().min(reply.len()).min(MAX_WORDS);
-        with_msg_regs(|registers| reply[..count].copy_from_slice(&registers[..count]));
+        with_msg_regs_mut(|registers| {
+            reply[..count].copy_from_slice(&registers[..count]);
+            // The answer may be a secret, such as random bytes.
+            registers[..count].fill(0);
+        });
         Reply {
             label: answer.label(),
             count,
