@@ -42,6 +42,26 @@ fn data_flows_both_ways_and_both_ends_close_in_order() {
 }
 
 #[test]
+fn a_client_that_closes_first_is_answered_and_costs_nothing_meanwhile() {
+    let mut world = World::new(2);
+    let mut one = world.connect(0);
+    let service = world.handshake(&mut one);
+    one.client.writer().write_all(b"the last question").unwrap();
+    one.client.send_close_notify();
+    world.run(&mut one);
+    assert_eq!(world.service.readable(service), 17);
+    // Nobody moves now: the relay has to come to rest, or `poll` here would not return.
+    world.poll();
+    world.service.consume(service, 17);
+    assert!(world.service.at_end(service));
+    world.service.write(service, b"the last answer");
+    world.service.close(service);
+    world.run(&mut one);
+    assert_eq!(one.received, b"the last answer");
+    assert!(world.tcp.at_end(one.id));
+}
+
+#[test]
 fn slots_are_used_again() {
     let mut world = World::new(2);
     for round in 0..20 {
@@ -227,7 +247,10 @@ impl World {
         self.tcp.flush();
         self.service.flush();
         let reports = &mut self.reports;
+        let mut rounds = 0;
         loop {
+            rounds += 1;
+            assert!(rounds < 1000, "the relay does not come to rest");
             let mut report = |_: SocketAddr, report: Report<'_>| match report {
                 Report::Opened(_) => {}
                 Report::Failed(_) => reports.push("failed"),

@@ -250,11 +250,15 @@ impl Session {
         };
         for _ in 0..MAX_RECORDS_A_STEP {
             self.held.drain(|bytes| above.write(bytes));
-            let blocked = !self.held.is_empty() || above.space() == 0;
-            if blocked {
-                above.wait_for_space(1);
+            // After `close_notify` there is nothing to make room for.
+            if self.received_close && self.held.is_empty() {
+                return Ok(false);
             }
-            if self.received_close || blocked || !self.incoming.fill(below) {
+            if !self.held.is_empty() || above.space() == 0 {
+                above.wait_for_space(1);
+                return Ok(false);
+            }
+            if !self.incoming.fill(below) {
                 return Ok(false);
             }
             let record = self.incoming.record()?;

@@ -405,8 +405,9 @@ impl Port {
         written
     }
 
+    /// A direction that was ended has no room and will have none: there is nothing to wait for.
     pub(super) fn wait_for_room(&mut self, id: ConnectionId, bytes: usize) {
-        if let Some(slot) = self.slot_of(id) {
+        if let Some(slot) = self.writable_slot(id) {
             let at = self.slots[slot].outgoing.want(bytes);
             self.own.publish(slot, Word::WakeAt, at.into());
             self.touch(slot);
