@@ -221,6 +221,7 @@ impl Connection {
         with_content: bool,
         now: u64,
     ) -> Step {
+        response.shrink();
         let mut share = server.memory.take(response.memory());
         if share.is_none() {
             response = Response::empty(Status::SERVICE_UNAVAILABLE).with("Retry-After", "1");

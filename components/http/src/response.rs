@@ -127,6 +127,13 @@ impl Response {
         self.status
     }
 
+    /// Gives back memory that a page was made in but does not need.
+    pub(crate) fn shrink(&mut self) {
+        if let Body::Owned(bytes) = &mut self.body {
+            bytes.shrink_to_fit();
+        }
+    }
+
     /// Bytes of memory that it holds until it is sent.
     pub(crate) fn memory(&self) -> usize {
         match &self.body {

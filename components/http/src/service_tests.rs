@@ -165,3 +165,9 @@ fn a_closed_or_reset_connection_is_released() {
     let answer = port.ask(again, "GET /bytes/0 HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
 }
+
+/// What the crate's documentation says of an idle connection.
+#[test]
+fn a_connections_state_is_small() {
+    assert!(size_of::<crate::Connection>() <= 400);
+}
