@@ -526,3 +526,17 @@ impl Connection {
         self.stage = Stage::Over;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::iface::SocketStorage;
+
+    use super::*;
+
+    /// `docs/memory.md` counts 1 KiB of the heap for each slot that was ever used.
+    #[test]
+    fn a_slot_costs_a_kibibyte_of_heap() {
+        let bytes = size_of::<Connection>() + size_of::<SocketStorage<'_>>();
+        assert!(bytes <= 1024, "{bytes} bytes");
+    }
+}

@@ -7,35 +7,54 @@ use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Driver, HEADROOM, Pool};
 use channel::streams::{self, Consumer, Provider};
 
-/// A region as its writer and its reader see it.
-fn region(size: usize) -> (OwnRegion, PeerRegion) {
-    let memory: &'static mut [u64] = vec![0; size.div_ceil(8)].leak();
-    let base = NonNull::from(memory).cast();
-    // SAFETY: the memory is leaked, so it lives on; one side writes it, as on seL4, in the same thread.
-    unsafe {
-        (
-            OwnRegion::new(base, size).unwrap(),
-            PeerRegion::new(base, size).unwrap(),
-        )
+/// The memory that one side writes, for a test that plays a side gone mad.
+pub(crate) struct Memory {
+    base: NonNull<u64>,
+    words: usize,
+}
+
+impl Memory {
+    /// Fills it with a word.
+    pub fn scribble(&mut self, word: u64) {
+        for index in 0..self.words {
+            // SAFETY: the memory is leaked and this long, and nothing else runs.
+            unsafe { self.base.add(index).write_volatile(word) };
+        }
     }
 }
 
-/// A `streams` connection.
-pub(crate) fn streams(connections: usize, buffer: usize) -> (Provider, Consumer) {
+/// A region as its writer and its reader see it, and bare.
+fn region(size: usize) -> (OwnRegion, PeerRegion, Memory) {
+    let words = size.div_ceil(8);
+    let memory: &'static mut [u64] = vec![0; words].leak();
+    let base = NonNull::from(memory).cast();
+    // SAFETY: the memory is leaked, so it lives on; one side writes it, as on seL4, in the same thread.
+    let ends = unsafe {
+        (
+            OwnRegion::new(base.cast(), size),
+            PeerRegion::new(base.cast(), size),
+        )
+    };
+    (ends.0.unwrap(), ends.1.unwrap(), Memory { base, words })
+}
+
+/// A `streams` connection, and what the consumer writes.
+pub(crate) fn streams(connections: usize, buffer: usize) -> (Provider, Consumer, Memory) {
     let layout = streams::Layout::new(connections, buffer).unwrap();
-    let (provider_own, consumer_peers) = region(layout.provider_size());
-    let (consumer_own, provider_peers) = region(layout.consumer_size());
+    let (provider_own, consumer_peers, _) = region(layout.provider_size());
+    let (consumer_own, provider_peers, memory) = region(layout.consumer_size());
     (
         Provider::new(layout, provider_own, provider_peers, || {}).unwrap(),
         Consumer::new(layout, consumer_own, consumer_peers, || {}).unwrap(),
+        memory,
     )
 }
 
-/// A `packets` connection.
-pub(crate) fn packets(buffers: usize) -> (Driver, packets::Stack) {
+/// A `packets` connection, and what the driver writes.
+pub(crate) fn packets(buffers: usize) -> (Driver, packets::Stack, Memory) {
     let layout = packets::Layout::new(buffers, 2048).unwrap();
-    let (driver_own, stack_peers) = region(layout.provider_size());
-    let (stack_own, driver_peers) = region(layout.consumer_size());
+    let (driver_own, stack_peers, memory) = region(layout.provider_size());
+    let (stack_own, driver_peers, _) = region(layout.consumer_size());
     let pool: &'static mut [u64] = vec![0; layout.pool_size() / 8].leak();
     let base = NonNull::from(pool).cast();
     // SAFETY: the memory is leaked, and both ends run in the same thread.
@@ -43,6 +62,7 @@ pub(crate) fn packets(buffers: usize) -> (Driver, packets::Stack) {
     (
         Driver::new(layout, driver_own, driver_peers, pool(), || {}).unwrap(),
         packets::Stack::new(layout, stack_own, stack_peers, pool(), || {}).unwrap(),
+        memory,
     )
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Faults {
 pub(crate) struct World {
     pub stack: Stack,
     pub driver: Driver,
+    pub driver_memory: pairs::Memory,
     pub host: Host,
     pub services: Vec<Service>,
     pub faults: Faults,
@@ -42,6 +43,7 @@ pub(crate) struct World {
 /// A consumer of the stack with a simple program.
 pub(crate) struct Service {
     pub port: Streams,
+    pub memory: pairs::Memory,
     pub program: Program,
     pub connections: BTreeMap<usize, Conversation>,
     pub events: Vec<ConsumerEvent>,
@@ -73,11 +75,11 @@ impl World {
 
     /// A stack with several services: program, port, connections, bytes of a ring.
     pub fn with(settings: Settings, services: &[(Program, u16, usize, usize)]) -> Self {
-        let (mut driver, packets) = pairs::packets(64);
+        let (mut driver, packets, driver_memory) = pairs::packets(64);
         let mut consumers = vec![];
         let mut ends = vec![];
         for &(program, port, connections, buffer) in services {
-            let (provider, consumer) = pairs::streams(connections, buffer);
+            let (provider, consumer, memory) = pairs::streams(connections, buffer);
             let policy = Policy {
                 listen: vec![port],
                 connect: true,
@@ -89,6 +91,7 @@ impl World {
             });
             ends.push(Service {
                 port: consumer,
+                memory,
                 program,
                 connections: BTreeMap::new(),
                 events: vec![],
@@ -112,6 +115,7 @@ impl World {
         Self {
             stack,
             driver,
+            driver_memory,
             host: Host::new(PEER_MAC, &addresses, 4),
             services: ends,
             faults: Faults::default(),

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::{converse, pattern};
 use crate::settings::{Ipv4Setting, Ipv6Setting, Settings};
+use crate::stack::Notice;
 use crate::testing::world::{Program, World, settings};
-use crate::testing::{PEER_MAC, frames};
+use crate::testing::{PEER_MAC, STACK, frames};
 
 /// Valid frames of every kind that the stack understands.
 fn seeds() -> Vec<Vec<u8>> {
@@ -106,4 +107,68 @@ fn without_addresses_nothing_is_answered() {
     }
     world.run(1000);
     assert_eq!(world.stack.counters().frames_sent, 0);
+}
+
+/// A consumer that fills its memory with anything loses its connections; the others do not notice.
+#[test]
+fn a_consumer_gone_mad_harms_nobody_else() {
+    for word in [
+        u64::MAX,
+        1,
+        0x0000_0001_ffff_ffff,
+        0xffff_ffff_0000_0001,
+        0x5a5a_5a5a_5a5a_5a5a,
+    ] {
+        let services = [(Program::Sleep, 81, 4, 1024), (Program::Echo, 80, 4, 1024)];
+        let mut world = World::with(settings(), &services);
+        let mad = world.host.connect(40000, (STACK.into(), 81));
+        let other = world.host.connect(40001, (STACK.into(), 80));
+        world.run(100);
+        assert!(world.host.tcp(mad).may_send() && world.host.tcp(other).may_send());
+        world.services[0].memory.scribble(word);
+        world.host.tcp(mad).send_slice(b"anybody there?").unwrap();
+        world.run(1000);
+        let notices: Vec<_> = std::iter::from_fn(|| world.stack.notice()).collect();
+        let named = Notice::ConsumerMisbehaved("service81".into());
+        assert!(notices.contains(&named), "{word:x}: {notices:?}");
+        assert!(
+            !world.host.tcp(mad).is_open(),
+            "{word:x}: its connection is reset"
+        );
+        let refused = world.host.connect(40002, (STACK.into(), 81));
+        world.run(100);
+        assert!(
+            !world.host.tcp(refused).is_open(),
+            "{word:x}: nobody listens there any more"
+        );
+        assert!(world.host.tcp(other).may_send());
+        let bytes = pattern(5000);
+        assert!(converse(&mut world, 45000, &bytes) == bytes);
+    }
+}
+
+/// A driver that does the same ends the network and nothing else.
+#[test]
+fn a_driver_gone_mad_is_survived() {
+    for word in [
+        u64::MAX,
+        1,
+        0x0000_0001_ffff_ffff,
+        0xffff_ffff_0000_0001,
+        0x5a5a_5a5a_5a5a_5a5a,
+    ] {
+        let mut world = World::new(Program::Echo, 4, 1024);
+        world.host.connect(40000, (STACK.into(), 80));
+        world.run(100);
+        world.driver_memory.scribble(word);
+        for second in 1..200 {
+            world.stack.run(world.now + second * 1_000_000_000);
+        }
+        assert_eq!(world.stack.counters().misbehaved, 1, "{word:x}");
+        assert_eq!(
+            world.stack.counters().connections_open,
+            0,
+            "{word:x}: its peer was silent"
+        );
+    }
 }
