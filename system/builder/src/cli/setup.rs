@@ -55,6 +55,7 @@ const PROGRAMS: &[(&str, Scope, &str)] = &[
     ("ip", Scope::Test, "iproute2"),
     ("unshare", Scope::Test, "util-linux"),
     ("tshark", Scope::Test, "tshark"),
+    ("c++", Scope::Test, "g++"),
 ];
 
 /// What the machine lacks for this scope and those before it.

@@ -1,5 +1,6 @@
 //! `selkie test`: every suite in turn, one line of totals at the end.
 
+mod list;
 mod tally;
 
 use std::io::{BufRead, BufReader};
@@ -14,6 +15,7 @@ use clap::Args;
 use super::Context;
 use super::setup::{self, Scope};
 use super::ui::Step;
+use list::{Counted, Job, Suite, suites};
 use tally::Tally;
 
 /// Which suites are run.
@@ -30,188 +32,18 @@ pub(super) struct Options {
     verbose: bool,
 }
 
-/// A group of checks that run together.
-#[derive(Debug)]
-struct Suite {
-    name: &'static str,
-    what: &'static str,
-    /// Minutes after which it is ended and counts as failed.
-    minutes: u64,
-    jobs: &'static [Job],
-}
-
-/// One command.
-#[derive(Debug)]
-struct Job {
-    /// What it checks.
-    what: &'static str,
-    counted: Counted,
-    /// The program and its arguments.
-    words: &'static [&'static str],
-    /// Folder below the repository.
-    folder: &'static str,
-    environment: &'static [(&'static str, &'static str)],
-}
-
-/// How a command's result is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
-    /// One check: its exit code.
-    Once,
-    /// As many as its `test result:` lines say.
-    Tests,
-}
-
-const fn once(what: &'static str, words: &'static [&'static str]) -> Job {
-    Job {
-        what,
-        counted: Counted::Once,
-        words,
-        folder: ".",
-        environment: &[],
-    }
-}
-
-const fn tests(what: &'static str, words: &'static [&'static str]) -> Job {
-    Job {
-        counted: Counted::Tests,
-        ..once(what, words)
-    }
-}
-
-const fn within(folder: &'static str, job: Job) -> Job {
-    Job { folder, ..job }
-}
-
-const fn with(environment: &'static [(&'static str, &'static str)], job: Job) -> Job {
-    Job { environment, ..job }
-}
-
-const FORMAT: &[&str] = &["cargo", "fmt", "--all", "--check"];
-
-const LINT: &[&str] = &[
-    "cargo",
-    "clippy",
-    "--workspace",
-    "--all-targets",
-    "--quiet",
-    "--",
-    "-D",
-    "warnings",
-];
-
-/// The programs that run on seL4 have no tests of their own and no test harness to build them with.
-const LINT_PROGRAMS: &[&str] = &[
-    "cargo",
-    "clippy",
-    "--workspace",
-    "--quiet",
-    "--",
-    "-D",
-    "warnings",
-];
-
-const DOCUMENT: &[&str] = &["cargo", "doc", "--workspace", "--no-deps", "--quiet"];
-
-const STRICT: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
-
-const SUITES: &[Suite] = &[
-    Suite {
-        name: "format",
-        what: "every source file is formatted",
-        minutes: 2,
-        jobs: &[
-            once("host", FORMAT),
-            within("protections", once("protections", FORMAT)),
-            within(
-                "system/kernel/stress",
-                once("kernel stress programs", FORMAT),
-            ),
-        ],
-    },
-    Suite {
-        name: "lint",
-        what: "clippy finds nothing",
-        minutes: 15,
-        jobs: &[
-            once("host", LINT),
-            within("protections", once("protections", LINT_PROGRAMS)),
-            within(
-                "system/kernel/stress",
-                once("kernel stress programs", LINT_PROGRAMS),
-            ),
-        ],
-    },
-    Suite {
-        name: "unit",
-        what: "the libraries' and the builder's own tests, golden tests among them",
-        minutes: 20,
-        jobs: &[tests(
-            "host",
-            &[
-                "cargo",
-                "test",
-                "--workspace",
-                "--exclude",
-                "selkie-tests",
-                "--exclude",
-                "selkie-kernel",
-                "--no-fail-fast",
-            ],
-        )],
-    },
-    Suite {
-        name: "docs",
-        what: "the documentation builds without a warning",
-        minutes: 10,
-        jobs: &[
-            with(STRICT, once("host", DOCUMENT)),
-            within("protections", with(STRICT, once("protections", DOCUMENT))),
-        ],
-    },
-    Suite {
-        name: "kernel",
-        what: "the kernel builds the same twice, and each of its fixes is needed and holds",
-        minutes: 15,
-        jobs: &[tests(
-            "stress",
-            &[
-                "cargo",
-                "test",
-                "--package",
-                "selkie-kernel",
-                "--no-fail-fast",
-            ],
-        )],
-    },
-    Suite {
-        name: "system",
-        what: "the booted systems, asked from outside",
-        minutes: 20,
-        jobs: &[tests(
-            "end to end",
-            &[
-                "cargo",
-                "test",
-                "--package",
-                "selkie-tests",
-                "--no-fail-fast",
-            ],
-        )],
-    },
-];
-
 /// Runs the suites that are asked for.
 pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
+    let suites = suites(&context.root);
     if options.list {
-        for suite in SUITES {
+        for suite in &suites {
             context
                 .ui
                 .result(format!("{:<10} {}", suite.name, suite.what));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let chosen = choose(&options.only)?;
+    let chosen = choose(&suites, &options.only)?;
     setup::ensure(context, Scope::Test)?;
     let mut total = Tally::default();
     for suite in chosen {
@@ -226,25 +58,25 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
     })
 }
 
-fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
+fn choose<'a>(suites: &'a [Suite], only: &[String]) -> anyhow::Result<Vec<&'a Suite>> {
     if let Some(unknown) = only
         .iter()
-        .find(|name| SUITES.iter().all(|s| s.name != *name))
+        .find(|name| suites.iter().all(|s| s.name != *name))
     {
-        let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        let names: Vec<&str> = suites.iter().map(|suite| suite.name).collect();
         bail!(
             "there is no suite `{unknown}`; there are {}",
             names.join(", ")
         );
     }
     let wanted = |suite: &&Suite| only.is_empty() || only.iter().any(|name| name == suite.name);
-    Ok(SUITES.iter().filter(wanted).collect())
+    Ok(suites.iter().filter(wanted).collect())
 }
 
 fn run(context: &Context, suite: &Suite, verbose: bool) -> Tally {
     let deadline = Instant::now() + Duration::from_secs(suite.minutes * 60);
     let mut total = Tally::default();
-    for job in suite.jobs {
+    for job in &suite.jobs {
         let step = context.ui.step(format!("{}: {}", suite.name, job.what));
         let outcome = perform(&context.root, job, deadline, &step);
         if outcome.tally.is_good() {
@@ -272,11 +104,10 @@ struct Outcome {
 }
 
 fn perform(root: &Path, job: &Job, deadline: Instant, step: &Step) -> Outcome {
-    let (program, arguments) = (job.words[0], &job.words[1..]);
     let started = Command::new("sh")
         // One pipe for both streams keeps their lines in order.
-        .args(["-c", "exec \"$0\" \"$@\" 2>&1", program])
-        .args(arguments)
+        .args(["-c", "exec \"$0\" \"$@\" 2>&1"])
+        .args(&job.words)
         .current_dir(root.join(job.folder))
         .envs(job.environment.iter().copied())
         .env("SELKIE_ROOT", root)
@@ -288,7 +119,7 @@ fn perform(root: &Path, job: &Job, deadline: Instant, step: &Step) -> Outcome {
         Err(error) => {
             return Outcome {
                 tally: Tally::failure(),
-                output: format!("cannot start {program}: {error}"),
+                output: format!("cannot start {}: {error}", job.words.join(" ")),
             };
         }
     };
@@ -339,6 +170,7 @@ fn follow(child: &mut Child, deadline: Instant, step: &Step) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::list::{once, tests};
     use super::*;
     use crate::cli::Ui;
 
@@ -350,21 +182,16 @@ mod tests {
     #[test]
     fn an_exit_code_counts_once() {
         let minute = Duration::from_secs(60);
-        assert_eq!(
-            outcome(&once("", &["true"]), minute).tally,
-            Tally::success()
-        );
-        assert_eq!(
-            outcome(&once("", &["false"]), minute).tally,
-            Tally::failure()
-        );
-        let absent = outcome(&once("", &["no-such-program"]), minute);
+        assert_eq!(outcome(&once("", "true"), minute).tally, Tally::success());
+        assert_eq!(outcome(&once("", "false"), minute).tally, Tally::failure());
+        let absent = outcome(&once("", "no-such-program"), minute);
         assert_eq!(absent.tally, Tally::failure());
     }
 
     #[test]
     fn both_streams_are_collected_in_order() {
-        let job = once("", &["sh", "-c", "echo one; echo two >&2; echo three"]);
+        let mut job = once("", "sh -c");
+        job.words.push("echo one; echo two >&2; echo three".into());
         assert_eq!(
             outcome(&job, Duration::from_secs(60)).output,
             "one\ntwo\nthree\n"
@@ -373,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_takes_too_long_is_ended_and_failed() {
-        let job = tests("", &["sleep", "60"]);
+        let job = tests("", "sleep 60");
         let outcome = outcome(&job, Duration::from_millis(50));
         assert!(!outcome.tally.is_good());
         assert!(outcome.output.contains("too long"));
@@ -381,9 +208,11 @@ mod tests {
 
     #[test]
     fn an_unknown_suite_is_refused_with_the_known_ones() {
-        let error = choose(&["units".to_string()]).unwrap_err().to_string();
+        let suites = suites(&crate::cli::root());
+        let error = choose(&suites, &["units".to_string()]).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("no suite `units`") && error.contains("unit,"));
-        assert_eq!(choose(&["unit".to_string()]).unwrap().len(), 1);
-        assert_eq!(choose(&[]).unwrap().len(), SUITES.len());
+        assert_eq!(choose(&suites, &["unit".to_string()]).unwrap().len(), 1);
+        assert_eq!(choose(&suites, &[]).unwrap().len(), suites.len());
     }
 }

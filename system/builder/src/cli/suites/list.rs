@@ -1,0 +1,204 @@
+//! The suites and the commands that they run.
+
+use std::fs;
+use std::path::Path;
+
+/// A group of checks that run together.
+#[derive(Debug)]
+pub(super) struct Suite {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Minutes after which it is ended and counts as failed.
+    pub minutes: u64,
+    pub jobs: Vec<Job>,
+}
+
+/// One command.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// What it checks.
+    pub what: String,
+    pub counted: Counted,
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// Folder below the repository.
+    pub folder: &'static str,
+    pub environment: &'static [(&'static str, &'static str)],
+}
+
+/// How a command's result is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// One check: its exit code.
+    Once,
+    /// As many as its `test result:` lines say.
+    Tests,
+}
+
+/// A command that is one check. Its words have no spaces in them.
+pub(super) fn once(what: &str, words: &str) -> Job {
+    Job {
+        what: what.to_string(),
+        counted: Counted::Once,
+        words: words.split_ascii_whitespace().map(str::to_string).collect(),
+        folder: ".",
+        environment: &[],
+    }
+}
+
+/// A command that runs tests and says how many.
+pub(super) fn tests(what: &str, words: &str) -> Job {
+    Job {
+        counted: Counted::Tests,
+        ..once(what, words)
+    }
+}
+
+impl Job {
+    fn within(self, folder: &'static str) -> Self {
+        Self { folder, ..self }
+    }
+
+    fn with(self, environment: &'static [(&'static str, &'static str)]) -> Self {
+        Self {
+            environment,
+            ..self
+        }
+    }
+}
+
+const FORMAT: &str = "cargo fmt --all --check";
+const LINT: &str = "cargo clippy --workspace --all-targets --quiet -- -D warnings";
+/// The programs that run on seL4 have no test harness that they could be built with.
+const LINT_PROGRAMS: &str = "cargo clippy --workspace --quiet -- -D warnings";
+const DOCUMENT: &str = "cargo doc --workspace --no-deps --quiet";
+const STRICT: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+const LOOM: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg loom")];
+
+/// The folder of programs that run on seL4.
+const PROTECTIONS: &str = "protections";
+/// The folder of the kernel's stress programs.
+const STRESS: &str = "system/kernel/stress";
+/// The folder of the fuzz targets.
+const FUZZ: &str = "tests/fuzz";
+
+/// All suites, cheapest first.
+pub(super) fn suites(root: &Path) -> Vec<Suite> {
+    vec![
+        Suite {
+            name: "format",
+            what: "every source file is formatted",
+            minutes: 2,
+            jobs: vec![
+                once("host", FORMAT),
+                once("protections", FORMAT).within(PROTECTIONS),
+                once("kernel stress programs", FORMAT).within(STRESS),
+                once("fuzz targets", FORMAT).within(FUZZ),
+            ],
+        },
+        Suite {
+            name: "lint",
+            what: "clippy finds nothing",
+            minutes: 15,
+            jobs: vec![
+                once("host", LINT),
+                once("protections", LINT_PROGRAMS).within(PROTECTIONS),
+                once("kernel stress programs", LINT_PROGRAMS).within(STRESS),
+                once("fuzz targets", LINT_PROGRAMS).within(FUZZ),
+            ],
+        },
+        Suite {
+            name: "docs",
+            what: "the documentation builds without a warning",
+            minutes: 10,
+            jobs: vec![
+                once("host", DOCUMENT).with(STRICT),
+                once("protections", DOCUMENT)
+                    .with(STRICT)
+                    .within(PROTECTIONS),
+            ],
+        },
+        Suite {
+            name: "unit",
+            what: "the libraries' and the builder's own tests, golden tests and models among them",
+            minutes: 25,
+            jobs: vec![tests(
+                "host",
+                "cargo test --workspace --exclude selkie-tests --exclude selkie-kernel --no-fail-fast",
+            )],
+        },
+        Suite {
+            name: "loom",
+            what: "the channels' memory order in every interleaving of two threads",
+            minutes: 15,
+            jobs: vec![
+                tests(
+                    "channel",
+                    "cargo test --package channel --release --test loom --target-dir target/loom",
+                )
+                .with(LOOM),
+            ],
+        },
+        Suite {
+            name: "fuzz",
+            what: "hostile bytes, a bounded number of them",
+            minutes: 15,
+            jobs: fuzz(root),
+        },
+        Suite {
+            name: "kernel",
+            what: "the kernel builds the same twice, and each of its fixes is needed and holds",
+            minutes: 15,
+            jobs: vec![tests(
+                "stress",
+                "cargo test --package selkie-kernel --no-fail-fast",
+            )],
+        },
+        Suite {
+            name: "system",
+            what: "the booted systems, asked from outside",
+            minutes: 25,
+            jobs: vec![tests(
+                "end to end",
+                "cargo test --package selkie-tests --no-fail-fast",
+            )],
+        },
+    ]
+}
+
+/// One job a fuzz target. A crash, a hang of a minute or a leak fails it.
+fn fuzz(root: &Path) -> Vec<Job> {
+    let entries = fs::read_dir(root.join(FUZZ).join("fuzz_targets"));
+    let mut targets: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_string()))
+        .collect();
+    targets.sort();
+    targets
+        .iter()
+        .map(|target| {
+            let command = format!(
+                "cargo run --release --bin {target} -- -runs=20000 -max_len=8192 -timeout=60 \
+                 -max_total_time=60 -print_final_stats=1"
+            );
+            once(target, &command).within(FUZZ)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_has_work_and_a_name_of_its_own() {
+        let suites = suites(&crate::cli::root());
+        for (index, suite) in suites.iter().enumerate() {
+            assert!(!suite.jobs.is_empty(), "{}", suite.name);
+            assert!(suites[..index].iter().all(|other| other.name != suite.name));
+        }
+    }
+}
