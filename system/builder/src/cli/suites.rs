@@ -87,9 +87,9 @@ fn run(context: &Context, suite: &Suite, verbose: bool) -> Tally {
         if verbose || !outcome.tally.is_good() {
             context.ui.say(&outcome.output);
         } else {
-            // What was skipped must not go unseen.
-            for line in tally::skipped(&outcome.output) {
-                context.ui.say(format!("    skipped: {line}"));
+            // What was skipped must not go unseen, and what was measured is why some tests are run.
+            for line in tally::remarks(&outcome.output) {
+                context.ui.say(format!("    {line}"));
             }
         }
         total += outcome.tally;

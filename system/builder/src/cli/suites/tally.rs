@@ -90,13 +90,24 @@ fn line_of(line: &str) -> Option<Tally> {
     })
 }
 
-/// The skipped tests with their reasons, from lines such as `test ping … ignored, no TAP device`.
-pub(super) fn skipped(output: &str) -> impl Iterator<Item = String> {
-    output.lines().filter_map(|line| {
-        let (name, result) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
-        let reason = result.strip_prefix("ignored")?;
-        Some(format!("{}{}", name.trim(), reason.replace("\\n", " ")))
-    })
+/// What deserves to be seen of a suite that passed: skipped tests with their reasons, from lines such as
+/// `test ping … ignored, no TAP device`, and what tests measured.
+pub(super) fn remarks(output: &str) -> impl Iterator<Item = String> {
+    output
+        .lines()
+        .filter_map(|line| measured(line).or_else(|| skipped(line)))
+}
+
+/// A test's own line comes behind `test NAME … ` when nothing else has run meanwhile.
+fn measured(line: &str) -> Option<String> {
+    let start = line.find("measured: ")?;
+    Some(line[start..].trim_end().to_string())
+}
+
+fn skipped(line: &str) -> Option<String> {
+    let (name, result) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
+    let reason = result.strip_prefix("ignored")?.replace("\\n", " ");
+    Some(format!("skipped: {}{reason}", name.trim()))
 }
 
 #[cfg(test)]
@@ -151,11 +162,17 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; 
     }
 
     #[test]
-    fn skipped_tests_are_named_with_the_reason() {
-        let output = "test tap::ping ... ignored, no TAP device\ntest a ... ok\ntest b ... ignored";
+    fn skipped_tests_and_measurements_are_shown() {
+        let output = "test tap::ping ... ignored, no TAP device\n\
+                      test a ... measured: 3 copies\nok\ntest b ... ignored\n\
+                      test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured";
         assert_eq!(
-            skipped(output).collect::<Vec<_>>(),
-            ["tap::ping, no TAP device", "b"]
+            remarks(output).collect::<Vec<_>>(),
+            [
+                "skipped: tap::ping, no TAP device",
+                "measured: 3 copies",
+                "skipped: b"
+            ]
         );
     }
 }
