@@ -49,6 +49,7 @@
 //! ([`Provider::restart`]): then the writer moves what is unread to the ring's first place.
 
 mod consumer;
+mod data;
 mod incoming;
 mod layout;
 mod opened;
