@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex, PoisonError};
 
 use libtest_mimic::Trial;
 use selkie::cli::{Endpoint, Protocol};
-use selkie_tests::{Outcome, client, data, ensure};
+use selkie_tests::{Failed, Outcome, client, data, ensure};
 
 use crate::{SYSTEMS, trial};
 
@@ -111,10 +111,25 @@ fn many_small_writes(endpoint: &Endpoint) -> Outcome {
     ensure(back == bytes, || "other bytes came back".into())
 }
 
+/// A connection on which a byte has come back.
+fn answered(endpoint: &Endpoint) -> Result<TcpStream, Failed> {
+    let mut stream = client::connect(endpoint)?;
+    let mut byte = [42];
+    stream.write_all(&byte)?;
+    stream.read_exact(&mut byte)?;
+    ensure(byte == [42], || format!("{byte:?} came back"))?;
+    Ok(stream)
+}
+
 fn several_at_once(endpoint: &Endpoint) -> Outcome {
     let all_open = Barrier::new(16);
+    let turn = Mutex::new(());
     let one = |number: u64| -> Outcome {
-        let stream = client::connect(endpoint);
+        let stream = {
+            // See `http::thirty_two_at_once`: one after another, each taken by the guest before the next.
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            answered(endpoint)
+        };
         all_open.wait();
         round_trip(&stream?, &data::random(100_000, 1000 + number))
     };

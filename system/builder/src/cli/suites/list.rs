@@ -120,7 +120,7 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
         },
         Suite {
             name: "unit",
-            what: "the libraries' and the builder's own tests, golden tests and models among them",
+            what: "the libraries' and the builder's own tests, golden tests among them",
             minutes: 25,
             jobs: vec![tests(
                 "host",
@@ -138,6 +138,15 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
                 )
                 .with(LOOM),
             ],
+        },
+        Suite {
+            name: "models",
+            what: "the protocols' Promela models, and mutants that the check must catch",
+            minutes: 10,
+            jobs: vec![tests(
+                "spin",
+                "cargo test --package selkie-tests --test models",
+            )],
         },
         Suite {
             name: "fuzz",
@@ -160,7 +169,7 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
             minutes: 25,
             jobs: vec![tests(
                 "end to end",
-                "cargo test --package selkie-tests --no-fail-fast",
+                "cargo test --package selkie-tests --lib --test e2e --no-fail-fast",
             )],
         },
     ]
