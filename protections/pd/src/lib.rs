@@ -1,6 +1,6 @@
 //! What the `main.rs` of every protection domain (PD) shares.
 //!
-//! [`wiring`] is what the builder wrote for this PD. From it come the heap, the typed ends of the PD's
+//! [`wiring()`] is what the builder wrote for this PD. From it come the heap, the typed ends of the PD's
 //! ports ([`streams_consumer`], [`time`], …) and its data. [`info!`], [`warn!`] and [`error!`] write to the log; so does a panic.
 //!
 //! A PD whose wiring lacks what its program needs cannot do its work; the functions here panic then, with

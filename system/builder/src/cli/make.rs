@@ -173,7 +173,7 @@ impl Work<'_> {
             .context("the initialiser was not built")?;
         let folder = self.folder(&name);
         let parts = Parts {
-            domains: Vec::new(),
+            domains: domains_of(&system),
             endpoints: Vec::new(),
             report: json!({ "system": name, "board": self.request.board }),
             name,
@@ -336,6 +336,28 @@ fn domains(plan: &Plan, report: &crate::report::Report) -> Vec<Domain> {
         .collect();
     let place = |name: &str| plan.protections.iter().position(|p| p.name == name);
     domains.sort_by_key(|domain| (std::cmp::Reverse(domain.priority), place(&domain.name)));
+    domains
+}
+
+/// The protection domains of a system file; what memory they take is known when the image is made.
+fn domains_of(system: &System) -> Vec<Domain> {
+    let program = |image: &Path| {
+        image
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let all = system.domains();
+    let mut domains: Vec<Domain> = all
+        .into_iter()
+        .map(|(domain, _)| Domain {
+            name: domain.name.clone(),
+            program: program(&domain.program_image).unwrap_or_default(),
+            priority: domain.priority,
+            memory: 0,
+            child: None,
+        })
+        .collect();
+    domains.sort_by_key(|domain| std::cmp::Reverse(domain.priority));
     domains
 }
 
