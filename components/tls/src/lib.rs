@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 mod config;
+mod ends;
 mod error;
 mod established;
 mod identity;

@@ -9,7 +9,8 @@ use channel::PeerMisbehaved;
 use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
 use rustls::ServerConfig;
 
-use crate::{Above, Below, Copies, Error, Session, Stage};
+use crate::ends::{Lower, Upper};
+use crate::{Copies, Error, Session, Stage};
 
 /// Time for a client to complete its handshake, in nanoseconds. A full handshake over a bad mobile link takes
 /// about 2 s; whoever needs five times that holds a slot that others want.
@@ -451,74 +452,4 @@ fn count(total: &mut Copies, counted: &mut Copies, now: Copies) {
     total.sent += now.sent - counted.sent;
     total.sending += now.sending - counted.sending;
     *counted = now;
-}
-
-/// The connection to the TCP stack.
-struct Lower<'a> {
-    stream: &'a mut Consumer,
-    id: ConnectionId,
-}
-
-impl Below for Lower<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> usize {
-        self.stream.read(self.id, buffer)
-    }
-
-    fn space(&mut self) -> usize {
-        self.stream.writable(self.id)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> usize {
-        self.stream.write(self.id, bytes)
-    }
-
-    fn wait_for_space(&mut self, count: usize) {
-        self.stream.wait_for_room(self.id, count);
-    }
-}
-
-/// The connection to the service, once there is one.
-struct Upper<'a> {
-    stream: &'a mut Provider,
-    id: Option<ConnectionId>,
-    finished: bool,
-}
-
-impl Above for Upper<'_> {
-    fn space(&mut self) -> usize {
-        match self.id {
-            Some(id) => self.stream.writable(id),
-            None => 0,
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> usize {
-        self.id.map_or(0, |id| self.stream.write(id, bytes))
-    }
-
-    fn wait_for_space(&mut self, count: usize) {
-        if let Some(id) = self.id {
-            self.stream.wait_for_room(id, count);
-        }
-    }
-
-    fn pending(&mut self) -> [&[u8]; 2] {
-        match self.id {
-            Some(id) => [self.stream.peek(id), &[]],
-            None => [&[], &[]],
-        }
-    }
-
-    fn consume(&mut self, count: usize) {
-        if let Some(id) = self.id {
-            self.stream.consume(id, count);
-        }
-    }
-
-    fn finished(&mut self) -> bool {
-        match self.id {
-            Some(id) => self.finished && self.stream.at_end(id),
-            None => false,
-        }
-    }
 }
