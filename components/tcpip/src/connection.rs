@@ -16,6 +16,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpEndpoint;
 
 use crate::counters::Counters;
+use crate::inspect::Segment;
 use crate::network::Network;
 use crate::wire::Wire;
 
@@ -88,6 +89,8 @@ pub(crate) struct Connection {
     finished: bool,
     /// The consumer sends no more, and the socket knows.
     closing: bool,
+    /// What the last segment acknowledged, if it did nothing else.
+    acknowledgement: Option<u32>,
     /// When the stage began or bytes last moved.
     moved: Instant,
     deadline: Option<Instant>,
@@ -133,6 +136,7 @@ impl Connection {
             unacknowledged: 0,
             finished: false,
             closing: false,
+            acknowledgement: None,
             moved: Instant::ZERO,
             deadline: None,
             waiting: false,
@@ -214,7 +218,33 @@ impl Connection {
     }
 
     /// Hands the socket the segment that `wire` holds.
-    pub fn receive(&mut self, cx: &mut Context<'_>) {
+    pub fn receive(&mut self, segment: &Segment, cx: &mut Context<'_>) {
+        if self.is_useless(segment) {
+            return;
+        }
+        self.acknowledgement = segment.bare;
+        // See `fin`: smoltcp gets data and FIN one after the other.
+        let separate = segment.ends && segment.payload > 0 && cx.wire.take_fin_off();
+        self.process(cx);
+        if separate && cx.wire.leave_fin() {
+            self.process(cx);
+        }
+    }
+
+    /// Whether a segment only repeats an acknowledgement while nothing but our FIN is under way. smoltcp 0.14 would
+    /// begin a fast retransmission at the third such segment, which sends data only; with none to send it would
+    /// forget the FIN.
+    fn is_useless(&mut self, segment: &Segment) -> bool {
+        segment.bare.is_some()
+            && segment.bare == self.acknowledgement
+            && matches!(
+                self.state,
+                State::FinWait1 | State::Closing | State::LastAck
+            )
+            && self.socket().send_queue() == 0
+    }
+
+    fn process(&mut self, cx: &mut Context<'_>) {
         cx.network
             .interface()
             .poll_ingress_single(cx.now, cx.wire, &mut self.sockets);
@@ -308,6 +338,7 @@ impl Connection {
         self.unacknowledged = 0;
         self.finished = false;
         self.closing = false;
+        self.acknowledgement = None;
         self.moved = now;
         self.deadline = None;
         self.waiting = false;

@@ -36,8 +36,12 @@ pub(crate) struct Segment {
     pub remote: IpEndpoint,
     /// It asks for a new connection: SYN without ACK and RST.
     pub opens: bool,
+    /// It ends its sender's stream: FIN without SYN and RST.
+    pub ends: bool,
     /// Bytes of payload.
     pub payload: usize,
+    /// What it acknowledges, if it does nothing else: no payload, SYN, FIN or RST.
+    pub bare: Option<u32>,
 }
 
 /// Why a frame is dropped.
@@ -96,7 +100,10 @@ fn inspect_ipv6(bytes: &[u8]) -> Result<Frame, Drop> {
         return Err(Drop::Martian);
     }
     let (protocol, payload) = match packet.next_header() {
-        IpProtocol::HopByHop => skip_hop_by_hop(packet.payload())?,
+        IpProtocol::HopByHop => {
+            let (protocol, length) = hop_by_hop(packet.payload()).ok_or(Drop::Malformed)?;
+            (protocol, &packet.payload()[length..])
+        }
         protocol => (protocol, packet.payload()),
     };
     match protocol {
@@ -107,15 +114,13 @@ fn inspect_ipv6(bytes: &[u8]) -> Result<Frame, Drop> {
     }
 }
 
-/// The only extension header that smoltcp looks behind (RFC 8200, section 4.3).
-fn skip_hop_by_hop(bytes: &[u8]) -> Result<(IpProtocol, &[u8]), Drop> {
+/// What follows the only extension header that smoltcp looks behind (RFC 8200, section 4.3), and where, in bytes.
+pub(crate) fn hop_by_hop(bytes: &[u8]) -> Option<(IpProtocol, usize)> {
     let [protocol, length, ..] = *bytes else {
-        return Err(Drop::Malformed);
+        return None;
     };
-    let rest = bytes
-        .get((usize::from(length) + 1) * 8..)
-        .ok_or(Drop::Malformed)?;
-    Ok((protocol.into(), rest))
+    let end = (usize::from(length) + 1) * 8;
+    (end <= bytes.len()).then_some((protocol.into(), end))
 }
 
 fn inspect_tcp(source: IpAddress, destination: IpAddress, bytes: &[u8]) -> Result<Frame, Drop> {
@@ -126,11 +131,15 @@ fn inspect_tcp(source: IpAddress, destination: IpAddress, bytes: &[u8]) -> Resul
     if packet.src_port() == 0 || packet.dst_port() == 0 {
         return Err(Drop::Malformed);
     }
+    let payload = packet.payload().len();
+    let bare = payload == 0 && packet.ack() && !packet.syn() && !packet.fin() && !packet.rst();
     Ok(Frame::Segment(Segment {
         local: IpEndpoint::new(destination, packet.dst_port()),
         remote: IpEndpoint::new(source, packet.src_port()),
         opens: packet.syn() && !packet.ack() && !packet.rst(),
-        payload: packet.payload().len(),
+        ends: packet.fin() && !packet.syn() && !packet.rst(),
+        payload,
+        bare: bare.then(|| packet.ack_number().0 as u32),
     }))
 }
 

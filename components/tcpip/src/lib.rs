@@ -22,6 +22,7 @@ extern crate alloc;
 
 mod connection;
 mod counters;
+mod fin;
 mod inspect;
 mod network;
 pub mod ports;

@@ -9,6 +9,7 @@ use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
 use crate::counters::Counters;
+use crate::fin;
 
 /// Length of the Ethernet header.
 const HEADER: usize = 14;
@@ -23,6 +24,8 @@ pub(crate) const MIN_FRAME: usize = HEADER + MIN_MTU;
 pub(crate) struct Wire {
     /// Private copy of a received frame: the driver could change the pool's while it is parsed.
     frame: Box<[u8]>,
+    /// Length of the frame received last.
+    received: usize,
     /// Length of the frame that smoltcp has still to take.
     pending: Option<usize>,
     sender: Sender,
@@ -49,6 +52,7 @@ impl Wire {
         Self {
             frame: vec![0; frame_size].into(),
             max_frame: frame_size.min(HEADER + MAX_MTU),
+            received: 0,
             pending: None,
             sender: Sender {
                 packets,
@@ -77,7 +81,20 @@ impl Wire {
     /// [`PeerMisbehaved`] if the driver broke the protocol.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, PeerMisbehaved> {
         self.pending = self.sender.packets.receive(&mut self.frame)?;
+        self.received = self.pending.unwrap_or(0);
         Ok(self.pending.map(|length| &self.frame[..length]))
+    }
+
+    /// Takes the FIN out of the received segment, before smoltcp takes the data. Returns whether it could.
+    pub fn take_fin_off(&mut self) -> bool {
+        self.pending
+            .is_some_and(|length| fin::take_off(&mut self.frame[..length]))
+    }
+
+    /// Keeps for smoltcp the FIN alone that was taken off the segment received last. Returns whether it could.
+    pub fn leave_fin(&mut self) -> bool {
+        self.pending = fin::alone(&mut self.frame[..self.received]);
+        self.pending.is_some()
     }
 
     /// Whether a frame could not be sent for want of a buffer since the last call.

@@ -3,7 +3,7 @@
 use smoltcp::time::Instant;
 
 use super::{Place, Stack};
-use crate::connection::{Connection, Endpoints};
+use crate::connection::Endpoints;
 use crate::inspect::{self, Drop, Frame, Segment};
 use crate::sequence::{initial_sequence_number, seed_for};
 
@@ -58,7 +58,9 @@ impl Stack {
                 self.open(endpoints, now);
             }
             Some(place) => {
-                self.with(place, now, Connection::receive);
+                self.with(place, now, |connection, cx| {
+                    connection.receive(&segment, cx)
+                });
                 self.schedule(place);
             }
             None if segment.opens => self.open(endpoints, now),

@@ -11,14 +11,28 @@ use super::{Host, PEER, PEER_MAC, STACK, STACK_MAC, pairs};
 use crate::settings::{Ipv4Setting, Ipv6Setting, Policy, Settings};
 use crate::stack::{Consumer, Keys, Stack};
 
-const MILLISECOND: u64 = 1_000_000;
+pub(crate) const MILLISECOND: u64 = 1_000_000;
 
-/// How the network treats frames, in percent.
-#[derive(Clone, Copy, Default, Debug)]
+/// How the network treats frames, in percent, and until when.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Faults {
     pub lost: u64,
     pub repeated: u64,
     pub delayed: u64,
+    /// Nanoseconds of the world's time; from then on the network is faultless. A network that may lose frames for
+    /// ever may also lose every retransmission, and then a connection ends as it must, by its time-out.
+    pub end: u64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            lost: 0,
+            repeated: 0,
+            delayed: 0,
+            end: u64::MAX,
+        }
+    }
 }
 
 /// Everything around the stack.
@@ -160,6 +174,8 @@ impl World {
             if condition(self) {
                 return;
             }
+            // What the condition did may be answered before anything else happens.
+            self.settle();
             let next = self
                 .next()
                 .unwrap_or_else(|| panic!("everybody sleeps, and not: {what}"));
@@ -255,7 +271,7 @@ impl World {
     }
 
     fn happens(&mut self, percent: u64) -> bool {
-        percent > 0 && self.dice() % 100 < percent
+        percent > 0 && self.now < self.faults.end && self.dice() % 100 < percent
     }
 
     /// Xorshift: the same world runs the same way.

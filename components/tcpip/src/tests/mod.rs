@@ -1,5 +1,6 @@
 //! The stack in a world of its own: see [`crate::testing::world`].
 
+mod ends;
 mod flood;
 mod host;
 mod hostile;
