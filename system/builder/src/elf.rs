@@ -1,11 +1,12 @@
 //! The ELF files of protection domains: what is loaded, and the symbols that are patched.
 
+use microkit_sdf::Architecture;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{LittleEndian, Object, ObjectSymbol};
 use thiserror::Error;
 
-/// An executable for x86_64 that needs nobody to load it but a system builder.
+/// An executable that needs nobody to load it but a system builder.
 #[derive(Clone, Debug)]
 pub struct Executable {
     bytes: Vec<u8>,
@@ -41,8 +42,8 @@ pub enum ElfError {
     #[error("is not a 64-bit ELF file: {0}")]
     NotElf(String),
     /// It is for another kind of machine.
-    #[error("is not an executable at fixed addresses for x86_64 (link with -static -no-pie)")]
-    NotExecutable,
+    #[error("is not an executable at fixed addresses for {0} (link with -static -no-pie)")]
+    NotExecutable(&'static str),
     /// It asks for a dynamic linker.
     #[error(
         "needs the dynamic linker ({0}): something in it was linked against the operating system's \
@@ -84,12 +85,14 @@ impl Executable {
     ///
     /// # Errors
     /// Whatever makes it unfit to be a protection domain.
-    pub fn new(bytes: Vec<u8>) -> Result<Self, ElfError> {
+    pub fn new(bytes: Vec<u8>, architecture: Architecture) -> Result<Self, ElfError> {
         let not_elf = |error: object::Error| ElfError::NotElf(error.to_string());
         let header = elf::FileHeader64::<LittleEndian>::parse(&*bytes).map_err(not_elf)?;
         let endian = header.endian().map_err(not_elf)?;
-        if header.e_machine(endian) != elf::EM_X86_64 || header.e_type(endian) != elf::ET_EXEC {
-            return Err(ElfError::NotExecutable);
+        if header.e_machine(endian) != machine(architecture)
+            || header.e_type(endian) != elf::ET_EXEC
+        {
+            return Err(ElfError::NotExecutable(architecture.name()));
         }
         let mut segments = Vec::new();
         for program in header.program_headers(endian, &*bytes).map_err(not_elf)? {
@@ -211,6 +214,15 @@ impl Segment {
     }
 }
 
+/// The ELF number of an architecture.
+fn machine(architecture: Architecture) -> elf::Machine {
+    match architecture {
+        Architecture::X86_64 => elf::EM_X86_64,
+        Architecture::Aarch64 => elf::EM_AARCH64,
+        Architecture::Riscv64 => elf::EM_RISCV,
+    }
+}
+
 fn segment(
     program: &elf::ProgramHeader64<LittleEndian>,
     endian: LittleEndian,
@@ -270,7 +282,7 @@ mod tests {
     const EXECUTE: elf::ProgramFlags = elf::ProgramFlags(elf::PF_R.0 | elf::PF_X.0);
 
     fn error(programs: &[Program<'_>]) -> ElfError {
-        Executable::new(file(programs)).unwrap_err()
+        Executable::new(file(programs), Architecture::X86_64).unwrap_err()
     }
 
     #[test]
@@ -280,7 +292,7 @@ mod tests {
             (elf::PT_LOAD, EXECUTE, 0x20_0000, b"code", 4),
             (elf::PT_GNU_STACK, WRITE, 0, b"", 0),
         ]);
-        let executable = Executable::new(bytes).unwrap();
+        let executable = Executable::new(bytes, Architecture::X86_64).unwrap();
         assert_eq!(executable.entry, 0x20_0000);
         let [code, data] = executable.segments[..] else {
             panic!("two segments")
@@ -325,14 +337,24 @@ mod tests {
     }
 
     #[test]
+    fn programs_for_another_architecture_are_refused() {
+        let bytes = file(&[(elf::PT_LOAD, EXECUTE, 0x20_0000, b"code", 4)]);
+        let error = Executable::new(bytes, Architecture::Riscv64).unwrap_err();
+        assert_eq!(error, ElfError::NotExecutable("riscv64"));
+    }
+
+    #[test]
     fn damaged_files_are_refused() {
         assert!(matches!(
-            Executable::new(b"MZ".to_vec()),
+            Executable::new(b"MZ".to_vec(), Architecture::X86_64),
             Err(ElfError::NotElf(_))
         ));
         let mut bytes = file(&[(elf::PT_LOAD, READ, 0x20_0000, b"x", 1)]);
         bytes.truncate(bytes.len() - 1);
-        assert!(matches!(Executable::new(bytes), Err(ElfError::NotElf(_))));
+        assert!(matches!(
+            Executable::new(bytes, Architecture::X86_64),
+            Err(ElfError::NotElf(_))
+        ));
         assert!(matches!(
             error(&[(elf::PT_LOAD, READ, u64::MAX - 1, b"x", 1)]),
             ElfError::NotElf(_)

@@ -123,7 +123,8 @@ pub fn image(
 fn attach(initialiser: &[u8], blob: &[u8]) -> Result<Vec<u8>, ImageError> {
     use object::elf::{PF_R, PF_W, PF_X, PT_LOAD, ProgramFlags};
 
-    let initialiser = Executable::new(initialiser.to_vec()).map_err(ImageError::Initialiser)?;
+    let initialiser = Executable::new(initialiser.to_vec(), TARGET.architecture)
+        .map_err(ImageError::Initialiser)?;
     // The kernel maps the root task's memory with all permissions, whatever the headers say.
     let flags = ProgramFlags(PF_R.0 | PF_W.0 | PF_X.0);
     let mut segments: Vec<_> = initialiser

@@ -10,46 +10,25 @@
 //! functions changes with them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, fs, thread};
 
+use microkit_sdf::Architecture;
 use thiserror::Error;
 
 use crate::elf::{ElfError, Executable};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+mod platform;
+
+use platform::Folders;
+pub use platform::{Compiler, Kernel, Platform, Variant, c_compiler, triple};
+
 const LINKER_SCRIPT: &str = include_str!("programs/pd.ld");
 
 /// Libraries of the operating system that crates name.
 const EMPTY_LIBRARIES: [&str; 7] = ["c", "m", "rt", "pthread", "util", "dl", "gcc_s"];
-
-/// Which kernel the programs are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// A debug kernel: programs print on its console, assertions are on.
-    Debug,
-    /// A release kernel.
-    Release,
-}
-
-impl Variant {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Release => "release",
-        }
-    }
-
-    fn profile(self) -> &'static str {
-        match self {
-            Self::Debug => "dev",
-            Self::Release => "release",
-        }
-    }
-}
 
 /// Why there are no programs.
 #[derive(Debug, Error)]
@@ -92,12 +71,12 @@ pub fn build(
     root: &Path,
     output: &Path,
     programs: &[&str],
-    variant: Variant,
+    platform: &Platform,
     progress: &mut dyn FnMut(&str),
 ) -> Result<BTreeMap<String, PathBuf>, ProgramError> {
     let support = output.join("support");
     write_support(&support)?;
-    let mut cargo = command(root, output, &support, programs, variant)
+    let mut cargo = command(root, output, &support, programs, platform)
         .spawn()
         .map_err(ProgramError::Cargo)?;
     let (executables, said) = watch(&mut cargo, progress);
@@ -110,7 +89,7 @@ pub fn build(
         let path = executables
             .get(*program)
             .ok_or_else(|| ProgramError::Missing((*program).into()))?;
-        check(path)?;
+        check(path, platform.architecture)?;
         built.insert((*program).to_owned(), path.clone());
     }
     Ok(built)
@@ -120,9 +99,9 @@ pub fn build(
 ///
 /// # Errors
 /// [`ProgramError::File`] or [`ProgramError::Unfit`].
-pub fn check(path: &Path) -> Result<Executable, ProgramError> {
+pub fn check(path: &Path, architecture: Architecture) -> Result<Executable, ProgramError> {
     let bytes = fs::read(path).map_err(|error| file_error(path, error))?;
-    Executable::new(bytes).map_err(|error| ProgramError::Unfit {
+    Executable::new(bytes, architecture).map_err(|error| ProgramError::Unfit {
         path: path.into(),
         error,
     })
@@ -132,10 +111,13 @@ pub fn check(path: &Path) -> Result<Executable, ProgramError> {
 ///
 /// # Errors
 /// [`ProgramError::File`] or [`ProgramError::Unfit`].
-pub fn symbols(domains: &[(&str, &Path)]) -> Result<Vec<u8>, ProgramError> {
+pub fn symbols(
+    domains: &[(&str, &Path)],
+    architecture: Architecture,
+) -> Result<Vec<u8>, ProgramError> {
     let mut writer = symbols::Writer::default();
     for (name, path) in domains {
-        let functions = check(path)?.functions().into_iter();
+        let functions = check(path, architecture)?.functions().into_iter();
         let functions = functions.map(|(address, size, mangled)| symbols::Function {
             address,
             size,
@@ -169,16 +151,21 @@ fn command(
     output: &Path,
     support: &Path,
     programs: &[&str],
-    variant: Variant,
+    platform: &Platform,
 ) -> Command {
-    let cargo_home = cargo_home();
+    let folders = Folders {
+        root,
+        support,
+        cargo_home: &cargo_home(),
+    };
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root)
         .arg("build")
         .arg("--manifest-path")
         .arg(root.join("protections/Cargo.toml"))
-        .args(["--target", TARGET, "--profile", variant.profile()])
+        .args(["--target", triple(platform.architecture)])
+        .args(["--profile", platform.variant.profile()])
         .arg("--target-dir")
         .arg(output)
         .arg("--message-format=json-render-diagnostics")
@@ -186,14 +173,7 @@ fn command(
         // system needs: so a program has the same bytes in every system.
         .arg("--workspace")
         .args(programs.iter().flat_map(|program| ["--bin", program]))
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            rust_flags(root, support, &cargo_home, variant),
-        )
-        .env(
-            "CFLAGS_x86_64_unknown_linux_gnu",
-            c_flags(root, &cargo_home),
-        )
+        .envs(platform.environment(&folders))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -207,57 +187,6 @@ fn command(
         command.env_remove(name);
     }
     command
-}
-
-/// Arguments to rustc for the programs, separated as `CARGO_ENCODED_RUSTFLAGS` wants it. Build scripts and macros do not
-/// get them, since a target is named.
-fn rust_flags(root: &Path, support: &Path, cargo_home: &Path, variant: Variant) -> OsString {
-    let with_path = |before: &str, path: &Path, after: &str| {
-        let mut flag = OsString::from(before);
-        flag.push(path);
-        flag.push(after);
-        flag
-    };
-    let flags = [
-        "-Clinker=rust-lld".into(),
-        "-Clinker-flavor=ld.lld".into(),
-        "-Cpanic=abort".into(),
-        "-Crelocation-model=static".into(),
-        "-Ctarget-feature=+crt-static".into(),
-        "-Clink-arg=-static".into(),
-        "-Clink-arg=-no-pie".into(),
-        "-Clink-arg=--build-id=none".into(),
-        with_path("-Clink-arg=-T", &support.join("pd.ld"), ""),
-        with_path("-L", support, ""),
-        "--cfg=selkie_freestanding".into(),
-        "--cfg=selkie_board=\"pc99\"".into(),
-        format!("--cfg=selkie_kernel=\"{}\"", variant.name()).into(),
-        with_path("--remap-path-prefix=", cargo_home, "=/cargo"),
-        with_path("--remap-path-prefix=", root, "=/selkie"),
-    ];
-    let mut encoded = OsString::new();
-    for (index, flag) in flags.iter().enumerate() {
-        if index > 0 {
-            encoded.push("\u{1f}");
-        }
-        encoded.push(flag);
-    }
-    encoded
-}
-
-/// Arguments to the C compiler. A stack protector reads thread-local storage, and fortified functions are the
-/// operating system's.
-fn c_flags(root: &Path, cargo_home: &Path) -> OsString {
-    let mut flags = OsString::from(
-        "-fno-stack-protector -U_FORTIFY_SOURCE -fcf-protection=none -fno-asynchronous-unwind-tables",
-    );
-    for (path, name) in [(cargo_home, "/cargo"), (root, "/selkie")] {
-        flags.push(" -ffile-prefix-map=");
-        flags.push(path);
-        flags.push("=");
-        flags.push(name);
-    }
-    flags
 }
 
 fn cargo_home() -> PathBuf {
@@ -318,21 +247,5 @@ not json
             found,
             [("echo".to_owned(), PathBuf::from("/t/echo"))].into()
         );
-    }
-
-    #[test]
-    fn paths_of_the_machine_are_mapped() {
-        let flags = rust_flags(
-            Path::new("/home/x/selkie"),
-            Path::new("/t/support"),
-            Path::new("/home/x/.cargo"),
-            Variant::Release,
-        );
-        let flags = flags.into_string().unwrap();
-        let flags: Vec<&str> = flags.split('\u{1f}').collect();
-        assert!(flags.contains(&"--remap-path-prefix=/home/x/selkie=/selkie"));
-        assert!(flags.contains(&"--cfg=selkie_kernel=\"release\""));
-        // The last prefix that matches wins: a Cargo home inside the repository would be the repository's.
-        assert!(flags.last().unwrap().ends_with("=/selkie"));
     }
 }

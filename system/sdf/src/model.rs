@@ -52,6 +52,17 @@ pub enum Architecture {
     X86_64,
 }
 
+impl Architecture {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64",
+            Self::Riscv64 => "riscv64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+}
+
 /// A system: memory, protection domains and the channels between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {

@@ -13,7 +13,7 @@ use wiring::Domain;
 
 use super::{Endpoint, Protocol};
 use crate::compile::image::sha256;
-use crate::programs::{self, Variant};
+use crate::programs::{self, Platform, Variant};
 use crate::{Artefacts, Plan, pc99};
 
 /// The package of the pc99 board's root task.
@@ -217,6 +217,12 @@ impl Work<'_> {
         } else {
             (Config::release(), Variant::Release)
         };
+        let platform = Platform {
+            architecture: pc99::TARGET.architecture,
+            kernel: programs::Kernel::Pc99,
+            variant,
+            features: Vec::new(),
+        };
         let packages: Vec<&str> = names.iter().copied().chain([INITIALISER]).collect();
         let at = |line: &str| (self.observe)(Event::At(line.trim()));
         let title = format!("building the kernel and {} programs", packages.len());
@@ -227,8 +233,9 @@ impl Work<'_> {
                 selkie_kernel::build(self.root, &out, &config, &mut |line| at(line))
             });
             let output = self.root.join("target/protections");
-            let elfs =
-                programs::build(self.root, &output, &packages, variant, &mut |line| at(line));
+            let elfs = programs::build(self.root, &output, &packages, &platform, &mut |line| {
+                at(line)
+            });
             (kernel.join(), elfs)
         });
         let kernel = kernel.map_err(|_| anyhow!("the kernel's build panicked"))?;
@@ -318,7 +325,7 @@ fn symbols(plan: &Plan, elfs: &BTreeMap<String, PathBuf>) -> anyhow::Result<Vec<
         .iter()
         .map(|(n, elf)| (n.as_str(), elf.as_path()))
         .collect();
-    Ok(programs::symbols(&domains)?)
+    Ok(programs::symbols(&domains, plan.board.target.architecture)?)
 }
 
 /// The protection domains from the highest priority to the lowest.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use microkit_sdf::Architecture;
 use sha2_host::{Digest, Sha256};
 
 use super::CompileError;
@@ -36,18 +37,20 @@ pub(crate) fn read(
             .get(program)
             .ok_or_else(|| CompileError::NotBuilt(program.to_string()))?;
         let bytes = std::fs::read(path).map_err(CompileError::file(path))?;
-        let image = image(bytes).map_err(|reason| CompileError::Program {
-            program: program.to_string(),
-            reason,
+        let image = image(bytes, plan.board.target.architecture).map_err(|reason| {
+            CompileError::Program {
+                program: program.to_string(),
+                reason,
+            }
         })?;
         images.insert(program.to_string(), image);
     }
     Ok(images)
 }
 
-fn image(bytes: Vec<u8>) -> Result<Image, String> {
+fn image(bytes: Vec<u8>, architecture: Architecture) -> Result<Image, String> {
     let (size, sha256) = (bytes.len() as u64, sha256(&bytes));
-    let program = Executable::new(bytes).map_err(|error| error.to_string())?;
+    let program = Executable::new(bytes, architecture).map_err(|error| error.to_string())?;
     if program.end() > FIRST_ADDRESS {
         let end = program.end();
         return Err(format!(

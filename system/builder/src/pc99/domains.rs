@@ -71,7 +71,7 @@ fn program(
     };
     let open = |path: &Path| {
         let bytes = super::layout::read_file(&domain.name, path, read)?;
-        Executable::new(bytes).map_err(unfit)
+        Executable::new(bytes, super::TARGET.architecture).map_err(unfit)
     };
     let mut program = open(&domain.program_image)?;
     if let Some(path) = &domain.program_image_for_symbols {

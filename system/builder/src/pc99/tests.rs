@@ -131,7 +131,7 @@ struct Blob(Vec<u8>);
 
 impl Blob {
     fn of(image: &Image) -> Self {
-        let executable = Executable::new(image.bytes.clone());
+        let executable = Executable::new(image.bytes.clone(), TARGET.architecture);
         // The initialiser's part is writable and executable to the kernel, and the headers say so.
         assert!(matches!(executable, Err(ElfError::WritableCode(_))));
         let start = image
