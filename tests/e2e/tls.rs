@@ -8,6 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use selkie::cli::{Endpoint, Protocol};
 use selkie_tests::{Failed, Outcome, client, ensure, program, tls};
 
+use crate::resources::status;
 use crate::{SYSTEMS, trial};
 
 type Test = fn(&Endpoint) -> Outcome;
@@ -26,6 +27,13 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("close_notify_from_the_client", close_notify_from_the_client),
     ("no_common_protocol", no_common_protocol),
+    ("tickets_of_1_3_are_good_once", |endpoint| {
+        tickets(endpoint, "-tls1_3", "TLSv1.3")
+    }),
+    ("tickets_of_1_2_are_good_once", |endpoint| {
+        tickets(endpoint, "-tls1_2", "TLSv1.2")
+    }),
+    ("curl_resumes", curl_resumes),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -123,4 +131,35 @@ fn close_notify_from_the_client(endpoint: &Endpoint) -> Outcome {
 fn no_common_protocol(endpoint: &Endpoint) -> Outcome {
     let text = s_client(endpoint, &["-alpn", "smtp"])?;
     ensure(text.contains("no application protocol"), || text.clone())
+}
+
+/// OpenSSL resumes a session from a file, and cannot resume it twice.
+fn tickets(endpoint: &Endpoint, option: &str, version: &str) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let session = folder.path().join("session.pem").display().to_string();
+    s_client(endpoint, &[option, "-sess_out", &session])?;
+    for kind in ["Reused", "New"] {
+        let text = s_client(endpoint, &[option, "-sess_in", &session])?;
+        for expected in [
+            format!("{kind}, {version}, Cipher is "),
+            "HTTP/1.1 200".into(),
+        ] {
+            ensure(text.contains(&expected), || {
+                format!("no `{expected}` in:\n{text}")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// curl takes a new connection for its second request and resumes the session of the first. With TLS 1.3 only:
+/// for older versions it offers no tickets (SSL_OP_NO_TICKET).
+fn curl_resumes(endpoint: &Endpoint) -> Outcome {
+    let before = status(endpoint)?.counter("tls", "resumed_handshakes")?;
+    let again = format!("{endpoint}bytes/9");
+    let options = ["--tlsv1.3", "-H", "Connection: close", &again];
+    let output = client::curl(endpoint, "/bytes/8", &options)?;
+    ensure(output.out.len() == 17, || output.text())?;
+    let after = status(endpoint)?.counter("tls", "resumed_handshakes")?;
+    ensure(after > before, || format!("{before}, then {after}"))
 }

@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
 
-use crate::{Identity, IdentityError};
+use crate::{Identity, IdentityError, Tickets};
 
 /// The protocol name of HTTP/1.1 (RFC 7301, section 6).
 pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
@@ -23,6 +23,9 @@ pub struct Options {
     /// Application protocols, preferred first. A client that offers others only is refused with
     /// `no_application_protocol` (RFC 7301, section 3.2).
     pub alpn: Vec<Vec<u8>>,
+    /// Seconds that a session can be resumed and that a ticket key is in use, at most
+    /// [`MAX_TICKET_PERIOD`](crate::MAX_TICKET_PERIOD); 0: sessions are not resumed.
+    pub ticket_period: u32,
 }
 
 impl Default for Options {
@@ -30,8 +33,18 @@ impl Default for Options {
         Self {
             tls12: true,
             alpn: alloc::vec![ALPN_HTTP_1_1.to_vec()],
+            ticket_period: 3600,
         }
     }
+}
+
+/// What all sessions of a server have in common.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// What rustls makes a handshake with.
+    pub(crate) config: Arc<ServerConfig>,
+    /// Resumption, if it is on.
+    pub(crate) tickets: Option<Arc<Tickets>>,
 }
 
 /// Why there is no configuration.
@@ -43,17 +56,18 @@ pub enum ConfigError {
     Rustls(rustls::Error),
 }
 
-/// The configuration of a server with one identity. Sessions are not resumed.
+/// A server with one identity.
 ///
 /// # Errors
 /// [`ConfigError`] when the key and the certificate do not fit or are of an unknown kind.
-pub fn server_config(
+pub fn server(
     identity: &Identity,
     options: Options,
     time: Arc<dyn TimeProvider>,
-) -> Result<Arc<ServerConfig>, ConfigError> {
+) -> Result<Server, ConfigError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let resolver = single_certificate(identity, &provider)?;
+    let random = provider.secure_random;
     let versions: &[_] = match options.tls12 {
         true => &[&version::TLS13, &version::TLS12],
         false => &[&version::TLS13],
@@ -63,11 +77,19 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(resolver);
     config.alpn_protocols = options.alpn;
+    // Nothing is kept of a session; a ticket brings it back, in both versions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    let tickets = (options.ticket_period > 0).then(|| Tickets::new(random, options.ticket_period));
+    match &tickets {
+        Some(tickets) => config.ticketer = tickets.clone(),
+        None => config.send_tls13_tickets = 0,
+    }
     // `Established` takes the traffic keys over when the handshake is complete.
     config.enable_secret_extraction = true;
-    Ok(Arc::new(config))
+    Ok(Server {
+        config: Arc::new(config),
+        tickets,
+    })
 }
 
 fn single_certificate(

@@ -9,7 +9,8 @@ use rustls::crypto::cipher::{
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, ConnectionTrafficSecrets, ContentType, HandshakeKind, ProtocolVersion,
+    SupportedCipherSuite,
 };
 
 use crate::{Error, Fault};
@@ -42,6 +43,7 @@ pub struct Established {
     opener: Box<dyn MessageDecrypter>,
     receive_sequence: u64,
     dataless: u8,
+    resumed: bool,
 }
 
 /// What a received record held.
@@ -57,6 +59,7 @@ pub(crate) enum Received<'a> {
 impl Established {
     /// Takes the traffic keys of a connection whose handshake is complete.
     pub(crate) fn new(connection: UnbufferedServerConnection) -> Result<Self, Error> {
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let (secrets, kernel) = connection
             .dangerous_into_kernel_connection()
             .map_err(Error::Handshake)?;
@@ -72,12 +75,18 @@ impl Established {
             send_sequence,
             receive_sequence,
             dataless: 0,
+            resumed,
         })
     }
 
     /// The protocol version.
     pub fn version(&self) -> ProtocolVersion {
         self.kernel.protocol_version()
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub fn resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The cipher suite.

@@ -22,15 +22,19 @@ mod established;
 mod identity;
 mod relay;
 mod session;
+mod tickets;
 
-pub use config::{ALPN_HTTP_1_1, ConfigError, Options, server_config};
+pub use config::{ALPN_HTTP_1_1, ConfigError, Options, Server, server};
 pub use error::{Error, Fault};
 pub use established::Established;
 pub use identity::{Identity, IdentityError, Origin};
 pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};
+pub use tickets::{MAX_TICKET_PERIOD, TicketCounters, Tickets};
 
 #[cfg(test)]
 mod relay_tests;
+#[cfg(test)]
+mod resumption_tests;
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,14 @@
 //! All sessions of a TLS protection domain: a stream from the TCP stack below, a stream to the service above.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use channel::PeerMisbehaved;
 use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
-use rustls::ServerConfig;
 
 use crate::ends::{Lower, Upper};
-use crate::{Copies, Error, Session, Stage};
+use crate::{Copies, Error, Established, Server, Session, Stage, TicketCounters};
 
 /// Time for a client to complete its handshake, in nanoseconds. A full handshake over a bad mobile link takes
 /// about 2 s; whoever needs five times that holds a slot that others want.
@@ -41,10 +39,14 @@ pub struct Counters {
     pub sessions: u64,
     /// Completed handshakes.
     pub handshakes: u64,
+    /// How many of them resumed an earlier session.
+    pub resumed: u64,
     /// Handshakes that failed or took too long.
     pub failed_handshakes: u64,
     /// Open sessions that ended with an error.
     pub failed_sessions: u64,
+    /// Tickets for resumption and their keys.
+    pub tickets: TicketCounters,
     /// Application data and the bytes copied for it.
     pub copies: Copies,
 }
@@ -56,13 +58,13 @@ pub struct Turn {
     pub more: bool,
     /// When to poll at the latest (monotonic nanoseconds), if anything is due.
     pub deadline: Option<u64>,
-    /// A handshake or a session ended: secrets may lie on the stack that ran this.
+    /// A handshake or a session ended or a key was made: secrets may lie on the stack that ran this.
     pub wipe: bool,
 }
 
 /// The sessions and the two streams that they join.
 pub struct Relay {
-    config: Arc<ServerConfig>,
+    server: Server,
     below: Consumer,
     above: Provider,
     /// By the slot of the connection below.
@@ -71,7 +73,10 @@ pub struct Relay {
     owners: Vec<Option<usize>>,
     /// Slots below with something to do.
     ready: Vec<usize>,
+    /// When a session is due, at the earliest.
     deadline: Option<u64>,
+    /// When the next ticket key is due.
+    next_key: Option<u64>,
     wipe: bool,
     counters: Counters,
 }
@@ -92,15 +97,16 @@ struct Entry {
 
 impl Relay {
     /// Joins two streams. Both should have the same number of connections.
-    pub fn new(config: Arc<ServerConfig>, below: Consumer, above: Provider) -> Self {
+    pub fn new(server: Server, below: Consumer, above: Provider) -> Self {
         Self {
-            config,
+            server,
             below,
             above,
             entries: Vec::new(),
             owners: Vec::new(),
             ready: Vec::new(),
             deadline: None,
+            next_key: None,
             wipe: false,
             counters: Counters::default(),
         }
@@ -127,6 +133,7 @@ impl Relay {
                 return Err(peer);
             }
         };
+        self.change_ticket_keys(now);
         self.expire(now, report);
         let ready = core::mem::take(&mut self.ready);
         for slot in ready {
@@ -134,7 +141,7 @@ impl Relay {
         }
         Ok(Turn {
             more: more || !self.ready.is_empty(),
-            deadline: self.deadline,
+            deadline: [self.deadline, self.next_key].into_iter().flatten().min(),
             wipe: core::mem::take(&mut self.wipe),
         })
     }
@@ -148,7 +155,11 @@ impl Relay {
 
     /// Counters since start.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let tickets = self.server.tickets.as_ref();
+        Counters {
+            tickets: tickets.map_or_else(TicketCounters::default, |tickets| tickets.counters()),
+            ..self.counters
+        }
     }
 
     fn take_events_below(&mut self, now: u64) -> Result<bool, PeerMisbehaved> {
@@ -200,7 +211,7 @@ impl Relay {
     }
 
     fn accept(&mut self, id: ConnectionId, opened: Opened, now: u64) {
-        let Ok(session) = Session::new(&self.config) else {
+        let Ok(session) = Session::new(&self.server) else {
             self.below.abort(id);
             self.below.release(id);
             return;
@@ -260,6 +271,8 @@ impl Relay {
             }
             (Ok(_), Stage::Handshake, Stage::Open) => {
                 self.counters.handshakes += 1;
+                let established = entry.session.established();
+                self.counters.resumed += u64::from(established.is_some_and(Established::resumed));
                 report(peer, Report::Opened(&entry.session));
                 self.wipe = true;
                 self.set_deadline(slot, None);
@@ -331,6 +344,15 @@ impl Relay {
             }
             report(peer, Report::Truncated);
             self.abort(slot);
+        }
+    }
+
+    /// Changes ticket keys on time, whether or not anyone connects: the oldest is to be wiped.
+    fn change_ticket_keys(&mut self, now: u64) {
+        if let Some(tickets) = &self.server.tickets {
+            let next = Some(tickets.advance(now));
+            self.wipe |= next != self.next_key;
+            self.next_key = next;
         }
     }
 

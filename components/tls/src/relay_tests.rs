@@ -1,5 +1,6 @@
 //! The relay between both ends of real streams, with rustls' own client behind the TCP stack.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -10,8 +11,9 @@ use channel::streams::{
 };
 use channel::testing::streams_pair;
 use rustls::ClientConnection;
+use rustls::time_provider::DefaultTimeProvider;
 
-use crate::tests::{client, shared_server};
+use crate::tests::{KeyKind, client, identity};
 use crate::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -159,6 +161,21 @@ fn a_service_that_does_not_read_holds_up_its_own_connection_only() {
     assert_eq!(world.service.readable(lively), 10);
 }
 
+#[test]
+fn ticket_keys_change_on_time_though_nobody_connects() {
+    let (_tcp, mut relay, _service) = ends(1, Options::default());
+    let mut turn = |now| relay.poll(now, &mut |_, _| {}).unwrap();
+    let quiet = |deadline, wipe| Turn {
+        more: false,
+        deadline: Some(deadline),
+        wipe,
+    };
+    assert_eq!(turn(SECOND), quiet(3601 * SECOND, true));
+    assert_eq!(turn(3600 * SECOND), quiet(3601 * SECOND, false));
+    assert_eq!(turn(3601 * SECOND), quiet(7201 * SECOND, true));
+    assert_eq!(relay.counters().tickets.keys, 2);
+}
+
 /// One client and its TCP connection.
 struct One {
     client: ClientConnection,
@@ -178,10 +195,7 @@ struct World {
 
 impl World {
     fn new(connections: usize) -> Self {
-        let layout = Layout::new(connections, 16 * 1024).unwrap();
-        let (tcp, below, _) = streams_pair(layout).unwrap();
-        let (above, service, _) = streams_pair(layout).unwrap();
-        let relay = Relay::new(shared_server(), below, above);
+        let (tcp, relay, service) = ends(connections, Options::default());
         Self {
             tcp,
             relay,
@@ -300,6 +314,16 @@ impl World {
         }
         self.tcp.sleep();
     }
+}
+
+/// The TCP stack's end, a relay and the service's end.
+fn ends(connections: usize, options: Options) -> (Provider, Relay, Consumer) {
+    let layout = Layout::new(connections, 16 * 1024).unwrap();
+    let (tcp, below, _) = streams_pair(layout).unwrap();
+    let (above, service, _) = streams_pair(layout).unwrap();
+    let time = Arc::new(DefaultTimeProvider);
+    let server = server(&identity(KeyKind::P256), options, time).unwrap();
+    (tcp, Relay::new(server, below, above), service)
 }
 
 /// Takes no more bytes than the ring has room for.

@@ -1,17 +1,16 @@
 //! One TLS session between a TCP connection below and a service above.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use rustls::AlertDescription;
 use rustls::crypto::cipher::OutboundChunks;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{AlertDescription, ServerConfig};
 use zeroize::Zeroizing;
 
 use crate::established::{HEADER, MAX_PLAINTEXT, MAX_PROTECTED_TLS12, Received};
-use crate::{Error, Established, Fault};
+use crate::{Error, Established, Fault, Server};
 
 /// Most bytes of unfinished handshake messages that a session keeps. The largest flight of a client
 /// is its certificate chain; rustls itself stops at 64 KiB a message.
@@ -105,9 +104,9 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Handshake`] when the configuration is not one that rustls can serve with.
-    pub fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
+    pub fn new(server: &Server) -> Result<Self, Error> {
         let connection =
-            UnbufferedServerConnection::new(config.clone()).map_err(Error::Handshake)?;
+            UnbufferedServerConnection::new(server.config.clone()).map_err(Error::Handshake)?;
         Ok(Self {
             state: State::Handshake(Box::new(connection)),
             incoming: Incoming::default(),

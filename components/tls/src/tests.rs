@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct,
-    ProtocolVersion, ServerConfig, SignatureScheme, SupportedCipherSuite, crypto,
+    ProtocolVersion, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, crypto,
 };
 
 use crate::*;
@@ -121,13 +121,13 @@ fn a_changed_record_is_refused_with_bad_record_mac() {
 
 #[test]
 fn plain_text_and_wrong_records_are_refused() {
-    let config = server(KeyKind::P256);
+    let server = server(KeyKind::P256);
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[22, 3, 1, 0xff, 0xff, 0],
         &[22, 9, 9, 0, 1, 1],
     ] {
-        let mut pair = Pair::new(&config, client(None, &[]));
+        let mut pair = Pair::new(&server, client(None, &[]));
         pair.below.incoming.extend(bytes);
         assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
         // An alert record, level fatal.
@@ -209,8 +209,8 @@ fn a_key_that_does_not_fit_the_certificate_is_refused() {
     let (one, other) = (identity(KeyKind::P256), identity(KeyKind::P256));
     let key = other.private_key().unwrap().secret_der().to_vec();
     let mixed = Identity::new(Origin::Files, vec![], one.chain.clone(), key);
-    let config = server_config(&mixed, Options::default(), Arc::new(DefaultTimeProvider));
-    assert!(matches!(config, Err(ConfigError::Rustls(_))));
+    let server = crate::server(&mixed, Options::default(), Arc::new(DefaultTimeProvider));
+    assert!(matches!(server, Err(ConfigError::Rustls(_))));
 }
 
 proptest! {
@@ -253,7 +253,7 @@ proptest! {
 // What the tests are made of.
 
 #[derive(Clone, Copy)]
-enum KeyKind {
+pub(crate) enum KeyKind {
     P256,
     Ed25519,
 }
@@ -271,7 +271,7 @@ fn suites() -> impl Iterator<Item = (KeyKind, SupportedCipherSuite)> {
     usable.flat_map(|suite| [(KeyKind::P256, *suite), (KeyKind::Ed25519, *suite)])
 }
 
-fn identity(kind: KeyKind) -> Identity {
+pub(crate) fn identity(kind: KeyKind) -> Identity {
     let algorithm = match kind {
         KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
@@ -288,8 +288,8 @@ fn identity(kind: KeyKind) -> Identity {
     )
 }
 
-fn server(kind: KeyKind) -> Arc<ServerConfig> {
-    server_config(
+fn server(kind: KeyKind) -> Server {
+    crate::server(
         &identity(kind),
         Options::default(),
         Arc::new(DefaultTimeProvider),
@@ -297,26 +297,33 @@ fn server(kind: KeyKind) -> Arc<ServerConfig> {
     .unwrap()
 }
 
-pub(crate) fn shared_server() -> Arc<ServerConfig> {
-    static CONFIG: std::sync::OnceLock<Arc<ServerConfig>> = std::sync::OnceLock::new();
-    CONFIG.get_or_init(|| server(KeyKind::P256)).clone()
+fn shared_server() -> Server {
+    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
+    SERVER.get_or_init(|| server(KeyKind::P256)).clone()
 }
 
 pub(crate) fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
+    let mut config = client_config(suite, rustls::ALL_VERSIONS);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+}
+
+pub(crate) fn client_config(
+    suite: Option<SupportedCipherSuite>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut provider = crypto::ring::default_provider();
-    let mut versions = rustls::ALL_VERSIONS.to_vec();
+    let mut versions = versions.to_vec();
     if let Some(suite) = suite {
         provider.cipher_suites = vec![suite];
         versions.retain(|version| version.version == suite.version().version);
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+        .with_no_client_auth()
 }
 
 fn pattern(length: usize, seed: u32) -> Vec<u8> {
@@ -325,20 +332,20 @@ fn pattern(length: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-struct Pair {
-    client: ClientConnection,
-    session: Session,
-    below: Pipe,
-    above: Service,
+pub(crate) struct Pair {
+    pub(crate) client: ClientConnection,
+    pub(crate) session: Session,
+    pub(crate) below: Pipe,
+    pub(crate) above: Service,
     /// What the client has received.
     downloaded: Vec<u8>,
 }
 
 impl Pair {
-    fn new(config: &Arc<ServerConfig>, client: ClientConnection) -> Self {
+    pub(crate) fn new(server: &Server, client: ClientConnection) -> Self {
         Self {
             client,
-            session: Session::new(config).unwrap(),
+            session: Session::new(server).unwrap(),
             below: Pipe {
                 limit: 32 * 1024,
                 ..Pipe::default()
@@ -352,7 +359,7 @@ impl Pair {
     }
 
     /// Carries bytes between the client and the pipe.
-    fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         let mut sent = vec![];
         while self.client.wants_write() {
             self.client.write_tls(&mut sent).unwrap();
@@ -377,7 +384,7 @@ impl Pair {
         }
     }
 
-    fn run_to_error(&mut self) -> Error {
+    pub(crate) fn run_to_error(&mut self) -> Error {
         for _ in 0..64 {
             match self.session.step(&mut self.below, &mut self.above) {
                 Ok(_) => self.pump(),
@@ -387,7 +394,7 @@ impl Pair {
         panic!("no error");
     }
 
-    fn handshake(&mut self) {
+    pub(crate) fn handshake(&mut self) {
         for _ in 0..200 {
             self.run();
         }
@@ -396,7 +403,7 @@ impl Pair {
     }
 
     /// Sends both ways at once with a service that takes `chunk` bytes a turn.
-    fn transfer(&mut self, upload: &[u8], download: &[u8], chunk: usize) {
+    pub(crate) fn transfer(&mut self, upload: &[u8], download: &[u8], chunk: usize) {
         self.above.to_send.extend(download);
         let (mut sent, mut uploaded) = (0, vec![]);
         self.downloaded.clear();
@@ -423,7 +430,7 @@ impl Pair {
         );
     }
 
-    fn close_from_client(&mut self) {
+    pub(crate) fn close_from_client(&mut self) {
         self.client.send_close_notify();
         self.run();
         assert!(self.session.input_ended());
@@ -442,9 +449,9 @@ impl Pair {
 }
 
 #[derive(Default)]
-struct Pipe {
-    incoming: VecDeque<u8>,
-    outgoing: VecDeque<u8>,
+pub(crate) struct Pipe {
+    pub(crate) incoming: VecDeque<u8>,
+    pub(crate) outgoing: VecDeque<u8>,
     limit: usize,
 }
 
@@ -464,7 +471,7 @@ impl Below for Pipe {
 }
 
 #[derive(Default)]
-struct Service {
+pub(crate) struct Service {
     received: Vec<u8>,
     to_send: VecDeque<u8>,
     finished: bool,
@@ -541,14 +548,14 @@ fn tls12_can_be_switched_off() {
         tls12: false,
         ..Options::default()
     };
-    let config = server_config(
+    let server = crate::server(
         &identity(KeyKind::P256),
         options,
         Arc::new(DefaultTimeProvider),
     )
     .unwrap();
     let suite = crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
-    let mut pair = Pair::new(&config, client(Some(suite), &[]));
+    let mut pair = Pair::new(&server, client(Some(suite), &[]));
     pair.pump();
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
     assert_eq!(pair.client_alert(), AlertDescription::ProtocolVersion);

@@ -26,12 +26,13 @@ pub fn relay() -> Relay {
     let options = Options {
         tls12: wiring.boolean("tls12").unwrap_or(true),
         alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
+        ticket_period: ticket_period(wiring),
     };
-    let config = tls::server_config(&identity, options, Arc::new(WallClock))
+    let server = tls::server(&identity, options, Arc::new(WallClock))
         .unwrap_or_else(|error| panic!("{error}"));
     pd::info!("certificate for {}", identity.names.join(", "));
     Relay::new(
-        config,
+        server,
         pd::streams_consumer("streams"),
         pd::streams_provider("clients"),
     )
@@ -43,6 +44,13 @@ fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
         _ => None,
     };
     names.iter().filter_map(text).collect()
+}
+
+/// Seconds; the builder has checked the range.
+fn ticket_period(wiring: &wiring::Wiring) -> u32 {
+    let usual = Options::default().ticket_period;
+    let configured = wiring.integer("ticket_period");
+    configured.map_or(usual, |seconds| u32::try_from(seconds).unwrap_or(usual))
 }
 
 /// Writes what happened to a session to the log. Successful handshakes are counted only.
@@ -79,11 +87,15 @@ pub struct Counters {
 impl Counters {
     /// Registers the counters with whoever reads this protection domain's status.
     pub fn new() -> Self {
-        let names: [(&str, Value); 8] = [
+        let names: [(&str, Value); 12] = [
             ("connections_open", |c| c.sessions),
             ("handshakes", |c| c.handshakes),
+            ("resumed_handshakes", |c| c.resumed),
             ("failed_handshakes", |c| c.failed_handshakes),
             ("failed_sessions", |c| c.failed_sessions),
+            ("tickets_issued", |c| c.tickets.issued),
+            ("tickets_refused", |c| c.tickets.refused),
+            ("ticket_keys", |c| c.tickets.keys),
             ("payload_received", |c| c.copies.received),
             ("copied_in", |c| c.copies.receiving),
             ("payload_sent", |c| c.copies.sent),

@@ -113,7 +113,7 @@ fn read(origin: Origin, chain: &Path, key: &Path) -> Result<Identity, Certificat
         .collect();
     let identity = Identity::new(origin, names, der, private.secret_der().to_vec());
     let clock = std::sync::Arc::new(rustls::time_provider::DefaultTimeProvider);
-    match tls::server_config(&identity, tls::Options::default(), clock) {
+    match tls::server(&identity, tls::Options::default(), clock) {
         Ok(_) => Ok(identity),
         Err(error) => Err(CertificateError::Unusable {
             chain: chain.to_owned(),
