@@ -6,8 +6,8 @@ use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Layout, Link, Pool, Stack};
 use channel::testing::Bell;
 use proptest::prelude::*;
-use virtio::testing::{Chain, FakeDevice, Guest, LAYOUT};
-use virtio::{Misbehaviour, PciTransport, features};
+use virtio::testing::{Bus, Chain, FakeDevice, Guest};
+use virtio::{AnyTransport, Misbehaviour, features};
 
 use crate::nic::HEADER;
 use crate::{Counters, DEVICE_TYPE, Driver, Error, MEMORY, Report};
@@ -23,7 +23,7 @@ const STATUS: u64 = 1 << 16;
 const ALL: u64 = features::VERSION_1 | features::EVENT_IDX | MTU | MAC | STATUS;
 const NEEDS_RESET: u8 = 64;
 
-type Net = Driver<PciTransport<FakeDevice>>;
+type Net = Driver<AnyTransport<FakeDevice>>;
 
 struct Fixture {
     device: FakeDevice,
@@ -51,7 +51,7 @@ fn regions((base, words): (NonNull<u64>, usize)) -> (OwnRegion, PeerRegion) {
     }
 }
 
-fn try_fixture(offered: u64) -> Result<Fixture, Error> {
+fn try_fixture(bus: Bus, offered: u64) -> Result<Fixture, Error> {
     let layout = Layout::new(BUFFERS, BUFFER_SIZE).unwrap();
     let guest = Guest::install(MEMORY, layout.pool_size());
     let config = [&ADDRESS[..], &[1, 0, 1, 0], &9000u16.to_le_bytes()].concat();
@@ -65,8 +65,7 @@ fn try_fixture(offered: u64) -> Result<Fixture, Error> {
     let driver =
         packets::Driver::new(layout, driver_own, driver_peer, pool(), bell.clone()).unwrap();
     let stack = Stack::new(layout, stack_own, stack_peer, pool(), unheard).unwrap();
-    let transport = PciTransport::new(device.clone(), 4, &LAYOUT, DEVICE_TYPE).unwrap();
-    let driver = Driver::new(transport, driver)?;
+    let driver = Driver::new(device.transport(bus, DEVICE_TYPE), driver)?;
     let mut fixture = Fixture {
         device,
         driver,
@@ -81,7 +80,11 @@ fn try_fixture(offered: u64) -> Result<Fixture, Error> {
 }
 
 fn fixture() -> Fixture {
-    try_fixture(ALL).unwrap()
+    fixture_on(Bus::Pci)
+}
+
+fn fixture_on(bus: Bus) -> Fixture {
+    try_fixture(bus, ALL).unwrap()
 }
 
 impl Fixture {
@@ -144,53 +147,57 @@ impl Fixture {
 
 #[test]
 fn frames_go_both_ways_for_ever() {
-    let mut f = fixture();
-    for round in 0..10_000u32 {
-        let frame = round.to_le_bytes();
-        f.arrive(&frame);
-        f.interrupt();
-        assert_eq!(f.received(), Some(frame.to_vec()));
-        assert!(f.send(&frame));
-        f.work();
-        let (id, sent) = f.sent().unwrap();
-        assert_eq!(sent, frame);
-        f.device.give(TRANSMIT, id.into(), 0);
-        f.device.want_notification(TRANSMIT);
-        f.device.want_notification(RECEIVE);
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        for round in 0..10_000u32 {
+            let frame = round.to_le_bytes();
+            f.arrive(&frame);
+            f.interrupt();
+            assert_eq!(f.received(), Some(frame.to_vec()));
+            assert!(f.send(&frame));
+            f.work();
+            let (id, sent) = f.sent().unwrap();
+            assert_eq!(sent, frame);
+            f.device.give(TRANSMIT, id.into(), 0);
+            f.device.want_notification(TRANSMIT);
+            f.device.want_notification(RECEIVE);
+        }
+        assert_eq!(
+            (
+                f.counters().received,
+                f.counters().sent,
+                f.counters().dropped
+            ),
+            (10_000, 10_000, 0)
+        );
+        assert!(f.reports.is_empty());
     }
-    assert_eq!(
-        (
-            f.counters().received,
-            f.counters().sent,
-            f.counters().dropped
-        ),
-        (10_000, 10_000, 0)
-    );
-    assert!(f.reports.is_empty());
 }
 
 #[test]
 fn the_stack_learns_of_the_link_and_its_changes() {
-    let mut f = fixture();
-    let mtu = (BUFFER_SIZE - packets::HEADROOM - 14) as u16;
-    let link = Link {
-        address: ADDRESS,
-        up: true,
-        mtu,
-    };
-    assert_eq!(f.stack.link(), Some(link));
-    f.device.configure(6, &[0, 0]);
-    f.interrupt();
-    assert_eq!(f.stack.link(), Some(Link { up: false, ..link }));
-    f.device.configure(6, &[1, 0]);
-    f.interrupt();
-    assert_eq!(f.stack.link(), Some(link));
-    assert_eq!(f.reports, [Report::Link(false), Report::Link(true)]);
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        let mtu = (BUFFER_SIZE - packets::HEADROOM - 14) as u16;
+        let link = Link {
+            address: ADDRESS,
+            up: true,
+            mtu,
+        };
+        assert_eq!(f.stack.link(), Some(link));
+        f.device.configure(6, &[0, 0]);
+        f.interrupt();
+        assert_eq!(f.stack.link(), Some(Link { up: false, ..link }));
+        f.device.configure(6, &[1, 0]);
+        f.interrupt();
+        assert_eq!(f.stack.link(), Some(link));
+        assert_eq!(f.reports, [Report::Link(false), Report::Link(true)]);
+    }
 }
 
 #[test]
 fn a_device_without_the_optional_features_has_defaults() {
-    let mut f = try_fixture(features::VERSION_1 | MAC).unwrap();
+    let mut f = try_fixture(Bus::Mmio, features::VERSION_1 | MAC).unwrap();
     assert_eq!(
         f.stack.link(),
         Some(Link {
@@ -200,7 +207,7 @@ fn a_device_without_the_optional_features_has_defaults() {
         })
     );
     assert_eq!(
-        try_fixture(features::VERSION_1).err(),
+        try_fixture(Bus::Mmio, features::VERSION_1).err(),
         Some(Error::NoAddress)
     );
 }
@@ -257,21 +264,23 @@ fn sent_frames_interrupt_only_when_the_stack_may_run_short() {
 
 #[test]
 fn misbehaviour_resets_the_device_and_loses_no_buffer() {
-    let mut f = fixture();
-    (0..3).for_each(|_| assert!(f.send(&[7; 60])));
-    f.work();
-    f.device.give(RECEIVE, 0, HEADER as u32 - 1);
-    f.interrupt();
-    let length = Misbehaviour::Length(HEADER as u32 - 1);
-    assert_eq!(f.reports, [Report::Recovered(length)]);
-    assert_eq!(f.stack.free_transmit_buffers(), BUFFERS);
-    (0..BUFFERS).for_each(|_| f.arrive(&[9; 60]));
-    f.interrupt();
-    assert_eq!(
-        (0..BUFFERS).filter(|_| f.received().is_some()).count(),
-        BUFFERS
-    );
-    assert_eq!((f.counters().resets, f.counters().dropped), (1, 4));
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        (0..3).for_each(|_| assert!(f.send(&[7; 60])));
+        f.work();
+        f.device.give(RECEIVE, 0, HEADER as u32 - 1);
+        f.interrupt();
+        let length = Misbehaviour::Length(HEADER as u32 - 1);
+        assert_eq!(f.reports, [Report::Recovered(length)]);
+        assert_eq!(f.stack.free_transmit_buffers(), BUFFERS);
+        (0..BUFFERS).for_each(|_| f.arrive(&[9; 60]));
+        f.interrupt();
+        assert_eq!(
+            (0..BUFFERS).filter(|_| f.received().is_some()).count(),
+            BUFFERS
+        );
+        assert_eq!((f.counters().resets, f.counters().dropped), (1, 4));
+    }
 }
 
 #[test]
@@ -343,8 +352,9 @@ proptest! {
     #[test]
     fn a_hostile_device_is_survived(
         steps in proptest::collection::vec((0u8..9, any::<u32>(), any::<u64>()), 1..150),
+        pci in any::<bool>(),
     ) {
-        let mut f = fixture();
+        let mut f = fixture_on(if pci { Bus::Pci } else { Bus::Mmio });
         for (step, number, seed) in steps {
             let queue = (number >> 31) as usize;
             match step {

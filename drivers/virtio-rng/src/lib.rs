@@ -137,20 +137,20 @@ fn set_up<T: Transport + Areas + Reset>(
 mod tests {
     use super::*;
     use proptest::prelude::{any, prop_assert, proptest};
-    use virtio::PciTransport;
-    use virtio::testing::{FakeDevice, Guest, LAYOUT};
+    use virtio::AnyTransport;
+    use virtio::testing::{Bus, FakeDevice, Guest};
 
-    fn set_up() -> (FakeDevice, Rng<PciTransport<FakeDevice>>) {
+    fn set_up(bus: Bus) -> (FakeDevice, Rng<AnyTransport<FakeDevice>>) {
         let guest = Guest::install(4 * 4096, 0);
         let features = features::VERSION_1 | features::EVENT_IDX;
         let device = FakeDevice::new(guest, features, &[], &[8]);
-        let transport = PciTransport::new(device.clone(), 4, &LAYOUT, DEVICE_TYPE).unwrap();
-        (device, Rng::new(transport).unwrap())
+        let rng = Rng::new(device.transport(bus, DEVICE_TYPE)).unwrap();
+        (device, rng)
     }
 
     #[test]
     fn requests_are_answered_one_at_a_time_and_leave_nothing_behind() {
-        let (device, mut rng) = set_up();
+        let (device, mut rng) = set_up(Bus::Mmio);
         let mut bytes = [0; REQUEST];
         for round in 1..300u32 {
             rng.request(REQUEST);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_device_that_keeps_misbehaving_is_given_up() {
-        let (device, mut rng) = set_up();
+        let (device, mut rng) = set_up(Bus::Mmio);
         let mut bytes = [0; REQUEST];
         for _ in 0..=MAX_RESETS {
             assert!(!rng.is_given_up());
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_device_that_gives_nothing_or_needs_a_reset_is_reset() {
-        let (device, mut rng) = set_up();
+        let (device, mut rng) = set_up(Bus::Pci);
         let mut bytes = [0; REQUEST];
         rng.request(16);
         device.give(0, 0, 0);
@@ -215,8 +215,9 @@ mod tests {
         #[test]
         fn a_hostile_device_is_survived(
             steps in proptest::collection::vec((0u8..4, any::<u32>(), any::<u64>()), 1..100),
+            pci in any::<bool>(),
         ) {
-            let (device, mut rng) = set_up();
+            let (device, mut rng) = set_up(if pci { Bus::Pci } else { Bus::Mmio });
             let mut bytes = [0; REQUEST];
             for (step, number, seed) in steps {
                 match step {

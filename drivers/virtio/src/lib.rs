@@ -25,7 +25,9 @@ mod transport;
 
 pub use memory::{Dma, Hal, Region, allocate, find, install};
 pub use queue::{MAX_PARTS, Queue, Refused};
-pub use transport::{Areas, PciTransport, QueueAreas, Reset, TransportError};
+pub use transport::{
+    AnyTransport, Areas, MmioTransport, PciTransport, QueueAreas, Reset, TransportError,
+};
 pub use virtio_drivers::Error;
 pub use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::testing::{FakeDevice, Guest, LAYOUT};
+use crate::testing::{Bus, FakeDevice, Guest, LAYOUT};
 use crate::{
-    Areas, DeviceType, Dma, InitError, Misbehaviour, PciTransport, Queue, Reset, Transport,
-    TransportError, check_status, features, find, negotiate, start,
+    AnyTransport, Areas, DeviceType, Dma, InitError, InterruptStatus, Misbehaviour, MmioTransport,
+    PciTransport, Queue, Reset, Transport, TransportError, check_status, features, find, negotiate,
+    start,
 };
 use virtio_drivers::Error;
 
@@ -20,18 +21,16 @@ const FAILED: u8 = 128;
 struct Fixture {
     guest: Guest,
     device: FakeDevice,
-    transport: PciTransport<FakeDevice>,
+    transport: AnyTransport<FakeDevice>,
     queue: Queue<usize, SIZE>,
 }
 
-fn transport(device: &FakeDevice) -> PciTransport<FakeDevice> {
-    PciTransport::new(device.clone(), 4, &LAYOUT, DeviceType::Network).unwrap()
-}
+const BUSES: [Bus; 2] = [Bus::Pci, Bus::Mmio];
 
-fn fixture(offered: u64) -> Fixture {
+fn fixture(bus: Bus, offered: u64) -> Fixture {
     let guest = Guest::install(8 * 4096, 16 * BUFFER);
     let device = FakeDevice::new(guest, features::VERSION_1 | offered, &[], &[SIZE as u16]);
-    let mut transport = transport(&device);
+    let mut transport = device.transport(bus, DeviceType::Network);
     let queue = set_up(&mut transport);
     Fixture {
         guest,
@@ -41,7 +40,7 @@ fn fixture(offered: u64) -> Fixture {
     }
 }
 
-fn set_up(transport: &mut PciTransport<FakeDevice>) -> Queue<usize, SIZE> {
+fn set_up(transport: &mut AnyTransport<FakeDevice>) -> Queue<usize, SIZE> {
     let accepted = negotiate(transport, 0).unwrap();
     let queue = Queue::new(transport, 0, accepted & features::EVENT_IDX != 0).unwrap();
     start(transport);
@@ -72,8 +71,12 @@ impl Fixture {
 
 #[test]
 fn elements_come_back_with_their_tags_past_the_wrap_of_all_counters() {
-    for offered in [0, features::EVENT_IDX] {
-        let mut f = fixture(offered);
+    for (bus, offered) in [
+        (Bus::Pci, 0),
+        (Bus::Pci, features::EVENT_IDX),
+        (Bus::Mmio, 0),
+    ] {
+        let mut f = fixture(bus, offered);
         for round in 0..70_000 {
             f.add(round);
             assert!(
@@ -96,7 +99,7 @@ fn elements_come_back_with_their_tags_past_the_wrap_of_all_counters() {
 
 #[test]
 fn a_batch_costs_one_notification_and_one_interrupt() {
-    let mut f = fixture(features::EVENT_IDX);
+    let mut f = fixture(Bus::Mmio, features::EVENT_IDX);
     for number in 0..SIZE {
         f.add(number);
     }
@@ -118,8 +121,12 @@ fn a_batch_costs_one_notification_and_one_interrupt() {
 
 #[test]
 fn a_queue_that_dozes_is_not_interrupted() {
-    for offered in [0, features::EVENT_IDX] {
-        let mut f = fixture(offered);
+    for (bus, offered) in [
+        (Bus::Pci, 0),
+        (Bus::Pci, features::EVENT_IDX),
+        (Bus::Mmio, 0),
+    ] {
+        let mut f = fixture(bus, offered);
         f.queue.doze();
         for round in 0..1000 {
             f.add(round);
@@ -138,7 +145,7 @@ fn a_queue_that_dozes_is_not_interrupted() {
 
 #[test]
 fn chains_hold_what_is_read_before_what_is_written() {
-    let mut f = fixture(0);
+    let mut f = fixture(Bus::Mmio, 0);
     let [a, b, c] = [f.buffer(0), f.buffer(1), f.buffer(2)];
     f.queue.add(&[a, b], &[c], 5).unwrap();
     let chain = f.device.next(0).unwrap();
@@ -161,7 +168,7 @@ fn chains_hold_what_is_read_before_what_is_written() {
 
 #[test]
 fn what_does_not_fit_is_given_back() {
-    let mut f = fixture(0);
+    let mut f = fixture(Bus::Mmio, 0);
     assert_eq!(f.queue.add(&[], &[], 1).unwrap_err().0, 1);
     let buffer = f.buffer(0);
     assert_eq!(f.queue.add(&[buffer; 3], &[], 2).unwrap_err().0, 2);
@@ -190,8 +197,9 @@ fn nonsense_in_the_used_ring_is_said_and_survived() {
         (|d| d.claim(0, 4), Misbehaviour::UsedIndex),
         (|d| d.claim(0, u16::MAX), Misbehaviour::UsedIndex),
     ];
-    for (nonsense, expected) in cases {
-        let mut f = fixture(features::EVENT_IDX);
+    let cases = cases.into_iter().zip(BUSES.into_iter().cycle());
+    for ((nonsense, expected), bus) in cases {
+        let mut f = fixture(bus, features::EVENT_IDX);
         (0..3).for_each(|number| f.add(number));
         nonsense(&f.device);
         assert_eq!(f.queue.take(), Err(expected));
@@ -206,7 +214,7 @@ fn nonsense_in_the_used_ring_is_said_and_survived() {
 
 #[test]
 fn an_element_returned_twice_is_refused() {
-    let mut f = fixture(0);
+    let mut f = fixture(Bus::Mmio, 0);
     (0..3).for_each(|number| f.add(number));
     f.device.give(0, 1, 0);
     f.device.give(0, 1, 0);
@@ -217,7 +225,7 @@ fn an_element_returned_twice_is_refused() {
 
 #[test]
 fn a_device_that_asks_for_a_reset_is_noticed() {
-    let f = fixture(0);
+    let f = fixture(Bus::Mmio, 0);
     assert_eq!(check_status(&f.transport), Ok(()));
     f.device.raise_status(NEEDS_RESET);
     assert_eq!(check_status(&f.transport), Err(Misbehaviour::NeedsReset));
@@ -226,64 +234,103 @@ fn a_device_that_asks_for_a_reset_is_noticed() {
 #[test]
 fn devices_that_cannot_be_negotiated_with_are_given_up() {
     let guest = Guest::install(8 * 4096, 0);
-    let stuck = FakeDevice::new(guest, features::VERSION_1, &[], &[8]);
-    stuck.get_stuck();
-    assert_eq!(negotiate(&mut transport(&stuck), 0), Err(InitError::Stuck));
-    let legacy = FakeDevice::new(guest, features::EVENT_IDX, &[], &[8]);
-    assert_eq!(
-        negotiate(&mut transport(&legacy), 0),
-        Err(InitError::Legacy)
-    );
-    assert_eq!(legacy.status(), FAILED);
-    let moody = FakeDevice::new(guest, features::VERSION_1, &[], &[8]);
-    moody.refuse_features();
-    assert_eq!(
-        negotiate(&mut transport(&moody), 0),
-        Err(InitError::Features)
-    );
-    assert_eq!(moody.status(), FAILED);
+    for bus in BUSES {
+        let negotiate = |device: &FakeDevice| {
+            let mut transport = device.transport(bus, DeviceType::Network);
+            negotiate(&mut transport, 0)
+        };
+        let stuck = FakeDevice::new(guest, features::VERSION_1, &[], &[8]);
+        stuck.get_stuck();
+        assert_eq!(negotiate(&stuck), Err(InitError::Stuck));
+        let legacy = FakeDevice::new(guest, features::EVENT_IDX, &[], &[8]);
+        assert_eq!(negotiate(&legacy), Err(InitError::Legacy));
+        assert_eq!(legacy.status(), FAILED);
+        let moody = FakeDevice::new(guest, features::VERSION_1, &[], &[8]);
+        moody.refuse_features();
+        assert_eq!(negotiate(&moody), Err(InitError::Features));
+        assert_eq!(moody.status(), FAILED);
+    }
 }
 
 #[test]
 fn only_wanted_features_are_accepted() {
     let guest = Guest::install(8 * 4096, 0);
-    let device = FakeDevice::new(guest, u64::MAX, &[], &[8]);
-    let accepted = negotiate(&mut transport(&device), 1 << 5).unwrap();
-    let all = features::VERSION_1 | features::ACCESS_PLATFORM | features::EVENT_IDX | 1 << 5;
-    assert_eq!((accepted, device.accepted()), (all, all));
+    for bus in BUSES {
+        let device = FakeDevice::new(guest, u64::MAX, &[], &[8]);
+        let mut transport = device.transport(bus, DeviceType::Network);
+        let accepted = negotiate(&mut transport, 1 << 5).unwrap();
+        let all = features::VERSION_1 | features::ACCESS_PLATFORM | features::EVENT_IDX | 1 << 5;
+        assert_eq!((accepted, device.accepted()), (all, all));
+    }
 }
 
 #[test]
 fn queues_that_cannot_be_set_up_are_errors() {
+    for bus in BUSES {
+        let guest = Guest::install(8 * 4096, 0);
+        let device = FakeDevice::new(guest, features::VERSION_1, &[], &[4, 8, 8]);
+        let mut transport = device.transport(bus, DeviceType::Network);
+        negotiate(&mut transport, 0).unwrap();
+        let mut error = |index| Queue::<(), SIZE>::new(&mut transport, index, false).err();
+        let invalid = Some(InitError::Queue(Error::InvalidParam));
+        assert_eq!(error(0), invalid, "too short");
+        assert_eq!(error(3), invalid, "missing");
+        assert_eq!(error(2), invalid, "more than drivers have");
+        assert!(Queue::<(), SIZE>::new(&mut transport, 1, false).is_ok());
+        let error = Queue::<(), SIZE>::new(&mut transport, 1, false).err();
+        assert_eq!(error, Some(InitError::Queue(Error::AlreadyUsed)));
+        Guest::install(4096, 0);
+        transport.reset().unwrap();
+        let error = Queue::<(), SIZE>::new(&mut transport, 1, false).err();
+        assert_eq!(error, Some(InitError::Queue(Error::DmaError)), "no memory");
+    }
+}
+
+#[test]
+fn a_queue_that_cannot_be_notified_over_pci_is_an_error() {
     let guest = Guest::install(8 * 4096, 0);
-    let device = FakeDevice::new(guest, features::VERSION_1, &[], &[4, 8]);
-    let mut transport = transport(&device);
+    let device = FakeDevice::new(guest, features::VERSION_1, &[], &[8]);
+    let mut transport = device.transport(Bus::Pci, DeviceType::Network);
     negotiate(&mut transport, 0).unwrap();
-    let mut error = |index| Queue::<(), SIZE>::new(&mut transport, index, false).err();
-    assert_eq!(
-        error(0),
-        Some(InitError::Queue(Error::InvalidParam)),
-        "too short"
-    );
-    assert_eq!(
-        error(2),
-        Some(InitError::Queue(Error::InvalidParam)),
-        "missing"
-    );
-    device.misplace_notification(1, 0x400);
-    assert_eq!(
-        error(1),
-        Some(InitError::Queue(Error::InvalidParam)),
-        "cannot be notified"
-    );
-    assert_eq!(transport.areas(1), None);
-    device.misplace_notification(1, 0x3ff);
+    device.misplace_notification(0, 0x400);
+    let error = Queue::<(), SIZE>::new(&mut transport, 0, false).err();
+    assert_eq!(error, Some(InitError::Queue(Error::InvalidParam)));
+    assert_eq!(transport.areas(0), None);
+    device.misplace_notification(0, 0x3ff);
     transport.reset().unwrap();
-    assert!(Queue::<(), SIZE>::new(&mut transport, 1, false).is_ok());
-    Guest::install(4096, 0);
-    transport.reset().unwrap();
-    let error = Queue::<(), SIZE>::new(&mut transport, 1, false).err();
-    assert_eq!(error, Some(InitError::Queue(Error::DmaError)), "no memory");
+    assert!(Queue::<(), SIZE>::new(&mut transport, 0, false).is_ok());
+}
+
+#[test]
+fn what_is_no_virtio_1_device_in_memory_is_refused() {
+    let guest = Guest::install(4096, 0);
+    let device = FakeDevice::new(guest, features::VERSION_1, &[], &[]);
+    let refused = |id, offset, value| {
+        device.lie(offset, Some(value));
+        let error = MmioTransport::new(device.on(Bus::Mmio, id), DeviceType::Network).err();
+        device.lie(offset, None);
+        error
+    };
+    assert_eq!(refused(1, 0x000, 7), Some(TransportError::NotVirtio(7)));
+    assert_eq!(refused(1, 0x004, 1), Some(TransportError::Version(1)));
+    assert_eq!(refused(1, 0x004, 3), Some(TransportError::Version(3)));
+    assert_eq!(refused(4, 0x004, 1), Some(TransportError::WrongType(4)));
+    assert_eq!(refused(0, 0x004, 2), Some(TransportError::WrongType(0)));
+    assert_eq!(refused(1, 0x004, 2), None);
+}
+
+#[test]
+fn an_interrupt_is_acknowledged() {
+    for bus in BUSES {
+        let mut f = fixture(bus, 0);
+        assert!(f.transport.ack_interrupt().is_empty());
+        f.add(0);
+        let chain = f.device.next(0).unwrap();
+        f.device.give(0, chain.id.into(), 0);
+        let cause = f.transport.ack_interrupt();
+        assert!(cause == InterruptStatus::QUEUE_INTERRUPT);
+        assert!(f.transport.ack_interrupt().is_empty());
+    }
 }
 
 #[test]
@@ -341,6 +388,14 @@ fn configuration_is_read_inside_its_bounds_only() {
         transport.read_config_space::<u16>(usize::MAX),
         Err(Error::ConfigSpaceTooSmall)
     );
+    let mmio = device.transport(Bus::Mmio, DeviceType::Network);
+    assert_eq!(mmio.read_config_space::<u16>(6), Ok(0x0807));
+    assert_eq!(mmio.read_config_space::<[u8; 3]>(1), Ok([2, 3, 4]));
+    assert_eq!(mmio.read_config_space::<u16>(0xfe), Ok(0));
+    for outside in [0xff, usize::MAX, usize::MAX - 0x100] {
+        let error = mmio.read_config_space::<u16>(outside);
+        assert_eq!(error, Err(Error::ConfigSpaceTooSmall));
+    }
     layout.device = None;
     let transport = PciTransport::new(device, 4, &layout, DeviceType::Network).unwrap();
     assert_eq!(
@@ -383,8 +438,9 @@ proptest! {
     fn a_hostile_device_is_survived(
         steps in proptest::collection::vec(step(), 1..200),
         event_idx in any::<bool>(),
+        bus in prop_oneof![Just(Bus::Pci), Just(Bus::Mmio)],
     ) {
-        let mut f = fixture(if event_idx { features::EVENT_IDX } else { 0 });
+        let mut f = fixture(bus, if event_idx { features::EVENT_IDX } else { 0 });
         let mut with_device = BTreeSet::new();
         let mut honest = true;
         for (number, step) in steps.into_iter().enumerate() {

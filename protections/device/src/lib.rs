@@ -14,7 +14,7 @@ use pci::Virtio;
 use registers::{Mapped, Ports};
 use sel4_microkit::Channel;
 use sel4_microkit::ioport::IoPort;
-use virtio::{DeviceType, PciTransport, Region, TransportError};
+use virtio::{AnyTransport, DeviceType, MmioTransport, PciTransport, Region, TransportError};
 use wiring::{Device, Dma};
 
 /// What the wiring says of this PD's device.
@@ -112,7 +112,7 @@ impl Ports for PortRange {
 pub enum NoDevice {
     /// The `pci` PD does not give it.
     Pci(CallError),
-    /// Its register structures cannot be used.
+    /// Its registers cannot be used.
     Transport(TransportError),
 }
 
@@ -125,18 +125,32 @@ impl fmt::Display for NoDevice {
     }
 }
 
-/// The virtio device on the PCI bus, whose memory for transfers is the PD's own and, for a port of this name, the
-/// port's pool. Call it once.
+/// The virtio device, on the bus that the board file says. Its memory for transfers is the PD's own and, for a port of
+/// this name, the port's pool. Call it once.
 ///
 /// # Errors
 /// [`NoDevice`].
 ///
 /// # Panics
-/// When the wiring lacks a BAR or the memory.
-pub fn virtio_pci(
+/// When the wiring lacks registers or the memory.
+pub fn virtio(
     device_type: DeviceType,
     pool: Option<&str>,
-) -> Result<PciTransport<Mapped>, NoDevice> {
+) -> Result<AnyTransport<Mapped>, NoDevice> {
+    install_memory(pool);
+    let transport = match wiring().bus.as_str() {
+        "pci" => {
+            let found = pd::pci().describe().map_err(NoDevice::Pci)?;
+            let bar = wiring().registers.first().and_then(|first| first.bar);
+            let bar = bar.expect("the device has no BAR");
+            PciTransport::new(registers(), bar, &layout(&found), device_type).map(AnyTransport::Pci)
+        }
+        _ => MmioTransport::new(registers(), device_type).map(AnyTransport::Mmio),
+    };
+    transport.map_err(NoDevice::Transport)
+}
+
+fn install_memory(pool: Option<&str>) {
     let pool = pool.and_then(|port| pd::wiring().connection(port).ok()?.pool);
     let own = wiring()
         .dma
@@ -144,11 +158,6 @@ pub fn virtio_pci(
     // SAFETY: the builder maps both for ever; the first for this PD alone, and no code here touches it but this
     // crate's; the second belongs to a port, whose own code expects others to write there.
     unsafe { virtio::install(region(own), pool.map(region)) };
-    let window = wiring().registers.first().and_then(|r| Some((r.bar?, r)));
-    let (index, _) = window.expect("the device has no BAR");
-    let found = pd::pci().describe().map_err(NoDevice::Pci)?;
-    let layout = layout(&found);
-    PciTransport::new(registers(), index, &layout, device_type).map_err(NoDevice::Transport)
 }
 
 /// The structures as the `pci` PD describes them. It has seen that they lie inside the BARs, and the transport sees

@@ -3,7 +3,7 @@
 use cpu_random::CpuRandom;
 use entropy::{Entropy, RESEED, STARTUP};
 use registers::Mapped;
-use virtio::PciTransport;
+use virtio::AnyTransport;
 use virtio_rng::{DEVICE_TYPE, REQUEST, Rng};
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ const LOOKS: u32 = 200_000_000;
 /// The device, the processor, and what is made of their noise.
 pub struct Sources {
     pub entropy: Entropy,
-    device: Option<Rng<PciTransport<Mapped>>>,
+    device: Option<Rng<AnyTransport<Mapped>>>,
     cpu: Option<CpuRandom>,
 }
 
@@ -27,7 +27,7 @@ impl Sources {
     /// does not work is one that says nothing, so that nothing is given out.
     pub fn new() -> Self {
         let cpu = CpuRandom::find();
-        let device = device::virtio_pci(DEVICE_TYPE, None)
+        let device = device::virtio(DEVICE_TYPE, None)
             .map_err(|error| pd::error!("{error}"))
             .and_then(|transport| Rng::new(transport).map_err(|error| pd::error!("{error}")))
             .ok();

@@ -13,20 +13,20 @@ mod counters;
 
 use registers::Mapped;
 use sel4_microkit::{ChannelSet, Handler, Infallible, protection_domain};
-use virtio::PciTransport;
+use virtio::AnyTransport;
 use virtio_net::{DEVICE_TYPE, Driver, Report};
 
 use crate::counters::Published;
 
 struct Network {
     /// None without a device that can be driven.
-    driver: Option<Driver<PciTransport<Mapped>>>,
+    driver: Option<Driver<AnyTransport<Mapped>>>,
     counters: Option<Published>,
 }
 
 #[protection_domain]
 fn init() -> Network {
-    let transport = device::virtio_pci(DEVICE_TYPE, Some("packets"));
+    let transport = device::virtio(DEVICE_TYPE, Some("packets"));
     let transport = transport.inspect_err(|error| pd::error!("{error}")).ok();
     let driver = transport.and_then(|transport| {
         let driver = Driver::new(transport, pd::packets_driver("packets").0);

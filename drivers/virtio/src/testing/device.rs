@@ -1,12 +1,12 @@
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use pci::{Virtio, Window};
-use registers::Registers;
 
 use super::Guest;
+use crate::{AnyTransport, DeviceType, MmioTransport, PciTransport};
 
 /// The structures of [`FakeDevice`] in BAR 4, as QEMU places them.
 pub const LAYOUT: Virtio = Virtio {
@@ -17,58 +17,72 @@ pub const LAYOUT: Virtio = Virtio {
     notify_multiplier: 4,
 };
 
-const COMMON: u32 = 0;
-const ISR: u32 = 0x1000;
-const DEVICE: u32 = 0x2000;
-const NOTIFY: u32 = 0x3000;
+const COMMON: usize = 0;
+pub(super) const ISR: usize = 0x1000;
+pub(super) const DEVICE: usize = 0x2000;
+pub(super) const NOTIFY: usize = 0x3000;
 
-const fn window(offset: u32) -> Option<Window> {
+const fn window(offset: usize) -> Option<Window> {
     Some(Window {
         bar: 4,
-        offset,
+        offset: offset as u32,
         length: 0x1000,
     })
 }
 
-/// A virtio device over PCI. It does nothing to a queue that is not set up. Clones are the same device: one goes to the driver, one stays with the test.
+/// A virtio device with its registers over PCI or in memory. It does nothing to a queue that is not set up. Clones are
+/// the same device: one goes to the driver, one stays with the test.
 #[derive(Clone, Debug)]
 pub struct FakeDevice {
-    state: Rc<RefCell<State>>,
+    pub(super) state: Rc<RefCell<State>>,
+    pub(super) bus: Bus,
     guest: Guest,
 }
 
+/// How a driver reaches the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// As [`LAYOUT`] says.
+    Pci,
+    /// As virtio 1.2, section 4.2.2 says.
+    Mmio,
+}
+
 #[derive(Debug)]
-struct State {
-    features: u64,
-    accepted: u64,
-    feature_select: [u32; 2],
-    status: u8,
-    isr: u8,
-    queue_select: usize,
-    queues: Vec<FakeQueue>,
-    config: Vec<u8>,
+pub(super) struct State {
+    pub(super) device_type: u32,
+    pub(super) features: u64,
+    pub(super) accepted: u64,
+    pub(super) feature_select: [u32; 2],
+    pub(super) status: u8,
+    pub(super) isr: u8,
+    pub(super) queue_select: usize,
+    pub(super) queues: Vec<FakeQueue>,
+    pub(super) config: Vec<u8>,
     /// Resets so far.
     resets: u32,
     /// Whether the device forgets to become quiet.
-    stuck: bool,
-    refuses_features: bool,
+    pub(super) stuck: bool,
+    pub(super) refuses_features: bool,
+    /// What registers read as, by offset, whatever they hold.
+    lies: BTreeMap<usize, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct FakeQueue {
-    max: u16,
-    size: u16,
-    enabled: u16,
-    notify_offset: u16,
+pub(super) struct FakeQueue {
+    pub(super) max: u16,
+    pub(super) size: u16,
+    pub(super) enabled: u16,
+    pub(super) notify_offset: u16,
     /// Physical addresses of the descriptors, the available and the used ring.
-    areas: [u64; 3],
+    pub(super) areas: [u64; 3],
     next_available: u16,
     used: u16,
     /// Identifiers that were taken and not returned.
     held: BTreeSet<u16>,
     /// Whether the device lied since the reset: what it finds in memory may be nonsense then.
     lied: bool,
-    notifications: u32,
+    pub(super) notifications: u32,
     interrupts: u32,
 }
 
@@ -93,7 +107,7 @@ pub struct Part {
 }
 
 impl FakeDevice {
-    /// A device with these features, configuration bytes, and queues of at most these sizes.
+    /// A device over PCI with these features, configuration bytes, and queues of at most these sizes.
     pub fn new(guest: Guest, features: u64, config: &[u8], queues: &[u16]) -> Self {
         let queues = (0..)
             .zip(queues)
@@ -104,6 +118,7 @@ impl FakeDevice {
             })
             .collect();
         let state = State {
+            device_type: 0,
             features,
             accepted: 0,
             feature_select: [0; 2],
@@ -115,11 +130,44 @@ impl FakeDevice {
             resets: 0,
             stuck: false,
             refuses_features: false,
+            lies: BTreeMap::new(),
         };
         Self {
             state: Rc::new(RefCell::new(state)),
+            bus: Bus::Pci,
             guest,
         }
+    }
+
+    /// A driver's way to this device, which says that it is of this type.
+    ///
+    /// # Panics
+    /// When the transport refuses it.
+    pub fn transport(&self, bus: Bus, device_type: DeviceType) -> AnyTransport<FakeDevice> {
+        let device = self.on(bus, device_type as u32);
+        match bus {
+            Bus::Pci => PciTransport::new(device, 4, &LAYOUT, device_type).map(AnyTransport::Pci),
+            Bus::Mmio => MmioTransport::new(device, device_type).map(AnyTransport::Mmio),
+        }
+        .expect("the registers are right")
+    }
+
+    /// The same device with registers on this bus, where it says that it is of this type.
+    pub fn on(&self, bus: Bus, device_type: u32) -> FakeDevice {
+        self.state.borrow_mut().device_type = device_type;
+        FakeDevice {
+            bus,
+            ..self.clone()
+        }
+    }
+
+    /// From now on the register at this offset reads as `value`, whatever it holds; or, without one, tells the truth.
+    pub fn lie(&self, offset: usize, value: Option<u32>) {
+        let lies = &mut self.state.borrow_mut().lies;
+        match value {
+            Some(value) => lies.insert(offset, value),
+            None => lies.remove(&offset),
+        };
     }
 
     /// The features that the driver accepted.
@@ -284,11 +332,24 @@ impl FakeDevice {
 }
 
 impl State {
-    fn queue(&mut self) -> Option<&mut FakeQueue> {
+    pub(super) fn lie(&self, offset: usize) -> Option<u32> {
+        self.lies.get(&offset).copied()
+    }
+
+    pub(super) fn lies(&self) -> bool {
+        !self.lies.is_empty()
+    }
+
+    /// The queue that the driver has selected and may write to.
+    pub(super) fn chosen(&mut self) -> &mut FakeQueue {
+        self.queue().expect("a queue that exists")
+    }
+
+    pub(super) fn queue(&mut self) -> Option<&mut FakeQueue> {
         self.queues.get_mut(self.queue_select)
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.resets += 1;
         self.isr = 0;
         for queue in &mut self.queues {
@@ -306,109 +367,6 @@ impl State {
                 interrupts,
                 ..FakeQueue::default()
             };
-        }
-    }
-}
-
-impl Registers for FakeDevice {
-    fn size(&self) -> usize {
-        0x4000
-    }
-
-    fn read8(&self, offset: usize) -> u8 {
-        let state = &mut *self.state.borrow_mut();
-        match offset as u32 {
-            0x14 => state.status,
-            0x15 => 0,
-            ISR => std::mem::take(&mut state.isr),
-            DEVICE.. => state
-                .config
-                .get(offset - DEVICE as usize)
-                .copied()
-                .unwrap_or(0),
-            _ => panic!("an 8-bit read at {offset:#x}"),
-        }
-    }
-
-    fn read16(&self, offset: usize) -> u16 {
-        if offset >= DEVICE as usize {
-            return u16::from_le_bytes([self.read8(offset), self.read8(offset + 1)]);
-        }
-        let state = &mut *self.state.borrow_mut();
-        let Some(queue) = state.queue() else { return 0 };
-        match offset {
-            0x18 => queue.max,
-            0x1c => queue.enabled,
-            0x1e => queue.notify_offset,
-            _ => panic!("a 16-bit read at {offset:#x}"),
-        }
-    }
-
-    fn read32(&self, offset: usize) -> u32 {
-        let state = self.state.borrow();
-        match offset {
-            0x04 => (state.features >> (32 * state.feature_select[0])) as u32,
-            _ => panic!("a 32-bit read at {offset:#x}"),
-        }
-    }
-
-    fn write8(&mut self, offset: usize, value: u8) {
-        let state = &mut *self.state.borrow_mut();
-        assert_eq!(offset, 0x14, "an 8-bit write");
-        state.status = if state.stuck {
-            state.status | 0x80
-        } else {
-            value
-        };
-        if state.refuses_features {
-            state.status &= !8;
-        }
-        if value == 0 {
-            state.reset();
-        }
-    }
-
-    fn write16(&mut self, offset: usize, value: u16) {
-        let state = &mut *self.state.borrow_mut();
-        if offset >= NOTIFY as usize {
-            let queue = &mut state.queues[usize::from(value)];
-            assert_eq!(
-                offset,
-                NOTIFY as usize + 4 * usize::from(queue.notify_offset)
-            );
-            queue.notifications += 1;
-            return;
-        }
-        if offset == 0x16 {
-            state.queue_select = value.into();
-            return;
-        }
-        let queue = state.queue().expect("a queue that exists");
-        match offset {
-            0x18 => queue.size = value,
-            0x1c => queue.enabled = value,
-            _ => panic!("a 16-bit write at {offset:#x}"),
-        }
-    }
-
-    fn write32(&mut self, offset: usize, value: u32) {
-        let state = &mut *self.state.borrow_mut();
-        match offset {
-            0x00 => state.feature_select[0] = value,
-            0x08 => state.feature_select[1] = value,
-            0x0c => {
-                let shift = 32 * state.feature_select[1];
-                state.accepted &= !(0xffff_ffff << shift);
-                state.accepted |= u64::from(value) << shift;
-            }
-            0x20..0x38 => {
-                let half = (offset - 0x20) / 4;
-                let queue = state.queue().expect("a queue that exists");
-                let area = &mut queue.areas[half / 2];
-                let shift = 32 * (half % 2);
-                *area = *area & !(0xffff_ffff << shift) | u64::from(value) << shift;
-            }
-            _ => panic!("a 32-bit write at {offset:#x}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod device;
 mod guest;
+mod registers;
 
-pub use device::{Chain, FakeDevice, LAYOUT, Part};
+pub use device::{Bus, Chain, FakeDevice, LAYOUT, Part};
 pub use guest::Guest;

@@ -1,13 +1,14 @@
 //! A virtio device behind PCI registers (virtio 1.2, section 4.1).
 
-use core::fmt;
-
 use pci::{Virtio, Window};
 use registers::Registers;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::{
+    Areas, MAX_QUEUES, QueueAreas, Reset, TransportError, is_quiet, read_field, write_field,
+};
 use crate::InitError;
 
 /// Offsets in the common configuration (section 4.1.4.3).
@@ -26,57 +27,6 @@ mod common {
     pub const QUEUE_DRIVER: usize = 0x28;
     pub const QUEUE_DEVICE: usize = 0x30;
     pub const SIZE: u32 = 0x38;
-}
-
-/// Queues that a driver here uses at most: a network device's two.
-const MAX_QUEUES: usize = 2;
-
-/// Looks at the status before a reset counts as failed. Devices reset at once or within some
-/// microseconds; each look takes at least a hundred nanoseconds.
-const RESET_LOOKS: u32 = 100_000;
-
-/// Why a device's registers cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransportError {
-    /// A structure that is needed is missing, or not in the BAR that is mapped.
-    Missing(&'static str),
-    /// A structure is too short, unaligned, or sticks out of the mapped memory.
-    Misplaced(&'static str),
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(what) => write!(f, "the device's {what} structure is missing"),
-            Self::Misplaced(what) => write!(f, "the device's {what} structure is misplaced"),
-        }
-    }
-}
-
-impl core::error::Error for TransportError {}
-
-/// Where a queue's areas are: what was given to [`Transport::queue_set`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueAreas {
-    /// Physical address of the available ring.
-    pub driver: u64,
-    /// Physical address of the used ring.
-    pub device: u64,
-}
-
-/// A transport that remembers where queues are.
-pub trait Areas {
-    /// The areas of a queue that has been set up since the last reset.
-    fn areas(&self, queue: u16) -> Option<QueueAreas>;
-}
-
-/// A transport whose reset has an end.
-pub trait Reset {
-    /// Resets the device and waits until it says that it is.
-    ///
-    /// # Errors
-    /// [`InitError::Stuck`] when it does not within bounds.
-    fn reset(&mut self) -> Result<(), InitError>;
 }
 
 /// The registers of one device.
@@ -183,10 +133,7 @@ impl<R: Registers> Reset for PciTransport<R> {
         self.set_status(DeviceStatus::empty());
         // Section 4.1.4.3.2: the reset is done when the status reads 0.
         let status = self.common + common::DEVICE_STATUS;
-        (0..RESET_LOOKS)
-            .any(|_| self.registers.read8(status) == 0)
-            .then_some(())
-            .ok_or(InitError::Stuck)
+        is_quiet(|| self.registers.read8(status) == 0)
     }
 }
 
@@ -295,19 +242,9 @@ impl<R: Registers> Transport for PciTransport<R> {
             .into()
     }
 
-    // Fields are read in their own width (section 4.1.3.1), others byte by byte.
     fn read_config_space<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T, Error> {
         let at = self.field(offset, size_of::<T>())?;
-        let mut value = T::new_zeroed();
-        let bytes = value.as_mut_bytes();
-        match bytes.len() {
-            2 => bytes.copy_from_slice(&self.registers.read16(at).to_le_bytes()),
-            4 => bytes.copy_from_slice(&self.registers.read32(at).to_le_bytes()),
-            _ => (at..)
-                .zip(bytes)
-                .for_each(|(at, byte)| *byte = self.registers.read8(at)),
-        }
-        Ok(value)
+        Ok(read_field(&self.registers, at))
     }
 
     fn write_config_space<T: IntoBytes + Immutable>(
@@ -316,15 +253,7 @@ impl<R: Registers> Transport for PciTransport<R> {
         value: T,
     ) -> Result<(), Error> {
         let at = self.field(offset, size_of::<T>())?;
-        match *value.as_bytes() {
-            [a, b] => self.registers.write16(at, u16::from_le_bytes([a, b])),
-            [a, b, c, d] => self.registers.write32(at, u32::from_le_bytes([a, b, c, d])),
-            ref bytes => {
-                (at..)
-                    .zip(bytes)
-                    .for_each(|(at, &byte)| self.registers.write8(at, byte));
-            }
-        }
+        write_field(&mut self.registers, at, &value);
         Ok(())
     }
 }
