@@ -6,6 +6,10 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+use alloc::boxed::Box;
+
 /// The most clients: Microkit gives a PD 62 channels.
 pub const CLIENTS: usize = 62;
 
@@ -22,6 +26,21 @@ pub trait Timer {
     /// Returns `false` if that time has already come: then there may be no alarm.
     #[must_use]
     fn set_alarm(&mut self, deadline: u64) -> bool;
+
+    /// Takes note of the alarm, so that the timer lowers its interrupt line.
+    fn acknowledge(&mut self);
+}
+
+impl<T: Timer + ?Sized> Timer for Box<T> {
+    fn now(&mut self) -> u64 {
+        (**self).now()
+    }
+    fn set_alarm(&mut self, deadline: u64) -> bool {
+        (**self).set_alarm(deadline)
+    }
+    fn acknowledge(&mut self) {
+        (**self).acknowledge();
+    }
 }
 
 /// Time, and an alarm for each client.
@@ -49,11 +68,6 @@ impl<T: Timer> Clock<T> {
         }
     }
 
-    /// The timer, to acknowledge its interrupt.
-    pub fn timer(&mut self) -> &mut T {
-        &mut self.timer
-    }
-
     /// Nanoseconds since the system's start; never less than before.
     pub fn now(&mut self) -> u64 {
         self.timer.now()
@@ -77,8 +91,9 @@ impl<T: Timer> Clock<T> {
     }
 
     /// Takes note of the timer's alarm: calls `ring` for every client whose time has come, once, and sets the timer
-    /// to the next.
+    /// to the next. Acknowledge the interrupt to the kernel after it.
     pub fn alarm(&mut self, ring: impl FnMut(usize)) {
+        self.timer.acknowledge();
         self.armed = None;
         self.ring_due(ring);
     }
@@ -114,6 +129,7 @@ mod tests {
         speed: u64,
         alarm: Option<u64>,
         settings: u32,
+        acknowledged: u32,
     }
 
     impl Timer for Fake {
@@ -125,6 +141,9 @@ mod tests {
             self.settings += 1;
             self.alarm = Some(deadline);
             self.now() < deadline
+        }
+        fn acknowledge(&mut self) {
+            self.acknowledged += 1;
         }
     }
 
@@ -151,6 +170,7 @@ mod tests {
         assert_eq!(clock.timer.alarm, Some(200));
         assert_eq!(rung(&mut clock, 301), [2, 3]);
         assert_eq!(rung(&mut clock, 400), []);
+        assert_eq!(clock.timer.acknowledged, 3);
     }
 
     #[test]

@@ -2,12 +2,26 @@
 //!
 //! Drivers reach their device only through [`Registers`] or [`Ports`], so that a unit test can put a
 //! fake device (or a malicious one) behind them. [`Mapped`] is the real thing for registers in memory and
-//! holds the only `unsafe` code that register access needs.
+//! holds the only `unsafe` code that register access needs. [`Strided`] shows byte-wide registers in memory as ports,
+//! for devices that exist in both forms; [`GenericTimer`] are the registers of a timer inside the processor.
+//!
+//! Register accesses and accesses to ordinary memory keep their order where a device may look at that memory: what was
+//! written before a register is written is visible to the device then, and what is read after a register was
+//! read is not older than it.
 //!
 //! An access outside the device's registers behaves as on a bus where nobody answers: it reads
 //! as all ones and writes nothing. So an offset that a device's own tables give wrongly is harmless.
 #![no_std]
 #![warn(missing_docs)]
+
+mod barrier;
+mod generic_timer;
+mod primecell;
+mod strided;
+
+pub use generic_timer::{GenericTimer, PhysicalTimer};
+pub use primecell::primecell;
+pub use strided::{Strided, Width};
 
 use core::ptr::NonNull;
 
@@ -72,12 +86,16 @@ impl Mapped {
 
     fn read<T>(&self, offset: usize) -> Option<T> {
         // SAFETY: `register` gives aligned pointers into a mapping that `new`'s caller vouched for.
-        self.register(offset)
-            .map(|pointer| unsafe { core::ptr::read_volatile(pointer) })
+        let value = self
+            .register(offset)
+            .map(|pointer| unsafe { core::ptr::read_volatile(pointer) });
+        barrier::after_read();
+        value
     }
 
     fn write<T>(&mut self, offset: usize, value: T) {
         if let Some(pointer) = self.register(offset) {
+            barrier::before_write();
             // SAFETY: as for `read`.
             unsafe { core::ptr::write_volatile(pointer, value) }
         }

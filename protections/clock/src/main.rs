@@ -9,32 +9,32 @@
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
+mod timers;
+
+use alloc::boxed::Box;
+
 use channel::CallError;
 use channel::time::Request;
-use clock::Clock;
-use registers::Mapped;
-use rtc::Rtc;
+use clock::{Clock, Timer};
 use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
-use timer::Hpet;
 
 struct Time {
     /// None without a usable timer: then all calls are refused.
-    clock: Option<Clock<Hpet<Mapped>>>,
+    clock: Option<Clock<Box<dyn Timer>>>,
     interrupt: Channel,
 }
 
 #[protection_domain]
 fn init() -> Time {
-    let pin = u8::try_from(device::property("pin")).unwrap_or(u8::MAX);
-    let wall = Rtc::new(device::ports()).unix_seconds();
-    let wall = wall.inspect_err(|error| pd::warn!("{error}")).ok();
-    let timer = Hpet::new(device::registers(), pin);
-    let timer = timer.inspect_err(|error| pd::error!("{error}")).ok();
-    let (clock, interrupt) = (
-        timer.map(|timer| Clock::new(timer, wall)),
-        device::interrupt(),
-    );
-    Time { clock, interrupt }
+    let found = timers::find();
+    let found = found.inspect_err(|error| pd::error!("{error}")).ok();
+    let clock = found.map(|(timer, wall)| Clock::new(timer, wall));
+    Time {
+        clock,
+        interrupt: device::interrupt(),
+    }
 }
 
 impl Handler for Time {
@@ -43,7 +43,6 @@ impl Handler for Time {
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
         if channels.contains(self.interrupt) {
             if let Some(clock) = &mut self.clock {
-                clock.timer().acknowledge();
                 clock.alarm(ring);
             }
             device::acknowledge(self.interrupt);

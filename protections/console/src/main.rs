@@ -11,24 +11,25 @@
 extern crate alloc;
 
 mod clients;
+mod port;
 
-use device::PortRange;
+use alloc::boxed::Box;
+
 use log_line::Console;
 use sel4_microkit::{ChannelSet, Handler, Infallible, debug_println, protection_domain};
-use uart::Uart;
+use uart::Transmitter;
 
 use crate::clients::Clients;
 
 struct Serial {
-    uart: Option<Uart<PortRange>>,
+    uart: Option<Box<dyn Transmitter>>,
     console: Console,
     clients: Clients,
 }
 
 #[protection_domain]
 fn init() -> Serial {
-    let rate = u32::try_from(device::property("bit_rate")).unwrap_or(uart::FULL_RATE);
-    let uart = Uart::new(device::ports(), rate);
+    let uart = port::open();
     let uart = uart.inspect_err(|error| debug_println!("{error}")).ok();
     let (console, clients) = (Console::new(), Clients::new());
     let mut serial = Serial {

@@ -28,15 +28,12 @@ pub fn wiring() -> &'static Device {
         .expect("this protection domain has no device")
 }
 
-/// A number among the device's properties on the board.
-///
-/// # Panics
-/// When the board file has none of this name.
-pub fn property(name: &str) -> i64 {
+/// A number among the device's properties on the board, if the board file gives one of this name and it fits.
+pub fn property<N: TryFrom<i64>>(name: &str) -> Option<N> {
     let value = wiring().properties.iter().find(|(key, _)| key == name);
     match value {
-        Some((_, wiring::Value::Integer(number))) => *number,
-        _ => panic!("the board file gives the device no number `{name}`"),
+        Some((_, wiring::Value::Integer(number))) => N::try_from(*number).ok(),
+        _ => None,
     }
 }
 
