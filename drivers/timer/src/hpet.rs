@@ -13,7 +13,7 @@ use registers::Registers;
 use crate::farthest;
 
 /// Bytes of registers that the driver needs: up to the end of comparator 0's.
-pub const SIZE: usize = 0x120;
+const SIZE: usize = 0x120;
 
 const CAPABILITIES: usize = 0x000;
 /// The counter's period in femtoseconds.
@@ -48,7 +48,7 @@ const READ_ATTEMPTS: u32 = 4;
 /// Why a timer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HpetError {
-    /// The registers are fewer than [`SIZE`] bytes, or are none of an HPET: the period that they give,
+    /// The registers are too few, or are none of an HPET: the period that they give,
     /// in femtoseconds.
     NoHpet(u32),
     /// The counter or comparator 0 is only 32 bits wide.
