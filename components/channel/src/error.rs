@@ -26,6 +26,8 @@ pub enum PeerMisbehaved {
     WrongRestart,
     /// A message of an unknown kind, or an answer to something that was not asked.
     UnknownMessage,
+    /// The identity of a connection's peer has a name that is too long or not plain.
+    MalformedIdentity,
 }
 
 impl fmt::Display for PeerMisbehaved {
@@ -40,6 +42,7 @@ impl fmt::Display for PeerMisbehaved {
             Self::DataAfterEnd => "bytes came after the end of a stream",
             Self::WrongRestart => "a byte ring was restarted out of turn",
             Self::UnknownMessage => "a message is of an unknown kind",
+            Self::MalformedIdentity => "a peer's identity is malformed",
         })
     }
 }

@@ -109,6 +109,7 @@ fn opened() -> Opened {
         peer: "192.0.2.1:1".parse().unwrap(),
         local_port: 7,
         token: None,
+        identity: None,
     }
 }
 

@@ -143,6 +143,9 @@ impl Slot {
     }
 }
 
+/// Words of a connection's description.
+const DESCRIPTION: usize = 2 * LINE;
+
 const OPEN: u64 = 1;
 const END: u64 = 2;
 
@@ -151,7 +154,7 @@ fn consumer() -> (Consumer, Slot) {
     let (own, peer, words) = victim(layout.consumer_size(), layout.provider_size());
     let slot = Slot {
         words,
-        first: LINE,
+        first: DESCRIPTION,
         flips: 0,
     };
     (
@@ -222,6 +225,35 @@ fn a_consumer_checks_a_connections_words() {
     );
 }
 
+/// A name may have 64 bytes of visible ASCII.
+#[test]
+fn a_consumer_checks_a_peers_identity() {
+    const HAS_IDENTITY: u64 = 1 << 33;
+    let opened = |length: u64, name: u64| {
+        let (mut consumer, mut slot) = consumer();
+        slot.words.set(2, HAS_IDENTITY);
+        slot.words.set(3, length << 32);
+        slot.words.set(8, name);
+        slot.set(Slot::STATE, 1 << 32 | OPEN);
+        round(&mut consumer)
+    };
+    let name = u64::from_le_bytes(*b"a.exampl");
+    assert_eq!(opened(8, name), None);
+    assert_eq!(opened(0, 0), None);
+    for (length, name) in [
+        (7, name),
+        (9, name),
+        (65, name),
+        (u32::MAX.into(), name),
+        (1, 10),
+    ] {
+        assert_eq!(
+            opened(length, name),
+            Some(PeerMisbehaved::MalformedIdentity)
+        );
+    }
+}
+
 /// A provider that lends its receive ring cannot move bytes in it, and no consumer may ask for that.
 #[test]
 fn a_lent_ring_is_not_restarted() {
@@ -237,6 +269,7 @@ fn a_lent_ring_is_not_restarted() {
         peer: "192.0.2.1:1".parse().unwrap(),
         local_port: 1,
         token: None,
+        identity: None,
     };
     provider.lend(0).unwrap();
     let id = provider.open(0, &description).unwrap();

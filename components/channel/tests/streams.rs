@@ -73,6 +73,7 @@ fn opened() -> Opened {
         peer: "[2001:db8::7]:50000".parse().unwrap(),
         local_port: 443,
         token: None,
+        identity: None,
     }
 }
 
@@ -256,6 +257,7 @@ fn requests_are_answered() {
         peer: remote,
         local_port: 50_001,
         token: Some(first),
+        identity: None,
     };
     let id = pair.provider.open(1, &description).unwrap();
     pair.provider.answer(second, Err(Refusal::NotAllowed));

@@ -37,6 +37,7 @@ impl Port {
             peer: "192.0.2.1:5000".parse().unwrap(),
             local_port: 80,
             token: None,
+            identity: None,
         };
         self.provider.open(slot, &opened).unwrap()
     }

@@ -482,6 +482,7 @@ impl Connection {
                 Origin::Accepted => None,
                 Origin::Asked(token) => Some(token),
             },
+            identity: None,
         };
         let Ok(id) = cx.provider.open(self.slot, &opened) else {
             // The consumer holds a slot that it released: it broke the protocol, and its port says so.

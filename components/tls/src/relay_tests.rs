@@ -212,6 +212,7 @@ impl World {
             peer,
             local_port: 443,
             token: None,
+            identity: None,
         };
         let id = self.tcp.open(slot, &opened).unwrap();
         One {

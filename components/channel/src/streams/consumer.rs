@@ -215,8 +215,8 @@ fn describe(
     asked: &mut Vec<u32>,
     slot: usize,
 ) -> Result<Opened, PeerMisbehaved> {
-    let words = core::array::from_fn(|offset| opened.load(slot * OPENED_WORDS + offset));
-    let description = Opened::from_words(words);
+    let description = Opened::read(|offset| opened.load(slot * OPENED_WORDS + offset))
+        .ok_or(PeerMisbehaved::MalformedIdentity)?;
     match description.token {
         Some(token) if !take_token(asked, token) => Err(PeerMisbehaved::UnknownMessage),
         _ => Ok(description),

@@ -8,8 +8,10 @@ use crate::{LayoutError, doorbell, ready, ring};
 
 /// Words of a slot: its state, bytes produced, bytes consumed, and the count at which to wake the producer.
 pub(super) const SLOT_WORDS: usize = 4;
-/// Words that describe an opened connection. Four are used; a verified identity of the peer has room in the rest.
-pub(super) const OPENED_WORDS: usize = 8;
+/// Words that describe an opened connection: addresses and token, then the identity of the peer, if it is known.
+pub(super) const OPENED_WORDS: usize = 4 + IDENTITY_WORDS;
+/// A digest of 32 bytes and a name of up to 64.
+pub(super) const IDENTITY_WORDS: usize = 4 + 8;
 /// Words of a request or an answer.
 pub(super) const MESSAGE: usize = 4;
 /// Requests that may wait for their answer at one time.

@@ -50,6 +50,7 @@
 
 mod consumer;
 mod data;
+mod identity;
 mod incoming;
 mod layout;
 mod opened;
@@ -60,6 +61,7 @@ mod roles;
 mod round;
 
 pub use consumer::{Consumer, ConsumerEvent};
+pub use identity::PeerIdentity;
 pub use layout::Layout;
 pub use opened::{Opened, Refusal};
 pub use provider::{NotFree, Provider, ProviderEvent, SocketMemory};

@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::layout::{MESSAGE, OPENED_WORDS};
+use super::PeerIdentity;
+use super::layout::{IDENTITY_WORDS, MESSAGE, OPENED_WORDS};
 
 /// A connection as the provider opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,30 +14,56 @@ pub struct Opened {
     pub local_port: u16,
     /// What [`Consumer::connect`](super::Consumer::connect) gave, for a connection that was asked for.
     pub token: Option<u32>,
+    /// Who the peer is, if the provider has verified it.
+    pub identity: Option<PeerIdentity>,
 }
 
 impl Opened {
     const HAS_TOKEN: u64 = 1 << 32;
+    const HAS_IDENTITY: u64 = 1 << 33;
 
-    pub(super) fn to_words(self) -> [u64; OPENED_WORDS] {
+    /// Hands each word to `set` with its place, below [`OPENED_WORDS`].
+    pub(super) fn write(&self, mut set: impl FnMut(usize, u64)) {
         let [high, low, port] = address_to_words(self.peer);
         let token = self.token.map_or(0, |_| Self::HAS_TOKEN);
-        let mut words = [0; OPENED_WORDS];
-        words[..4].copy_from_slice(&[
-            high,
-            low,
-            port | u64::from(self.local_port) << 16 | token,
-            self.token.unwrap_or(0).into(),
-        ]);
-        words
+        let identity = self.identity.map_or(0, |_| Self::HAS_IDENTITY);
+        let length = self.identity.map_or(0, |identity| identity.name_length());
+        set(0, high);
+        set(1, low);
+        set(
+            2,
+            port | u64::from(self.local_port) << 16 | token | identity,
+        );
+        set(
+            3,
+            u64::from(self.token.unwrap_or(0)) | (length as u64) << 32,
+        );
+        let words = self.identity.map(PeerIdentity::to_words);
+        for (offset, word) in words.into_iter().flatten().enumerate() {
+            set(OPENED_WORDS - IDENTITY_WORDS + offset, word);
+        }
     }
 
-    pub(super) fn from_words(words: [u64; OPENED_WORDS]) -> Self {
-        Self {
-            peer: address_from_words(words[0], words[1], words[2]),
-            local_port: (words[2] >> 16) as u16,
-            token: (words[2] & Self::HAS_TOKEN != 0).then_some(words[3] as u32),
-        }
+    /// Loads each word once. `None` when the identity is malformed.
+    pub(super) fn read(load: impl Fn(usize) -> u64) -> Option<Self> {
+        let [high, low, ports, more] = core::array::from_fn(&load);
+        let identity = match ports & Self::HAS_IDENTITY != 0 {
+            true => {
+                let words = |offset| load(OPENED_WORDS - IDENTITY_WORDS + offset);
+                let length = (more >> 32) as usize;
+                Some(PeerIdentity::from_words(
+                    core::array::from_fn(words),
+                    length,
+                )?)
+            }
+            false => None,
+        };
+        Some(Self {
+            peer: address_from_words(high, low, ports),
+            local_port: (ports >> 16) as u16,
+            token: (ports & Self::HAS_TOKEN != 0).then_some(more as u32),
+            identity,
+        })
     }
 }
 
@@ -128,13 +155,18 @@ mod tests {
     fn descriptions_requests_and_answers_survive_their_words() {
         for peer in ["192.0.2.7:65535", "[2001:db8::1]:1"] {
             let peer: SocketAddr = peer.parse().unwrap();
-            for token in [None, Some(0), Some(u32::MAX)] {
+            let known = PeerIdentity::new([0xff; 32], "client.example");
+            let tokens = [None, Some(0), Some(u32::MAX)];
+            for (token, identity) in tokens.into_iter().zip([None, Some(known), Some(known)]) {
                 let opened = Opened {
                     peer,
                     local_port: 443,
                     token,
+                    identity,
                 };
-                assert_eq!(Opened::from_words(opened.to_words()), opened);
+                let mut words = [u64::MAX; OPENED_WORDS];
+                opened.write(|offset, word| words[offset] = word);
+                assert_eq!(Opened::read(|offset| words[offset]), Some(opened));
             }
             let connect = Request::Connect(peer);
             assert_eq!(Request::from_words(connect.to_words(7)), Some((7, connect)));
@@ -145,6 +177,12 @@ mod tests {
             let words = answer_to_words(9, answer);
             assert_eq!(answer_from_words(words), Some((9, answer)));
         }
+    }
+
+    #[test]
+    fn a_malformed_identity_is_none() {
+        let words = [u64::MAX; OPENED_WORDS];
+        assert_eq!(Opened::read(|offset| words[offset]), None);
     }
 
     #[test]

@@ -159,9 +159,7 @@ impl Provider {
         if opened.token.is_some() {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
-        for (offset, word) in opened.to_words().into_iter().enumerate() {
-            self.opened.set(slot * OPENED_WORDS + offset, word);
-        }
+        opened.write(|offset, word| self.opened.set(slot * OPENED_WORDS + offset, word));
         self.port.open(slot);
         Ok(self.port.id(slot))
     }

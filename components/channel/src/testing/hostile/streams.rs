@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::{Attack, Guarded};
 use crate::streams::{
-    ConnectionId, Consumer, ConsumerEvent, Layout, Opened, Provider, ProviderEvent,
+    ConnectionId, Consumer, ConsumerEvent, Layout, Opened, PeerIdentity, Provider, ProviderEvent,
 };
 use crate::testing::Bell;
 
@@ -43,6 +43,7 @@ fn opened(attack: &Attack) -> Opened {
         peer: ([192, 0, 2, attack.byte()], 1000).into(),
         local_port: 80,
         token: None,
+        identity: (attack.byte() % 2 == 0).then(|| PeerIdentity::new([attack.byte(); 32], "peer")),
     }
 }
 
@@ -232,7 +233,12 @@ pub fn streams_consumer(script: &[u8]) {
                 (1, _) => drop(attack.victim(|| consumer.listen(7))),
                 (2 | 3, _) => {
                     let event = next_event!(&attack, &mut consumer, failed);
-                    if let Some(ConsumerEvent::Opened(id, _)) = event {
+                    if let Some(ConsumerEvent::Opened(id, opened)) = event {
+                        let name = opened.identity.and_then(|identity| {
+                            assert!(identity.name().is_none_or(|name| !name.contains(' ')));
+                            identity.name().map(str::len)
+                        });
+                        assert!(name.is_none_or(|length| length <= PeerIdentity::MAX_NAME));
                         assert!(open.iter().all(|other| other.slot() != id.slot()));
                         open.push(id);
                     }
