@@ -8,6 +8,7 @@ mod echo;
 mod hostile;
 mod http;
 mod isolation;
+mod mutual;
 mod network;
 mod resources;
 mod runtime;
@@ -25,6 +26,7 @@ fn main() {
     let together = [
         http::trials(),
         tls::trials(),
+        mutual::trials(),
         echo::trials(),
         hostile::trials(),
         runtime::trials(),

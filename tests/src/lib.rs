@@ -3,6 +3,7 @@
 //! Every wait is bounded, every QEMU is ended with the tests (also when they are killed), and whoever fails
 //! gets the end of the serial log with the error.
 
+pub mod certificates;
 pub mod client;
 pub mod data;
 pub mod namespace;

@@ -1,5 +1,9 @@
 //! One connection: a state machine between a [`Stream`] and the [`Server`].
 
+use alloc::boxed::Box;
+
+use channel::streams::PeerIdentity;
+
 use crate::body::{BodyError, BodyReader};
 use crate::framing::Refusal;
 use crate::head::{HeadBuffer, Scan};
@@ -32,6 +36,8 @@ pub struct Connection {
     head: HeadBuffer,
     deadline: u64,
     pace: Pace,
+    /// Who the client is, if the transport has verified it.
+    peer: Option<Box<PeerIdentity>>,
 }
 
 /// What one step did.
@@ -51,6 +57,16 @@ impl Connection {
             head: HeadBuffer::default(),
             deadline: now.saturating_add(server.limits.idle_time),
             pace: Pace::default(),
+            peer: None,
+        }
+    }
+
+    /// The same with a client that the transport has verified.
+    #[must_use]
+    pub fn with_peer(self, peer: Option<PeerIdentity>) -> Self {
+        Self {
+            peer: peer.map(Box::new),
+            ..self
         }
     }
 
@@ -129,7 +145,7 @@ impl Connection {
         let limits = server.limits;
         let head = self.head.first(length);
         let parsed = with_request(head, &limits, |request, framing| {
-            let reply = server.answer(request, framing, now);
+            let reply = server.answer(request, framing, now, self.peer.as_deref());
             (reply, framing, request.method != Method::Head)
         });
         self.head.remove(length);

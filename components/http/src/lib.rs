@@ -45,6 +45,7 @@ extern crate std;
 mod body;
 pub mod bundle;
 mod chunked;
+mod clients;
 mod conditional;
 mod connection;
 mod date;
@@ -68,6 +69,7 @@ mod service_tests;
 #[cfg(test)]
 mod tests;
 
+pub use clients::Clients;
 pub use connection::{Connection, Outcome};
 pub use limits::Limits;
 pub use request::{Method, Request, Version};

@@ -8,7 +8,10 @@ use alloc::string::String;
 use core::cell::Cell;
 use core::fmt::Write;
 
+use channel::streams::PeerIdentity;
+
 use crate::bundle::{Bundle, File, FileId};
+use crate::clients::Clients;
 use crate::conditional::{Selection, select};
 use crate::date::DateText;
 use crate::framing::{BodyLength, Framing};
@@ -30,6 +33,7 @@ pub struct Server<'a, S> {
     pub(crate) memory: Budget,
     router: Router<S>,
     policy: Option<&'static str>,
+    clients: Clients,
     date: Option<DateText>,
     /// Milliseconds between 1970-01-01 00:00:00 UTC and the zero of the caller's clock.
     epoch: Option<u64>,
@@ -42,6 +46,8 @@ pub struct Context<'c, S> {
     pub state: &'c mut S,
     /// What the connections did so far.
     pub counters: &'c Counters,
+    /// Who the client is, if the transport has verified it.
+    pub peer: Option<&'c PeerIdentity>,
     /// The time that the caller of `Connection::work` gave, in milliseconds.
     pub now: u64,
 }
@@ -115,6 +121,7 @@ impl<'a, S> Server<'a, S> {
             memory: Budget(Rc::new(Cell::new(limits.memory))),
             router,
             policy: Some(SITE_POLICY),
+            clients: Clients::default(),
             date: None,
             epoch: None,
         }
@@ -124,6 +131,11 @@ impl<'a, S> Server<'a, S> {
     /// default pages may load from their own site only, and styles may be inline.
     pub fn set_policy(&mut self, policy: Option<&'static str>) {
         self.policy = policy;
+    }
+
+    /// Serves these clients only; others get 403 for whatever they ask.
+    pub fn set_clients(&mut self, clients: Clients) {
+        self.clients = clients;
     }
 
     /// Tells the server that at `now` (milliseconds of the clock that `Connection::work` is given) the
@@ -151,7 +163,16 @@ impl<'a, S> Server<'a, S> {
     }
 
     /// Answers a request, or says what reads its body first.
-    pub(crate) fn answer(&mut self, request: &Request<'_>, framing: Framing, now: u64) -> Reply {
+    pub(crate) fn answer(
+        &mut self,
+        request: &Request<'_>,
+        framing: Framing,
+        now: u64,
+        peer: Option<&PeerIdentity>,
+    ) -> Reply {
+        if !self.clients.admit(peer) {
+            return Reply::Now(Response::error(Status::FORBIDDEN));
+        }
         if request.method == Method::Options {
             return Reply::Now(self.options(request));
         }
@@ -160,6 +181,7 @@ impl<'a, S> Server<'a, S> {
                 let context = Context {
                     state: &mut self.state,
                     counters: &self.counters,
+                    peer,
                     now,
                 };
                 return handle(handler, &request.at_route(rest), context, framing);

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use channel::PeerMisbehaved;
-use channel::streams::{ConnectionId, Consumer, ConsumerEvent};
+use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened};
 
 use crate::connection::{Connection, Outcome};
 use crate::server::Server;
@@ -94,7 +94,7 @@ impl<S> Service<S> {
 
     fn take(&mut self, event: ConsumerEvent, now: u64) {
         match event {
-            ConsumerEvent::Opened(id, _) => self.begin(id, now),
+            ConsumerEvent::Opened(id, opened) => self.begin(id, &opened, now),
             ConsumerEvent::Readable(id)
             | ConsumerEvent::Writable(id)
             | ConsumerEvent::HalfClosed(id) => self.wake(id),
@@ -104,11 +104,12 @@ impl<S> Service<S> {
         }
     }
 
-    fn begin(&mut self, id: ConnectionId, now: u64) {
+    fn begin(&mut self, id: ConnectionId, opened: &Opened, now: u64) {
         if self.entries.len() <= id.slot() {
             self.entries.resize_with(id.slot() + 1, || None);
         }
-        let connection = Connection::new(&self.server, now / MILLISECOND);
+        let connection =
+            Connection::new(&self.server, now / MILLISECOND).with_peer(opened.identity);
         let before = self.entries[id.slot()].replace(Entry {
             id,
             state: State::Live(Box::new(connection)),

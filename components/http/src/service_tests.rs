@@ -1,12 +1,14 @@
 //! A service over a port whose other end the test holds.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use std::vec::Vec;
 
-use channel::streams::{ConnectionId, Layout, Opened, Provider, ProviderEvent};
+use channel::streams::{ConnectionId, Layout, Opened, PeerIdentity, Provider, ProviderEvent};
 use channel::testing::streams_pair;
 
-use crate::{Limits, Router, Server, Service, pages};
+use crate::{Clients, Limits, Router, Server, Service, pages};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,6 +25,7 @@ impl Port {
         let mut router = Router::new();
         router.get("/bytes/*", pages::bytes);
         router.post("/digest", pages::MAX_DIGEST, pages::digest);
+        router.get("/whoami", pages::whoami);
         let server = Server::new((), router, None, Limits::default());
         Self {
             service: Service::new(server, consumer),
@@ -32,12 +35,16 @@ impl Port {
     }
 
     fn open(&mut self) -> ConnectionId {
+        self.open_for(None)
+    }
+
+    fn open_for(&mut self, identity: Option<PeerIdentity>) -> ConnectionId {
         let slot = self.provider.free_slot().unwrap();
         let opened = Opened {
             peer: "192.0.2.1:5000".parse().unwrap(),
             local_port: 80,
             token: None,
-            identity: None,
+            identity,
         };
         self.provider.open(slot, &opened).unwrap()
     }
@@ -171,4 +178,40 @@ fn a_closed_or_reset_connection_is_released() {
 #[test]
 fn a_connections_state_is_small() {
     assert!(size_of::<crate::Connection>() <= 400);
+}
+
+#[test]
+fn a_client_is_told_who_it_is() {
+    let mut port = Port::new();
+    let known = PeerIdentity::new([0xab; 32], "a.example");
+    for (identity, expected) in [
+        (None, "no client certificate\n".into()),
+        (Some(known), format!("a.example\n{}\n", "ab".repeat(32))),
+    ] {
+        let id = port.open_for(identity);
+        let answer = port.ask(id, "GET /whoami HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(answer.contains("Cache-Control: no-store\r\n"), "{answer}");
+        assert!(answer.ends_with(&expected), "{answer}");
+    }
+}
+
+#[test]
+fn clients_that_are_not_named_are_refused_everything() {
+    let mut port = Port::new();
+    let clients = Clients::new(vec!["a.example".into()]);
+    port.service.server().set_clients(clients);
+    let [known, other] = ["a.example", "b.example"].map(|name| PeerIdentity::new([1; 32], name));
+    for (identity, status) in [(Some(known), "200"), (Some(other), "403"), (None, "403")] {
+        for request in [
+            "GET /bytes/1 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+        ] {
+            let id = port.open_for(identity);
+            let answer = port.ask(id, request);
+            assert_eq!(answer.get(9..12), Some(status), "{answer}");
+            port.provider.reset(id);
+            port.run();
+            port.events();
+        }
+    }
 }

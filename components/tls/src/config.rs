@@ -1,16 +1,20 @@
 //! The rustls configuration of a server.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
 
-use crate::{Identity, IdentityError, Tickets};
+use crate::{Authorities, AuthoritiesError, Identity, IdentityError, Tickets};
 
 /// The protocol name of HTTP/1.1 (RFC 7301, section 6).
 pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
@@ -26,6 +30,17 @@ pub struct Options {
     /// Seconds that a session can be resumed and that a ticket key is in use, at most
     /// [`MAX_TICKET_PERIOD`](crate::MAX_TICKET_PERIOD); 0: sessions are not resumed.
     pub ticket_period: u32,
+    /// Whose certificates clients have to show; none are asked for if absent.
+    pub clients: Option<ClientPolicy>,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Debug)]
+pub struct ClientPolicy {
+    /// Who their certificates come from.
+    pub authorities: Authorities,
+    /// A client may show none, and is served without an identity.
+    pub anonymous: bool,
 }
 
 impl Default for Options {
@@ -34,6 +49,7 @@ impl Default for Options {
             tls12: true,
             alpn: alloc::vec![ALPN_HTTP_1_1.to_vec()],
             ticket_period: 3600,
+            clients: None,
         }
     }
 }
@@ -45,6 +61,8 @@ pub struct Server {
     pub(crate) config: Arc<ServerConfig>,
     /// Resumption, if it is on.
     pub(crate) tickets: Option<Arc<Tickets>>,
+    /// Verifies client certificates, if they are asked for.
+    pub(crate) clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// Why there is no configuration.
@@ -52,6 +70,8 @@ pub struct Server {
 pub enum ConfigError {
     /// The identity cannot be used.
     Identity(IdentityError),
+    /// The authorities cannot be used.
+    Authorities(AuthoritiesError),
     /// rustls refuses the key, the chain or the versions.
     Rustls(rustls::Error),
 }
@@ -72,10 +92,17 @@ pub fn server(
         true => &[&version::TLS13, &version::TLS12],
         false => &[&version::TLS13],
     };
+    let clients = match &options.clients {
+        Some(policy) => Some(verifier(policy, &provider)?),
+        None => None,
+    };
     let mut config = ServerConfig::builder_with_details(provider, time)
         .with_protocol_versions(versions)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients.clone().unwrap_or_else(|| Arc::new(NoClientAuth)))
         .with_cert_resolver(resolver);
+    // A TLS 1.2 session without it can be resumed on another connection than the client's own (RFC 7627), and with
+    // it what its certificate stands for.
+    config.require_ems = clients.is_some();
     config.alpn_protocols = options.alpn;
     // Nothing is kept of a session; a ticket brings it back, in both versions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -89,7 +116,24 @@ pub fn server(
     Ok(Server {
         config: Arc::new(config),
         tickets,
+        clients,
     })
+}
+
+/// Paths to the authorities, validity in time and the use for client authentication are verified; revocation is not.
+fn verifier(
+    policy: &ClientPolicy,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    let roots = policy.authorities.roots()?;
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+    let builder = match policy.anonymous {
+        true => builder.allow_unauthenticated(),
+        false => builder,
+    };
+    builder
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()).into())
 }
 
 fn single_certificate(
@@ -110,6 +154,12 @@ impl From<IdentityError> for ConfigError {
     }
 }
 
+impl From<AuthoritiesError> for ConfigError {
+    fn from(error: AuthoritiesError) -> Self {
+        Self::Authorities(error)
+    }
+}
+
 impl From<rustls::Error> for ConfigError {
     fn from(error: rustls::Error) -> Self {
         Self::Rustls(error)
@@ -120,6 +170,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity(error) => error.fmt(f),
+            Self::Authorities(error) => error.fmt(f),
             Self::Rustls(error) => write!(f, "the certificate or key is refused: {error}"),
         }
     }

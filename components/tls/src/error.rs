@@ -11,6 +11,8 @@ pub enum Error {
     Handshake(rustls::Error),
     /// A record after the handshake broke the protocol.
     Record(Fault),
+    /// The certificate that a resumed session brings back is no longer good.
+    Certificate(rustls::Error),
     /// The client sent a fatal alert (RFC 8446, section 6.2).
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
@@ -39,8 +41,13 @@ pub enum Fault {
 impl Error {
     /// The alert that tells the client of this error; rustls sends its own during the handshake.
     pub fn alert(&self) -> Option<AlertDescription> {
-        let Self::Record(fault) = self else {
-            return None;
+        let fault = match self {
+            Self::Record(fault) => fault,
+            Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
+                return Some(error.clone().into());
+            }
+            Self::Certificate(_) => return Some(AlertDescription::CertificateUnknown),
+            Self::Handshake(_) | Self::PeerAlert(_) | Self::HandshakeTooLarge => return None,
         };
         Some(match fault {
             Fault::Decrypt => AlertDescription::BadRecordMac,
@@ -63,6 +70,7 @@ impl fmt::Display for Error {
         match self {
             Self::Handshake(error) => write!(f, "handshake: {error}"),
             Self::Record(fault) => write!(f, "{fault}"),
+            Self::Certificate(error) => write!(f, "resumption: {error}"),
             Self::PeerAlert(alert) => write!(f, "the client sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
         }

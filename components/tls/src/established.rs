@@ -9,8 +9,7 @@ use rustls::crypto::cipher::{
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, HandshakeKind, ProtocolVersion,
-    SupportedCipherSuite,
+    AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite,
 };
 
 use crate::{Error, Fault};
@@ -58,8 +57,10 @@ pub(crate) enum Received<'a> {
 
 impl Established {
     /// Takes the traffic keys of a connection whose handshake is complete.
-    pub(crate) fn new(connection: UnbufferedServerConnection) -> Result<Self, Error> {
-        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+    pub(crate) fn new(
+        connection: UnbufferedServerConnection,
+        resumed: bool,
+    ) -> Result<Self, Error> {
         let (secrets, kernel) = connection
             .dangerous_into_kernel_connection()
             .map_err(Error::Handshake)?;

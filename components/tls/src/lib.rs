@@ -15,16 +15,21 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod authorities;
+mod buffers;
 mod config;
 mod ends;
 mod error;
 mod established;
+mod handshake;
 mod identity;
+mod peer;
 mod relay;
 mod session;
 mod tickets;
 
-pub use config::{ALPN_HTTP_1_1, ConfigError, Options, Server, server};
+pub use authorities::{Authorities, AuthoritiesError};
+pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, server};
 pub use error::{Error, Fault};
 pub use established::Established;
 pub use identity::{Identity, IdentityError, Origin};
@@ -32,6 +37,8 @@ pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};
 pub use tickets::{MAX_TICKET_PERIOD, TicketCounters, Tickets};
 
+#[cfg(test)]
+mod client_certificate_tests;
 #[cfg(test)]
 mod relay_tests;
 #[cfg(test)]

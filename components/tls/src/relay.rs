@@ -300,7 +300,11 @@ impl Relay {
         let Some(free) = self.above.free_slot() else {
             return;
         };
-        let Ok(id) = self.above.open(free, &entry.opened) else {
+        let opened = Opened {
+            identity: entry.session.peer(),
+            ..entry.opened
+        };
+        let Ok(id) = self.above.open(free, &opened) else {
             return;
         };
         entry.above = Some(id);

@@ -1,20 +1,15 @@
 //! One TLS session between a TCP connection below and a service above.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
+use channel::streams::PeerIdentity;
 use rustls::AlertDescription;
 use rustls::crypto::cipher::OutboundChunks;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use zeroize::Zeroizing;
 
-use crate::established::{HEADER, MAX_PLAINTEXT, MAX_PROTECTED_TLS12, Received};
-use crate::{Error, Established, Fault, Server};
-
-/// Most bytes of unfinished handshake messages that a session keeps. The largest flight of a client
-/// is its certificate chain; rustls itself stops at 64 KiB a message.
-const MAX_HANDSHAKE: usize = 80 * 1024;
+use crate::buffers::{Incoming, Queue};
+use crate::established::{MAX_PLAINTEXT, Received};
+use crate::handshake::Handshake;
+use crate::{Error, Established, Server};
 
 /// Records that one [`Session::step`] takes from below, so that a busy connection cannot hold up the
 /// others: 8 records are 128 KiB.
@@ -82,6 +77,8 @@ pub struct Copies {
 /// One session.
 pub struct Session {
     state: State,
+    /// Who the peer has proved to be.
+    peer: Option<PeerIdentity>,
     incoming: Incoming,
     /// Handshake messages and alerts that did not fit below yet.
     outgoing: Queue,
@@ -94,7 +91,7 @@ pub struct Session {
 }
 
 enum State {
-    Handshake(Box<UnbufferedServerConnection>),
+    Handshake(Box<Handshake>),
     Open(Box<Established>),
     Failed,
 }
@@ -105,10 +102,9 @@ impl Session {
     /// # Errors
     /// [`Error::Handshake`] when the configuration is not one that rustls can serve with.
     pub fn new(server: &Server) -> Result<Self, Error> {
-        let connection =
-            UnbufferedServerConnection::new(server.config.clone()).map_err(Error::Handshake)?;
         Ok(Self {
-            state: State::Handshake(Box::new(connection)),
+            state: State::Handshake(Box::new(Handshake::new(server)?)),
+            peer: None,
             incoming: Incoming::default(),
             outgoing: Queue::default(),
             held: Queue::default(),
@@ -152,6 +148,11 @@ impl Session {
         }
     }
 
+    /// Who the client has proved to be, if it had to or wanted to.
+    pub fn peer(&self) -> Option<PeerIdentity> {
+        self.peer
+    }
+
     /// Whether the client has said that it sends no more and all that it sent was handed on.
     pub fn input_ended(&self) -> bool {
         self.received_close && self.held.is_empty()
@@ -177,62 +178,27 @@ impl Session {
     }
 
     fn handshake(&mut self, below: &mut impl Below) -> Result<bool, Error> {
-        while matches!(self.state, State::Handshake(_)) {
+        while let State::Handshake(handshake) = &mut self.state {
             if !self.incoming.fill(below) {
                 return Ok(false);
             }
-            self.advance_handshake()?;
+            match handshake.advance(&mut self.incoming, &mut self.outgoing)? {
+                true => self.open()?,
+                false => self.incoming.expect_more()?,
+            }
         }
         Ok(true)
     }
 
-    /// Gives rustls the records that have arrived and queues its answer.
-    fn advance_handshake(&mut self) -> Result<(), Error> {
-        let State::Handshake(connection) = &mut self.state else {
-            return Ok(());
-        };
-        loop {
-            let UnbufferedStatus { discard, state } =
-                connection.process_tls_records(self.incoming.bytes());
-            let state = match state {
-                Ok(state) => state,
-                Err(error) => {
-                    self.incoming.discard(discard);
-                    return Err(Error::Handshake(error));
-                }
-            };
-            let complete = match state {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    self.outgoing.encode(|buffer| data.encode(buffer));
-                    None
-                }
-                ConnectionState::TransmitTlsData(transmitted) => {
-                    transmitted.done();
-                    None
-                }
-                ConnectionState::BlockedHandshake => Some(false),
-                ConnectionState::WriteTraffic(_) => Some(true),
-                // Early data is off and a record is given at a time, so what is left is a client that
-                // closes in the middle of its handshake.
-                _ => return Err(Fault::UnexpectedMessage.into()),
-            };
-            self.incoming.discard(discard);
-            match complete {
-                None => {}
-                Some(false) => return self.incoming.expect_more(),
-                Some(true) => break,
-            }
-        }
-        self.open()
-    }
-
-    /// Takes the traffic keys over from rustls' connection.
+    /// Takes the traffic keys over from a complete handshake.
     fn open(&mut self) -> Result<(), Error> {
-        let State::Handshake(connection) = core::mem::replace(&mut self.state, State::Failed)
-        else {
+        let State::Handshake(handshake) = core::mem::replace(&mut self.state, State::Failed) else {
             return Ok(());
         };
-        self.state = State::Open(Box::new(Established::new(*connection)?));
+        let peer = handshake.peer();
+        self.state = State::Open(Box::new(handshake.into_established()?));
+        // With the keys at hand, so that the client can be told.
+        self.peer = peer?;
         Ok(())
     }
 
@@ -319,15 +285,7 @@ impl Session {
     /// Queues the alert that tells the client, and forgets the keys.
     fn fail(&mut self, error: &Error) {
         match core::mem::replace(&mut self.state, State::Failed) {
-            State::Handshake(mut connection) => {
-                // rustls has queued its alert. Without the check it would parse on after the error.
-                while connection.wants_write()
-                    && let Ok(ConnectionState::EncodeTlsData(mut data)) =
-                        connection.process_tls_records(&mut []).state
-                {
-                    self.outgoing.encode(|buffer| data.encode(buffer));
-                }
-            }
+            State::Handshake(mut handshake) => handshake.take_alert(&mut self.outgoing),
             State::Open(mut established) => {
                 let record = error.alert().map(|alert| established.seal_alert(alert));
                 if let Some(Ok(record)) = record {
@@ -338,129 +296,5 @@ impl Session {
         }
         self.incoming = Incoming::default();
         self.held = Queue::default();
-    }
-}
-
-/// Received bytes in private memory: one record, behind handshake messages that are not complete yet.
-#[derive(Default)]
-struct Incoming {
-    buffer: Zeroizing<Vec<u8>>,
-    filled: usize,
-    /// Where the record begins that is being filled.
-    record: usize,
-}
-
-impl Incoming {
-    /// Reads from below until a whole record lies here; false when there is not enough yet. Not a byte
-    /// of the record behind it is taken, so that nothing has to be moved afterwards.
-    fn fill(&mut self, below: &mut impl Below) -> bool {
-        loop {
-            let missing = self.missing();
-            if missing == 0 {
-                return true;
-            }
-            let end = self.filled + missing;
-            if self.buffer.len() < end {
-                self.buffer.resize(end, 0);
-            }
-            let count = below.read(&mut self.buffer[self.filled..end]).min(missing);
-            if count == 0 {
-                return false;
-            }
-            self.filled += count;
-        }
-    }
-
-    /// Bytes that the header or the record still lacks. A header that cannot be one counts as a whole
-    /// record: whoever parses it will say what is wrong.
-    fn missing(&self) -> usize {
-        let record = &self.buffer[self.record..self.filled];
-        let Some(&[typ, major, _, high, low]) = record.first_chunk::<HEADER>() else {
-            return HEADER - record.len();
-        };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let plausible = (20..=24).contains(&typ) && major == 3 && length <= MAX_PROTECTED_TLS12;
-        match plausible {
-            true => (HEADER + length).saturating_sub(record.len()),
-            false => 0,
-        }
-    }
-
-    /// All that has arrived, for rustls.
-    fn bytes(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.filled]
-    }
-
-    /// The record that [`Incoming::fill`] completed.
-    fn record(&mut self) -> Result<&mut [u8], Fault> {
-        let record = &mut self.buffer[self.record..self.filled];
-        let header = record.first_chunk::<HEADER>().ok_or(Fault::Malformed)?;
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        match length {
-            _ if length > MAX_PROTECTED_TLS12 => Err(Fault::TooLong),
-            _ if record.len() != HEADER + length => Err(Fault::UnexpectedMessage),
-            _ => Ok(record),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.filled = 0;
-        self.record = 0;
-    }
-
-    /// Drops bytes that rustls is done with.
-    fn discard(&mut self, count: usize) {
-        let count = count.min(self.filled);
-        self.buffer.copy_within(count..self.filled, 0);
-        self.filled -= count;
-        self.record = self.record.saturating_sub(count);
-    }
-
-    /// The next record goes behind what rustls has kept.
-    fn expect_more(&mut self) -> Result<(), Error> {
-        self.record = self.filled;
-        match self.filled > MAX_HANDSHAKE {
-            true => Err(Error::HandshakeTooLarge),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Bytes on their way, wiped when they are gone.
-#[derive(Default)]
-struct Queue {
-    bytes: Zeroizing<Vec<u8>>,
-    taken: usize,
-}
-
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Appends what rustls encodes, in a buffer of the size that it asks for.
-    fn encode(&mut self, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
-        let start = self.bytes.len();
-        if let Err(EncodeError::InsufficientSize(error)) = encode(&mut []) {
-            self.bytes.resize(start + error.required_size, 0);
-            let written = encode(&mut self.bytes[start..]).unwrap_or(0);
-            self.bytes.truncate(start + written);
-        }
-    }
-
-    /// Hands the bytes to a writer that says how many it took.
-    fn drain(&mut self, mut write: impl FnMut(&[u8]) -> usize) {
-        if self.is_empty() {
-            return;
-        }
-        let rest = &self.bytes[self.taken..];
-        self.taken += write(rest).min(rest.len());
-        if self.is_empty() {
-            *self = Self::default();
-        }
     }
 }

@@ -439,7 +439,7 @@ impl Pair {
         assert!(self.session.output_ended());
     }
 
-    fn client_alert(&mut self) -> AlertDescription {
+    pub(crate) fn client_alert(&mut self) -> AlertDescription {
         let _ = self.client.read_tls(&mut self.below.outgoing).unwrap();
         match self.client.process_new_packets() {
             Err(rustls::Error::AlertReceived(alert)) => alert,

@@ -8,8 +8,8 @@ use channel::status::Reader;
 use http::bundle::Bundle;
 use http::pages::status::{self, Domain, Observed, Report};
 use http::pages::{self, MAX_DIGEST};
-use http::{Counters, Limits, Router, Server, Service};
-use wiring::Wiring;
+use http::{Clients, Counters, Limits, Router, Server, Service};
+use wiring::{Value, Wiring};
 
 /// What the status page knows.
 pub struct System {
@@ -28,6 +28,7 @@ pub fn service() -> Service<System> {
     let mut router = Router::new();
     router.get("/bytes/*", pages::bytes);
     router.post("/digest", MAX_DIGEST, pages::digest);
+    router.get("/whoami", pages::whoami);
     status::add(&mut router);
 
     let site = wiring
@@ -41,6 +42,7 @@ pub fn service() -> Service<System> {
         misbehaved: false,
     };
     let mut server = Server::new(system, router, site, limits(wiring));
+    server.set_clients(clients(wiring));
     if let Ok(policy) = wiring.text("policy") {
         server.set_policy(Some(policy).filter(|policy| !policy.is_empty()));
     }
@@ -48,6 +50,19 @@ pub fn service() -> Service<System> {
         server.set_clock(now / 1_000_000, unix / 1_000_000);
     }
     Service::new(server, pd::streams_consumer("streams"))
+}
+
+/// Whom the description names.
+fn clients(wiring: &Wiring) -> Clients {
+    let named = wiring.list("clients").unwrap_or(&[]).iter();
+    Clients::new(
+        named
+            .filter_map(|name| match name {
+                Value::Text(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect(),
+    )
 }
 
 fn limits(wiring: &Wiring) -> Limits {

@@ -1,6 +1,7 @@
-//! The identity of a TLS server: the user's PEM files, or a development certificate of our own making.
+//! The identity of a TLS server: the user's PEM files, or a development certificate of our own making; and the
+//! authorities that it trusts.
 //!
-//! Either way the private key ends in a prefilled memory region of the image. That is for development:
+//! Either way the server's private key ends in a prefilled memory region of the image. That is for development:
 //! whoever has the image has the key, and copies of it stay in the machine's memory.
 
 use std::fs::{self, OpenOptions};
@@ -13,7 +14,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use tls::{Identity, Origin};
+use tls::{Authorities, Identity, Origin};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// How long a development certificate is valid.
@@ -93,22 +94,45 @@ pub fn development(
     }
 }
 
-fn read(origin: Origin, chain: &Path, key: &Path) -> Result<Identity, CertificateError> {
-    let certificates = CertificateDer::pem_file_iter(chain)
+/// The certificates of authorities in a PEM file.
+///
+/// # Errors
+/// [`CertificateError`] when the file is missing or malformed, or when one of them cannot be a trust anchor.
+pub fn authorities(path: &Path) -> Result<Authorities, CertificateError> {
+    let (first, others) = certificates(path)?;
+    let all = std::iter::once(first).chain(others);
+    Authorities::new(all.map(|certificate| certificate.to_vec()).collect()).map_err(|error| {
+        CertificateError::Pem {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        }
+    })
+}
+
+/// The first certificate in a PEM file, and all others.
+fn certificates(
+    path: &Path,
+) -> Result<(CertificateDer<'static>, Vec<CertificateDer<'static>>), CertificateError> {
+    let mut all = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| pem_error(chain, "certificate", error))?;
-    let Some(first) = certificates.first() else {
-        let problem = "no certificate in it; expected a line `-----BEGIN CERTIFICATE-----`".into();
-        return Err(CertificateError::Pem {
-            path: chain.to_owned(),
-            problem,
-        });
-    };
+        .map_err(|error| pem_error(path, "certificate", error))?
+        .into_iter();
+    match all.next() {
+        Some(first) => Ok((first, all.collect())),
+        None => Err(CertificateError::Pem {
+            path: path.to_owned(),
+            problem: "no certificate in it; expected a line `-----BEGIN CERTIFICATE-----`".into(),
+        }),
+    }
+}
+
+fn read(origin: Origin, chain: &Path, key: &Path) -> Result<Identity, CertificateError> {
+    let (first, others) = certificates(chain)?;
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| pem_error(key, "private key", error))?;
-    let names = names_of(first);
-    let der = certificates
-        .iter()
+    let names = names_of(&first);
+    let der = std::iter::once(first)
+        .chain(others)
         .map(|certificate| certificate.to_vec())
         .collect();
     let identity = Identity::new(origin, names, der, private.secret_der().to_vec());

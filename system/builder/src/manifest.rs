@@ -84,6 +84,8 @@ pub enum DataKind {
     File,
     /// A certificate with its key.
     Certificate,
+    /// Certificates of authorities.
+    Authorities,
     /// The symbols of all programs.
     Symbols,
 }
@@ -316,10 +318,12 @@ fn data_entry(reader: &mut Reader<'_>, entry: &Entry) -> Option<Data> {
         "folder" => DataKind::Folder,
         "file" => DataKind::File,
         "certificate" => DataKind::Certificate,
+        "authorities" => DataKind::Authorities,
         "symbols" => DataKind::Symbols,
         _ => {
             let problem = reader.wrong(&name.span, "there is no such kind of data");
-            problem.help = Some("kinds: `folder`, `file`, `certificate`, `symbols`".into());
+            problem.help =
+                Some("kinds: `folder`, `file`, `certificate`, `authorities`, `symbols`".into());
             return None;
         }
     };

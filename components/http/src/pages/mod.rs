@@ -3,6 +3,8 @@
 mod bytes;
 mod digest;
 pub mod status;
+mod whoami;
 
 pub use bytes::{MAX_BYTES, bytes, pattern};
 pub use digest::{MAX_DIGEST, digest};
+pub use whoami::whoami;

@@ -79,7 +79,7 @@ impl Endpoint {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         match self.protocol {
-            Protocol::Https => head(&mut tls(stream)?),
+            Protocol::Https => head(&mut tls(stream)?).or_else(refused_without_certificate),
             Protocol::Http => head(&mut stream),
             Protocol::Echo => echo(&mut stream),
             Protocol::Tcp => stays_open(&mut stream),
@@ -123,6 +123,17 @@ fn head(stream: &mut (impl Read + Write)) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::other("the answer is not HTTP/1.1"))
+    }
+}
+
+/// A service that asks for a client's certificate serves if it misses ours (RFC 8446, section 6.2).
+fn refused_without_certificate(error: io::Error) -> io::Result<()> {
+    const REFUSED: rustls::Error =
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner == Some(&REFUSED) {
+        true => Ok(()),
+        false => Err(error),
     }
 }
 
@@ -280,6 +291,17 @@ mod tests {
             })
             .is_ok()
         );
+    }
+
+    #[test]
+    fn a_service_that_misses_our_certificate_serves() {
+        let alert = |description| {
+            let error = rustls::Error::AlertReceived(description);
+            refused_without_certificate(io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        assert!(alert(rustls::AlertDescription::CertificateRequired).is_ok());
+        assert!(alert(rustls::AlertDescription::InternalError).is_err());
+        assert!(refused_without_certificate(io::ErrorKind::TimedOut.into()).is_err());
     }
 
     #[test]

@@ -149,6 +149,17 @@ impl Planner<'_> {
                 self.made(&path, bytes)
             }
             DataKind::Certificate => self.certificate(entry),
+            DataKind::Authorities => {
+                let path = self.reader().text(entry)?;
+                let file = self.existing(&path, "file", |path| path.is_file())?;
+                let authorities = certificate::authorities(&file);
+                self.made(
+                    &path,
+                    authorities
+                        .map(|authorities| authorities.to_bytes())
+                        .map_err(|error| error.to_string()),
+                )
+            }
             DataKind::Symbols => Some(Content::Symbols),
         }
     }

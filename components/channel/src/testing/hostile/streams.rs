@@ -43,7 +43,10 @@ fn opened(attack: &Attack) -> Opened {
         peer: ([192, 0, 2, attack.byte()], 1000).into(),
         local_port: 80,
         token: None,
-        identity: (attack.byte() % 2 == 0).then(|| PeerIdentity::new([attack.byte(); 32], "peer")),
+        identity: attack
+            .byte()
+            .is_multiple_of(2)
+            .then(|| PeerIdentity::new([attack.byte(); 32], "peer")),
     }
 }
 

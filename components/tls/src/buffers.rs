@@ -1,0 +1,140 @@
+//! Bytes that wait in private memory, wiped when they are gone.
+
+use alloc::vec::Vec;
+
+use rustls::unbuffered::EncodeError;
+use zeroize::Zeroizing;
+
+use crate::established::{HEADER, MAX_PROTECTED_TLS12};
+use crate::{Below, Error, Fault};
+
+/// Most bytes of unfinished handshake messages that a session keeps. The largest flight of a client
+/// is its certificate chain; rustls itself stops at 64 KiB a message.
+const MAX_HANDSHAKE: usize = 80 * 1024;
+
+/// Received bytes in private memory: one record, behind handshake messages that are not complete yet.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    buffer: Zeroizing<Vec<u8>>,
+    filled: usize,
+    /// Where the record begins that is being filled.
+    record: usize,
+}
+
+impl Incoming {
+    /// Reads from below until a whole record lies here; false when there is not enough yet. Not a byte
+    /// of the record behind it is taken, so that nothing has to be moved afterwards.
+    pub(crate) fn fill(&mut self, below: &mut impl Below) -> bool {
+        loop {
+            let missing = self.missing();
+            if missing == 0 {
+                return true;
+            }
+            let end = self.filled + missing;
+            if self.buffer.len() < end {
+                self.buffer.resize(end, 0);
+            }
+            let count = below.read(&mut self.buffer[self.filled..end]).min(missing);
+            if count == 0 {
+                return false;
+            }
+            self.filled += count;
+        }
+    }
+
+    /// Bytes that the header or the record still lacks. A header that cannot be one counts as a whole
+    /// record: whoever parses it will say what is wrong.
+    fn missing(&self) -> usize {
+        let record = &self.buffer[self.record..self.filled];
+        let Some(&[typ, major, _, high, low]) = record.first_chunk::<HEADER>() else {
+            return HEADER - record.len();
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let plausible = (20..=24).contains(&typ) && major == 3 && length <= MAX_PROTECTED_TLS12;
+        match plausible {
+            true => (HEADER + length).saturating_sub(record.len()),
+            false => 0,
+        }
+    }
+
+    /// All that has arrived, for rustls.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.filled]
+    }
+
+    /// The record that [`Incoming::fill`] completed.
+    pub(crate) fn record(&mut self) -> Result<&mut [u8], Fault> {
+        let record = &mut self.buffer[self.record..self.filled];
+        let header = record.first_chunk::<HEADER>().ok_or(Fault::Malformed)?;
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        match length {
+            _ if length > MAX_PROTECTED_TLS12 => Err(Fault::TooLong),
+            _ if record.len() != HEADER + length => Err(Fault::UnexpectedMessage),
+            _ => Ok(record),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.filled = 0;
+        self.record = 0;
+    }
+
+    /// Drops bytes that rustls is done with.
+    pub(crate) fn discard(&mut self, count: usize) {
+        let count = count.min(self.filled);
+        self.buffer.copy_within(count..self.filled, 0);
+        self.filled -= count;
+        self.record = self.record.saturating_sub(count);
+    }
+
+    /// The next record goes behind what rustls has kept.
+    pub(crate) fn expect_more(&mut self) -> Result<(), Error> {
+        self.record = self.filled;
+        match self.filled > MAX_HANDSHAKE {
+            true => Err(Error::HandshakeTooLarge),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes on their way, wiped when they are gone.
+#[derive(Default)]
+pub(crate) struct Queue {
+    bytes: Zeroizing<Vec<u8>>,
+    taken: usize,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends what rustls encodes, in a buffer of the size that it asks for.
+    pub(crate) fn encode(
+        &mut self,
+        mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    ) {
+        let start = self.bytes.len();
+        if let Err(EncodeError::InsufficientSize(error)) = encode(&mut []) {
+            self.bytes.resize(start + error.required_size, 0);
+            let written = encode(&mut self.bytes[start..]).unwrap_or(0);
+            self.bytes.truncate(start + written);
+        }
+    }
+
+    /// Hands the bytes to a writer that says how many it took.
+    pub(crate) fn drain(&mut self, mut write: impl FnMut(&[u8]) -> usize) {
+        if self.is_empty() {
+            return;
+        }
+        let rest = &self.bytes[self.taken..];
+        self.taken += write(rest).min(rest.len());
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
