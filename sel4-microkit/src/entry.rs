@@ -56,7 +56,9 @@ mod freestanding {
         fn __sel4_microkit__main() -> !;
     }
 
-    // The stack pointer is at the top of the stack, 16-aligned; a call leaves it as the ABI wants it at an entry.
+    // The stack pointer is at the top of the stack, 16-aligned; a call leaves it as the ABI wants it at an entry. There
+    // is nowhere to return to, and no frame before this one.
+    #[cfg(target_arch = "x86_64")]
     core::arch::global_asm!(
         ".pushsection .text._start, \"ax\", @progbits",
         ".globl _start",
@@ -64,6 +66,31 @@ mod freestanding {
         "xor ebp, ebp",
         "call {entry}",
         "ud2",
+        ".popsection",
+        entry = sym entry,
+    );
+
+    #[cfg(target_arch = "aarch64")]
+    core::arch::global_asm!(
+        ".pushsection .text._start, \"ax\", @progbits",
+        ".globl _start",
+        "_start:",
+        "mov x29, xzr",
+        "mov x30, xzr",
+        "b {entry}",
+        ".popsection",
+        entry = sym entry,
+    );
+
+    // No symbol of the linker script serves for gp, and the linker is not asked to relax anything to it.
+    #[cfg(target_arch = "riscv64")]
+    core::arch::global_asm!(
+        ".pushsection .text._start, \"ax\", @progbits",
+        ".globl _start",
+        "_start:",
+        "li s0, 0",
+        "li ra, 0",
+        "tail {entry}",
         ".popsection",
         entry = sym entry,
     );

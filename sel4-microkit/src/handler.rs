@@ -55,16 +55,17 @@ pub trait Handler {
     #[doc(hidden)]
     fn run(&mut self) -> Result<Never, Self::Error> {
         acknowledge_interrupts();
-        let mut reply: Option<MessageInfo> = None;
+        let mut event = ipc::receive_first(self.take_deferred_action());
         loop {
-            let action = self.take_deferred_action();
-            match ipc::receive(reply.take(), action) {
-                Event::Notified(channels) => self.notified(channels)?,
-                Event::Protected(channel, msg_info) => {
-                    reply = Some(self.protected(channel, msg_info)?);
+            let reply = match event {
+                Event::Notified(channels) => {
+                    self.notified(channels)?;
+                    None
                 }
-                Event::Fault(child, msg_info) => reply = self.fault(child, msg_info)?,
-            }
+                Event::Protected(channel, msg_info) => Some(self.protected(channel, msg_info)?),
+                Event::Fault(child, msg_info) => self.fault(child, msg_info)?,
+            };
+            event = ipc::receive(reply, self.take_deferred_action());
         }
     }
 }

@@ -26,9 +26,36 @@ pub(crate) enum Source {
     Fault(u64),
 }
 
+#[cfg(any(selkie_board = "microkit", test))]
+impl Source {
+    /// Microkit's badges: bit 63 marks a call, bit 62 a fault; the rest is the channel or the child, or a bit for each
+    /// channel that was signalled.
+    pub(crate) fn of_microkit(badge: sel4::Badge) -> Self {
+        const CALL: sel4::Badge = 1 << 63;
+        const FAULT: sel4::Badge = 1 << 62;
+        const CHANNEL: sel4::Badge = 0x3f;
+        const CHILD: sel4::Badge = 0xff;
+        if badge & FAULT != 0 {
+            Self::Fault(badge & CHILD)
+        } else if badge & CALL != 0 {
+            Self::Call(badge & CHANNEL)
+        } else {
+            Self::Signals(badge)
+        }
+    }
+}
+
+/// Waits for the first event, after the PD's `init`.
+pub(crate) fn receive_first(action: Option<DeferredAction>) -> Event {
+    event(board::receive_first(action))
+}
+
 /// Answers the last call if there is an answer, does `action`, and waits for the next event.
 pub(crate) fn receive(reply: Option<MessageInfo>, action: Option<DeferredAction>) -> Event {
-    let (info, badge) = board::receive(reply.map(MessageInfo::into_inner), action);
+    event(board::receive(reply.map(MessageInfo::into_inner), action))
+}
+
+fn event((info, badge): (sel4::MessageInfo, sel4::Badge)) -> Event {
     match board::source(badge) {
         Source::Signals(bits) => Event::Notified(ChannelSet(bits)),
         Source::Call(index) => {
@@ -81,6 +108,16 @@ impl fmt::Display for DisplayChannelSet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn microkits_badges_tell_signals_calls_and_faults_apart() {
+        assert_eq!(
+            Source::of_microkit(1 << 61 | 1),
+            Source::Signals(1 << 61 | 1)
+        );
+        assert_eq!(Source::of_microkit(1 << 63 | 61), Source::Call(61));
+        assert_eq!(Source::of_microkit(1 << 62 | 61), Source::Fault(61));
+    }
 
     #[test]
     fn a_set_lists_its_channels() {

@@ -42,8 +42,8 @@ pub mod heap;
 pub mod ioport;
 pub mod panicking;
 
-#[cfg_attr(selkie_board = "pc99", path = "board/pc99.rs")]
-#[cfg_attr(not(selkie_freestanding), path = "board/pc99.rs")]
+#[cfg_attr(selkie_board = "microkit", path = "board/microkit.rs")]
+#[cfg_attr(not(selkie_board = "microkit"), path = "board/pc99.rs")]
 mod board;
 mod channel;
 mod defer;

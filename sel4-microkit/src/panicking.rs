@@ -41,7 +41,20 @@ mod freestanding {
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn panicked() -> ! {
-        // SAFETY: an undefined instruction; the kernel stops the thread and tells its parent.
-        unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
+        // SAFETY: an undefined instruction, here and below; the kernel stops the thread and tells its parent.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            core::arch::asm!("ud2", options(noreturn, nomem, nostack))
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            core::arch::asm!("udf #0", options(noreturn, nomem, nostack))
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "riscv64")]
+        unsafe {
+            core::arch::asm!("unimp", options(noreturn, nomem, nostack))
+        }
     }
 }

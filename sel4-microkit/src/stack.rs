@@ -30,8 +30,23 @@ impl<const N: usize> StaticStack<N> {
 pub unsafe fn call_on_stack<F: FnOnce() -> T, T>(top: *mut u8, f: F) -> T {
     let mut call = Call::Function(f);
     let top = (top as usize & !15) as *mut u8;
-    // SAFETY: `trampoline` gets the pointer to `call`, which outlives it; it keeps to the C ABI, for which the stack
-    // is 16-aligned before the call. rbx-like callee-saved r12 holds the old stack pointer meanwhile.
+    // SAFETY: `top` is 16-aligned and the caller vouches for the memory below; `trampoline` gets the pointer to `call`,
+    // which outlives it.
+    unsafe { switch(top, trampoline::<F, T>, (&raw mut call).cast()) };
+    match call {
+        Call::Result(result) => result,
+        Call::Function(_) | Call::Running => unreachable!("the trampoline stores a result"),
+    }
+}
+
+/// Calls `function` with `argument` on the stack that ends at `top`. A register that the function preserves holds the
+/// old stack pointer meanwhile.
+///
+/// # Safety
+/// `top` must be 16-aligned, with enough unused memory below; `argument` must be what `function` expects.
+unsafe fn switch(top: *mut u8, function: extern "C" fn(*mut u8), argument: *mut u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's promise; the function keeps to the C ABI.
     unsafe {
         core::arch::asm!(
             "mov r12, rsp",
@@ -39,15 +54,41 @@ pub unsafe fn call_on_stack<F: FnOnce() -> T, T>(top: *mut u8, f: F) -> T {
             "call {function}",
             "mov rsp, r12",
             top = in(reg) top,
-            function = sym trampoline::<F, T>,
-            in("rdi") &raw mut call,
+            function = in(reg) function,
+            in("rdi") argument,
             out("r12") _,
             clobber_abi("C"),
         );
     }
-    match call {
-        Call::Result(result) => result,
-        Call::Function(_) | Call::Running => unreachable!("the trampoline stores a result"),
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            "mov x20, sp",
+            "mov sp, {top}",
+            "blr {function}",
+            "mov sp, x20",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("x0") argument,
+            out("x20") _,
+            clobber_abi("C"),
+        );
+    }
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            "mv s2, sp",
+            "mv sp, {top}",
+            "jalr {function}",
+            "mv sp, s2",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("a0") argument,
+            out("s2") _,
+            clobber_abi("C"),
+        );
     }
 }
 
@@ -57,7 +98,9 @@ enum Call<F, T> {
     Result(T),
 }
 
-extern "C" fn trampoline<F: FnOnce() -> T, T>(call: &mut Call<F, T>) {
+extern "C" fn trampoline<F: FnOnce() -> T, T>(call: *mut u8) {
+    // SAFETY: `call_on_stack` passes its own `Call<F, T>`, which it does not touch until this function has returned.
+    let call = unsafe { &mut *call.cast::<Call<F, T>>() };
     if let Call::Function(f) = core::mem::replace(call, Call::Running) {
         *call = Call::Result(f());
     }

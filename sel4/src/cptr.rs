@@ -114,6 +114,8 @@ declare! {
     Endpoint
     /// A notification: a word of bits that signals set.
     Notification
+    /// Whom to answer (MCS kernels).
+    Reply
     /// A thread.
     Tcb
     /// The authority to receive one interrupt.

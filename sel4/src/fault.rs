@@ -126,12 +126,12 @@ impl UserException {
         self.stack
     }
 
-    /// The exception's vector.
+    /// Which exception: the vector on x86_64, ESR on aarch64, scause on riscv64.
     pub fn number(&self) -> Word {
         self.number
     }
 
-    /// The exception's error code.
+    /// The exception's error code; 0 where the processor has none.
     pub fn code(&self) -> Word {
         self.code
     }
@@ -163,18 +163,9 @@ impl VmFault {
         self.prefetch
     }
 
-    /// The processor's fault status: on x86 bit 0 is set when the page is mapped, bit 1 for a write.
+    /// The processor's fault status: the page fault's error code on x86_64, ESR on aarch64, scause on riscv64. The
+    /// crate `symbols` knows what it says.
     pub fn fsr(&self) -> Word {
         self.fsr
-    }
-
-    /// Whether the access was a write.
-    pub fn is_write(&self) -> bool {
-        self.fsr & fault::VM_STATUS_WRITE != 0
-    }
-
-    /// Whether the page was mapped, but not for this access.
-    pub fn is_mapped(&self) -> bool {
-        self.fsr & fault::VM_STATUS_PRESENT != 0
     }
 }

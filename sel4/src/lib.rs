@@ -1,7 +1,8 @@
 //! seL4 system calls and capability types, with the API of the upstream crate of this name.
 //!
 //! Only what protection domains (PDs) and the pc99 initialiser use is here. What depends on the kernel's binary
-//! interface lives in one back end module: [`pc99`] speaks to seL4 5.0.0 for x86_64, without the MCS extensions.
+//! interface lives in one back end module, which `--cfg selkie_board="…"` selects: `pc99` speaks to seL4 5.0.0 for
+//! x86_64, without the MCS extensions; `microkit` to the kernels of a Microkit SDK, through its C headers.
 //! The rest of this crate asks the back end for numbers and layouts and knows none itself.
 //!
 //! With `--cfg selkie_freestanding` the crate also defines what compiled code expects of a C library (`memcpy` and so on).
@@ -9,8 +10,14 @@
 //! A program calls [`set_ipc_buffer`] once, before anything else; `sel4-microkit` does so for a PD.
 #![cfg_attr(not(test), no_std)]
 
+#[cfg(selkie_board = "microkit")]
+pub mod microkit;
+#[cfg(not(selkie_board = "microkit"))]
 pub mod pc99;
-/// The back end that this program is built for; there is one so far.
+
+#[cfg(selkie_board = "microkit")]
+use microkit as kernel;
+#[cfg(not(selkie_board = "microkit"))]
 use pc99 as kernel;
 
 mod cptr;
@@ -19,19 +26,19 @@ mod error;
 mod fault;
 mod invocations;
 mod ipc_buffer;
-#[cfg(any(selkie_freestanding, test))]
-mod memory;
+#[cfg(all(any(selkie_freestanding, test), not(target_arch = "riscv64")))]
+mod libc;
 mod message_info;
 mod syscalls;
 
 pub use cptr::{CPtr, CPtrBits, Cap, CapType, cap, cap_type};
-pub use debug::{PRINTING, debug_name_thread, debug_put_char};
+pub use debug::{PRINTING, debug_put_char};
 pub use error::{Error, Result};
 pub use fault::{CapFault, Fault, NullFault, UnknownSyscall, UserException, VmFault};
 pub use invocations::UserContext;
 pub use ipc_buffer::{IpcBuffer, set_ipc_buffer, with_ipc_buffer, with_ipc_buffer_mut};
 pub use message_info::{MessageInfo, MessageInfoBuilder};
-pub use syscalls::{reply, r#yield};
+pub use syscalls::r#yield;
 
 /// A machine word of the kernel's interface.
 pub type Word = u64;

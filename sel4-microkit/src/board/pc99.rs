@@ -30,6 +30,11 @@ const SIGNAL_BADGE: Badge = 1 << 63;
 const CALL_BADGE: Badge = 1 << 27;
 const FAULT_BADGE: Badge = 1 << 26;
 
+/// The first receive: without scheduling contexts there are no passive PDs.
+pub(crate) fn receive_first(action: Option<DeferredAction>) -> (MessageInfo, Badge) {
+    receive(None, action)
+}
+
 pub(crate) fn receive(
     reply: Option<MessageInfo>,
     action: Option<DeferredAction>,

@@ -11,6 +11,10 @@ pub const LABEL_MASK: Word = 0xf_ffff;
 pub const LABEL_SHIFT: usize = 12;
 /// Words of a thread's registers: rip, rsp, rflags, rax … r15, TLS base.
 pub const USER_CONTEXT_WORDS: usize = 19;
+/// Which of them is the instruction pointer.
+pub const USER_CONTEXT_PC: usize = 0;
+/// Which of them is the stack pointer.
+pub const USER_CONTEXT_SP: usize = 1;
 /// log2 of the bytes of a capability slot.
 pub const SLOT_BITS: u8 = 5;
 /// Bits of an endpoint capability's badge; the kernel cuts the rest.
@@ -42,8 +46,6 @@ pub mod fault {
     pub const VM_ADDRESS: usize = 1;
     pub const VM_PREFETCH: usize = 2;
     pub const VM_STATUS: usize = 3;
-    pub const VM_STATUS_PRESENT: Word = 1 << 0;
-    pub const VM_STATUS_WRITE: Word = 1 << 1;
 }
 
 /// Labels of invocations.

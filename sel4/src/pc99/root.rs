@@ -417,6 +417,19 @@ impl cap::Tcb {
     }
 }
 
+/// Names a thread in what a debug kernel prints; nothing, when the kernel prints nothing. The name is cut to 64 bytes.
+pub fn debug_name_thread(thread: cap::Tcb, name: &str) {
+    if crate::PRINTING {
+        crate::ipc_buffer::with_ipc_buffer_mut(|buffer| {
+            let bytes = buffer.msg_bytes_mut();
+            let length = name.len().min(64);
+            bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+            bytes[length] = 0;
+        });
+        super::syscall::debug_name_thread(thread.bits());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,15 +6,15 @@
 
 use core::arch::asm;
 
-use crate::Word;
+use crate::{IpcBuffer, Word};
 
 /// The message registers that travel in registers of the processor.
-pub(crate) type Direct = [Word; 4];
+type Direct = [Word; 4];
 
 /// System call numbers.
 #[derive(Clone, Copy)]
 #[repr(i64)]
-pub(crate) enum Number {
+pub(super) enum Number {
     Call = -1,
     ReplyRecv = -2,
     Send = -3,
@@ -27,21 +27,63 @@ pub(crate) enum Number {
 }
 
 /// What a receiving system call delivers.
-pub(crate) struct Received {
-    pub(crate) badge: Word,
-    pub(crate) info: Word,
-    pub(crate) direct: Direct,
+struct Received {
+    badge: Word,
+    info: Word,
+    direct: Direct,
 }
 
-/// A system call that sends only.
-#[inline]
-pub(crate) fn send(number: Number, target: Word, info: Word, direct: Direct) {
-    exchange(number, target, info, direct);
+/// Sends; blocks until somebody receives.
+pub(crate) fn send(target: Word, info: Word, buffer: &mut IpcBuffer) {
+    exchange(Number::Send, target, info, direct(buffer));
 }
 
-/// A system call that sends and receives.
+/// Sends if somebody waits.
+pub(crate) fn nb_send(target: Word, info: Word, buffer: &mut IpcBuffer) {
+    exchange(Number::NbSend, target, info, direct(buffer));
+}
+
+/// Sends and waits for the answer.
+pub(crate) fn call(target: Word, info: Word, buffer: &mut IpcBuffer) -> Word {
+    receive(Number::Call, target, info, buffer).0
+}
+
+/// Signals a notification.
+pub(crate) fn signal(notification: Word) {
+    exchange(Number::Send, notification, 0, [0; 4]);
+}
+
+/// Lets the other threads of this priority run.
+pub(crate) fn r#yield() {
+    exchange(Number::Yield, 0, 0, [0; 4]);
+}
+
+/// Answers the last call.
+pub(super) fn reply(info: Word, buffer: &mut IpcBuffer) {
+    exchange(Number::Reply, 0, info, direct(buffer));
+}
+
+/// A system call that sends and receives: tag and badge.
+pub(super) fn receive(
+    number: Number,
+    target: Word,
+    info: Word,
+    buffer: &mut IpcBuffer,
+) -> (Word, Word) {
+    let received = exchange(number, target, info, direct(buffer));
+    buffer.msg_regs_mut()[..4].copy_from_slice(&received.direct);
+    (received.info, received.badge)
+}
+
+/// The message registers that travel in registers of the processor.
+fn direct(buffer: &IpcBuffer) -> Direct {
+    let regs = buffer.msg_regs();
+    [regs[0], regs[1], regs[2], regs[3]]
+}
+
+/// Any system call.
 #[inline]
-pub(crate) fn exchange(number: Number, target: Word, info: Word, direct: Direct) -> Received {
+fn exchange(number: Number, target: Word, info: Word, direct: Direct) -> Received {
     let [mut mr0, mut mr1, mut mr2, mut mr3] = direct;
     let (badge, tag);
     // SAFETY: the kernel keeps all registers but those named here, does not touch the stack, and writes no memory
@@ -73,10 +115,10 @@ pub(crate) fn exchange(number: Number, target: Word, info: Word, direct: Direct)
 
 /// Prints a byte; an unknown system call in kernels that do not print.
 pub(crate) fn debug_put_char(byte: u8) {
-    send(Number::DebugPutChar, byte.into(), 0, [0; 4]);
+    exchange(Number::DebugPutChar, byte.into(), 0, [0; 4]);
 }
 
 /// Names a thread by the text in the message registers; an unknown system call in kernels that do not print.
 pub(crate) fn debug_name_thread(thread: Word) {
-    send(Number::DebugNameThread, thread, 0, [0; 4]);
+    exchange(Number::DebugNameThread, thread, 0, [0; 4]);
 }

@@ -150,7 +150,7 @@ pub(crate) fn configure(spec: &Spec<'static>, domains: &Domains) -> Result<(), F
             .tcb_configure(setup)
             .and_then(|()| thread.tcb_bind_notification(domains.notification(index)))
             .map_err(|reason| refused(spec, index, reason))?;
-        sel4::debug_name_thread(thread, spec.name(domain.name));
+        root::debug_name_thread(thread, spec.name(domain.name));
     }
     Ok(())
 }

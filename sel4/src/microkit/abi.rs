@@ -1,0 +1,68 @@
+//! Numbers of the kernel's interface, from the SDK's headers.
+
+use crate::Word;
+
+#[allow(missing_docs)]
+mod sdk {
+    include!(concat!(env!("OUT_DIR"), "/constants.rs"));
+}
+
+/// Message registers.
+pub const MESSAGE_REGISTERS: usize = sdk::MESSAGE_REGISTERS as usize;
+/// The mask of a tag's label, after shifting (seL4 manual 16, section "Message Info").
+pub const LABEL_MASK: Word = (1 << 52) - 1;
+/// Where a tag's label begins.
+pub const LABEL_SHIFT: usize = 12;
+/// Words of a thread's registers.
+pub const USER_CONTEXT_WORDS: usize = sdk::USER_CONTEXT_WORDS as usize;
+/// Which of them is the instruction pointer.
+pub const USER_CONTEXT_PC: usize = sdk::USER_CONTEXT_PC as usize;
+/// Which of them is the stack pointer.
+pub const USER_CONTEXT_SP: usize = sdk::USER_CONTEXT_SP as usize;
+/// Where the SDK's tool maps the IPC buffer: the last page of user level.
+pub const IPC_BUFFER: usize = sdk::IPC_BUFFER as usize;
+/// The label that acknowledges an interrupt.
+pub const IRQ_ACK: Word = sdk::IRQ_ACK;
+
+/// Fault messages: labels, and the message registers that hold their parts.
+#[allow(missing_docs)]
+pub mod fault {
+    use super::sdk;
+    use crate::Word;
+
+    pub const CAP: Word = sdk::FAULT_CAP;
+    pub const UNKNOWN_SYSCALL: Word = sdk::FAULT_UNKNOWN_SYSCALL;
+    pub const USER_EXCEPTION: Word = sdk::FAULT_USER_EXCEPTION;
+    pub const VM: Word = sdk::FAULT_VM;
+
+    pub const CAP_IP: usize = sdk::CAP_IP as usize;
+    pub const CAP_ADDRESS: usize = sdk::CAP_ADDRESS as usize;
+    pub const CAP_IN_RECEIVE: usize = sdk::CAP_IN_RECEIVE as usize;
+
+    pub const SYSCALL_IP: usize = sdk::SYSCALL_IP as usize;
+    pub const SYSCALL_NUMBER: usize = sdk::SYSCALL_NUMBER as usize;
+
+    pub const EXCEPTION_IP: usize = sdk::EXCEPTION_IP as usize;
+    pub const EXCEPTION_STACK: usize = sdk::EXCEPTION_STACK as usize;
+    pub const EXCEPTION_NUMBER: usize = sdk::EXCEPTION_NUMBER as usize;
+    pub const EXCEPTION_CODE: usize = sdk::EXCEPTION_CODE as usize;
+
+    pub const VM_IP: usize = sdk::VM_IP as usize;
+    pub const VM_ADDRESS: usize = sdk::VM_ADDRESS as usize;
+    pub const VM_PREFETCH: usize = sdk::VM_PREFETCH as usize;
+    pub const VM_STATUS: usize = sdk::VM_STATUS as usize;
+}
+
+/// Where a PD's capabilities are: what `microkit.h` says.
+#[allow(missing_docs)]
+pub mod slot {
+    use super::sdk;
+    use crate::Word;
+
+    pub const MONITOR: Word = sdk::SLOT_MONITOR;
+    pub const NOTIFICATIONS: Word = sdk::SLOT_NOTIFICATIONS;
+    pub const ENDPOINTS: Word = sdk::SLOT_ENDPOINTS;
+    pub const IRQS: Word = sdk::SLOT_IRQS;
+    pub const CHILDREN: Word = sdk::SLOT_CHILDREN;
+    pub const IO_PORTS: Word = sdk::SLOT_IO_PORTS;
+}
