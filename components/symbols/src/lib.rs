@@ -30,13 +30,15 @@
 #[cfg(feature = "write")]
 extern crate alloc;
 
+mod processor;
 mod read;
 mod report;
 #[cfg(feature = "write")]
 mod write;
 
+pub use processor::Processor;
 pub use read::{Malformed, Symbol, Table};
-pub use report::{Access, Fault, Report};
+pub use report::{Access, Exception, Fault, Report};
 #[cfg(feature = "write")]
 pub use write::{Function, Writer, shorten};
 

@@ -13,12 +13,14 @@ pub enum Fault {
         address: u64,
         /// How.
         access: Access,
-        /// Whether something is mapped there, only not for this access.
-        mapped: bool,
+        /// Whether something is mapped there, only not for this access; `None` when the processor does not tell.
+        mapped: Option<bool>,
     },
-    /// The processor raised an exception (Intel SDM, volume 3, section 6.15).
+    /// The processor raised an exception.
     Exception {
-        /// Its vector.
+        /// Which.
+        exception: Exception,
+        /// Its number, as the processor gives it.
         number: u64,
         /// Its error code.
         code: u64,
@@ -51,10 +53,22 @@ pub enum Access {
     Execute,
 }
 
+/// An exception of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Exception {
+    DividedByZero,
+    Breakpoint,
+    UndefinedInstruction,
+    ProtectionRule,
+    FloatingPoint,
+    NotAligned,
+    /// One that has only a number.
+    Other,
+}
+
 /// The name of the function that a panic ends in (crate `sel4-microkit`).
 const PANIC: &str = "panicked";
-/// The vector of an undefined instruction.
-const UNDEFINED_INSTRUCTION: u64 = 6;
 
 /// A fault of a PD, for one line of the log.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +91,10 @@ impl fmt::Display for Report<'_> {
         write!(f, "{} ", self.domain)?;
         let panicked = place.as_ref().is_some_and(|symbol| symbol.name == PANIC);
         match self.fault {
-            Fault::Exception { number, .. } if number == UNDEFINED_INSTRUCTION && panicked => {
+            Fault::Exception {
+                exception: Exception::UndefinedInstruction,
+                ..
+            } if panicked => {
                 // The panic's own line in the log says why.
                 return write!(f, "panicked (ip {:#x})", self.instruction);
             }
@@ -86,7 +103,11 @@ impl fmt::Display for Report<'_> {
                 access,
                 mapped,
             } => self.memory(f, address, access, mapped)?,
-            Fault::Exception { number, code } => exception(f, number, code)?,
+            Fault::Exception {
+                exception,
+                number,
+                code,
+            } => raised(f, exception, number, code)?,
             Fault::Capability { pointer } => {
                 write!(f, "used a capability that it does not have ({pointer:#x})")?;
             }
@@ -116,7 +137,7 @@ impl Report<'_> {
         f: &mut fmt::Formatter<'_>,
         address: u64,
         access: Access,
-        mapped: bool,
+        mapped: Option<bool>,
     ) -> fmt::Result {
         let verb = match access {
             Access::Read => "read",
@@ -124,13 +145,13 @@ impl Report<'_> {
             Access::Execute => "jumped to",
         };
         write!(f, "{verb} {address:#x}, ")?;
-        if !mapped && self.is_stack_overflow(address, access) {
+        if mapped != Some(true) && self.is_stack_overflow(address, access) {
             f.write_str("below its stack: the stack is too small;")
-        } else if !mapped {
+        } else if mapped == Some(false) {
             f.write_str("where nothing is mapped,")
         } else if let Some(symbol) = self.symbol(address) {
             write!(f, "its own code ({symbol}),")
-        } else if access == Access::Write {
+        } else if access == Access::Write && mapped == Some(true) {
             f.write_str("which it may only read,")
         } else {
             f.write_str("which it may not,")
@@ -144,17 +165,16 @@ impl Report<'_> {
     }
 }
 
-fn exception(f: &mut fmt::Formatter<'_>, number: u64, code: u64) -> fmt::Result {
-    let what = match number {
-        0 => "divided by zero",
-        1 | 3 => "ran into a breakpoint",
-        UNDEFINED_INSTRUCTION => "executed an undefined instruction",
-        13 => "broke a protection rule of the processor",
-        16 | 19 => "raised a floating-point exception",
-        17 => "made an access that is not aligned",
-        _ => return write!(f, "raised exception {number} (code {code:#x})"),
-    };
-    f.write_str(what)
+fn raised(f: &mut fmt::Formatter<'_>, exception: Exception, number: u64, code: u64) -> fmt::Result {
+    f.write_str(match exception {
+        Exception::DividedByZero => "divided by zero",
+        Exception::Breakpoint => "ran into a breakpoint",
+        Exception::UndefinedInstruction => "executed an undefined instruction",
+        Exception::ProtectionRule => "broke a protection rule of the processor",
+        Exception::FloatingPoint => "raised a floating-point exception",
+        Exception::NotAligned => "made an access that is not aligned",
+        Exception::Other => return write!(f, "raised exception {number:#x} (code {code:#x})"),
+    })
 }
 
 #[cfg(test)]
@@ -184,11 +204,19 @@ mod tests {
         report.to_string()
     }
 
-    fn memory(address: u64, access: Access, mapped: bool) -> Fault {
+    fn memory(address: u64, access: Access, mapped: impl Into<Option<bool>>) -> Fault {
         Fault::Memory {
             address,
             access,
-            mapped,
+            mapped: mapped.into(),
+        }
+    }
+
+    fn raises(exception: Exception, number: u64, code: u64) -> Fault {
+        Fault::Exception {
+            exception,
+            number,
+            code,
         }
     }
 
@@ -214,14 +242,15 @@ mod tests {
             say(memory(0x7fff_fffe_ff00, Access::Write, false), 0x1010),
             "intruder wrote to 0x7ffffffeff00, below its stack: the stack is too small; in b::attack+0x10 (ip 0x1010)"
         );
+        assert_eq!(
+            say(memory(0x3000_0000, Access::Write, None), 0x1010),
+            "intruder wrote to 0x30000000, which it may not, in b::attack+0x10 (ip 0x1010)"
+        );
     }
 
     #[test]
     fn a_panic_is_told_from_an_undefined_instruction() {
-        let undefined = Fault::Exception {
-            number: UNDEFINED_INSTRUCTION,
-            code: 0,
-        };
+        let undefined = raises(Exception::UndefinedInstruction, 6, 0);
         assert_eq!(say(undefined, 0x2004), "intruder panicked (ip 0x2004)");
         assert_eq!(
             say(undefined, 0x1004),
@@ -244,17 +273,8 @@ mod tests {
             ),
             "intruder made a system call that does not exist (-9) at ip 0x5000"
         );
-        assert!(
-            say(
-                Fault::Exception {
-                    number: 14,
-                    code: 4
-                },
-                0
-            )
-            .contains("exception 14 (code 0x4)")
-        );
-        assert!(say(Fault::Exception { number: 0, code: 0 }, 0).contains("divided by zero"));
+        assert!(say(raises(Exception::Other, 14, 4), 0).contains("exception 0xe (code 0x4)"));
+        assert!(say(raises(Exception::DividedByZero, 0, 0), 0).contains("divided by zero"));
         assert!(say(Fault::Unknown { label: 9 }, 0).contains("label 9"));
     }
 }

@@ -17,7 +17,7 @@ use core::fmt::Display;
 
 use pd::{error, info};
 use sel4_microkit::{Child, Handler, Infallible, MessageInfo, protection_domain};
-use symbols::{Access, Fault, Report, Table};
+use symbols::{Access, Fault, Processor, Report, Table};
 
 #[protection_domain]
 fn init() -> Supervisor {
@@ -73,21 +73,25 @@ fn tell(report: &dyn Display, from_kernel: bool) {
 fn describe(message: &MessageInfo) -> (Fault, u64) {
     match message.fault() {
         sel4::Fault::VmFault(fault) => {
-            let access = match (fault.is_prefetch(), fault.is_write()) {
-                (true, _) => Access::Execute,
-                (false, true) => Access::Write,
-                (false, false) => Access::Read,
+            let access = if fault.is_prefetch() {
+                Access::Execute
+            } else {
+                Processor::CURRENT.access(fault.fsr())
             };
             let fault_ = Fault::Memory {
                 address: fault.addr(),
                 access,
-                mapped: fault.is_mapped(),
+                mapped: Processor::CURRENT.mapped(fault.fsr()),
             };
             (fault_, fault.ip())
         }
         sel4::Fault::UserException(fault) => {
-            let (number, code) = (fault.number(), fault.code());
-            (Fault::Exception { number, code }, fault.fault_ip())
+            let raised = Fault::Exception {
+                exception: Processor::CURRENT.exception(fault.number()),
+                number: fault.number(),
+                code: fault.code(),
+            };
+            (raised, fault.fault_ip())
         }
         sel4::Fault::CapFault(fault) => {
             let pointer = fault.addr();
