@@ -1,4 +1,5 @@
-//! The processor's own random numbers: the instruction RDRAND of x86_64.
+//! The processor's own random numbers: the instruction RDRAND of x86_64, the register RNDR of aarch64. riscv64's
+//! entropy source is not for user level.
 //!
 //! Its output comes from a generator inside the processor that nobody can look into; so it is one source
 //! among several, and health tests watch it like the others (some processors are known to return all ones after a
@@ -69,7 +70,37 @@ mod imp {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(all(target_arch = "aarch64", target_feature = "rand"))]
+mod imp {
+    use core::arch::asm;
+
+    /// User level cannot ask the processor; the program was compiled for one that has it (FEAT_RNG).
+    pub fn is_present() -> bool {
+        true
+    }
+
+    /// # Safety
+    /// The processor has RNDR.
+    pub unsafe fn word() -> Option<u64> {
+        let (word, valid): (u64, u64);
+        // SAFETY: the caller's promise. The read sets the zero flag when there is no number (Arm ARM, RNDR).
+        unsafe {
+            asm!(
+                "mrs {word}, s3_3_c2_c4_0",
+                "cset {valid}, ne",
+                word = out(reg) word,
+                valid = out(reg) valid,
+                options(nomem, nostack),
+            );
+        }
+        (valid != 0).then_some(word)
+    }
+}
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "rand")
+)))]
 mod imp {
     pub fn is_present() -> bool {
         false
