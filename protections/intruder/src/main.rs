@@ -5,7 +5,8 @@
 #![no_std]
 #![no_main]
 
-use core::arch::asm;
+mod processor;
+
 use core::hint::black_box;
 
 use pd::{error, info};
@@ -26,11 +27,11 @@ fn init() -> impl Handler {
         "read" => read(address),
         "write" => write(address),
         "code" => write(write as *const () as u64),
-        "null" => jump(0),
+        "null" => processor::jump(0),
         "stack" => drop(black_box(recurse(1))),
-        "undefined" => undefined(),
-        "privileged" => privileged(),
-        "divide" => divide(),
+        "undefined" => processor::undefined(),
+        "privileged" => processor::privileged(),
+        "divide" => processor::divide(),
         "capability" => use_missing_capability(),
         "forge" => forge(),
         "panic" => panic!("told to panic"),
@@ -58,37 +59,12 @@ fn write(address: u64) {
 }
 
 #[inline(never)]
-fn jump(address: u64) {
-    // SAFETY: as in `read`.
-    unsafe { asm!("call {}", in(reg) address, clobber_abi("C")) };
-}
-
-#[inline(never)]
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     if frame[0] == u64::MAX {
         return 0;
     }
     black_box(recurse(black_box(depth + 1)) + frame[63])
-}
-
-#[inline(never)]
-fn undefined() {
-    // SAFETY: as in `read`.
-    unsafe { asm!("ud2") };
-}
-
-/// Stops the processor, if it may.
-#[inline(never)]
-fn privileged() {
-    // SAFETY: as in `read`.
-    unsafe { asm!("hlt") };
-}
-
-#[inline(never)]
-fn divide() {
-    // SAFETY: as in `read`.
-    unsafe { asm!("div {0:e}", in(reg) 0, inout("eax") 1 => _, inout("edx") 0 => _) };
 }
 
 #[inline(never)]
