@@ -1,21 +1,27 @@
-//! Exercises runtime and initialiser; the tests boot two of these and read what the first one writes.
+//! Exercises runtime and initialiser, on every board; the tests boot two of these and read what the first one writes.
 //!
-//! The *caller* looks at the regions that the description gives it: their content must be that of the files.
+//! The *caller* looks at the regions that the description gives it: their content must be that of the files. It checks
+//! the functions that stand in for a C library's.
 //!
-//! It then calls the *server* (higher priority) and checks every answer, then plays ping-pong with it by notifications, and writes each result to the serial port, whose I/O
-//! ports are range 0. Their channel is 0 at the caller and 1 at the server, whose `setvar_id` sets `exercise_role`: so
-//! the role is the channel. It never polls: the next ping goes out when the pong came.
+//! It then calls the *server* (higher priority; passive where the board's kernel knows that) and checks every answer, then
+//! plays ping-pong with it by notifications that are deferred to the next receive, and writes each result to the serial
+//! port. Their channel is 0 at the caller and 1 at the server, whose `setvar_id` sets `exercise_role`: so the role is the
+//! channel. It never polls: the next ping goes out when the pong came.
 #![no_std]
 #![no_main]
+
+mod memory;
+mod serial;
 
 use core::fmt::{self, Write};
 use core::slice;
 
-use sel4_microkit::ioport::IoPort;
 use sel4_microkit::{
-    Channel, ChannelSet, Handler, Infallible, MessageInfo, get_mr, pd_name, protection_domain,
-    set_mr, var, with_msg_bytes, with_msg_bytes_mut,
+    Channel, ChannelSet, DeferredAction, DeferredActionSlot, Handler, Infallible, MessageInfo,
+    get_mr, pd_name, protection_domain, set_mr, var, with_msg_bytes, with_msg_bytes_mut,
 };
+
+use crate::serial::Serial;
 
 const ROUNDS: u64 = 1000;
 /// Longer than what fits the processor's registers, so that the IPC buffer is used.
@@ -28,14 +34,21 @@ fn init() -> Exercise {
         peer: Channel::new(role),
         caller: role == 0,
         pongs: 0,
+        deferred: DeferredActionSlot::new(),
     };
     if exercise.caller {
         let name = pd_name().unwrap_or("?");
+        let mut serial = Serial::find();
         for region in regions() {
-            let _ = writeln!(Serial, "{name}: {}", region.verdict());
+            let _ = writeln!(serial, "{name}: {}", region.verdict());
         }
+        let _ = writeln!(
+            serial,
+            "{name}: copies and fills, {} wrong",
+            memory::wrong()
+        );
         let wrong = wrong_answers(exercise.peer);
-        let _ = writeln!(Serial, "{name}: {ROUNDS} calls, {wrong} wrong");
+        let _ = writeln!(serial, "{name}: {ROUNDS} calls, {wrong} wrong");
         exercise.peer.notify();
     }
     exercise
@@ -45,6 +58,7 @@ struct Exercise {
     peer: Channel,
     caller: bool,
     pongs: u64,
+    deferred: DeferredActionSlot,
 }
 
 impl Handler for Exercise {
@@ -56,9 +70,10 @@ impl Handler for Exercise {
         }
         self.pongs += 1;
         if !self.caller || self.pongs < ROUNDS {
-            self.peer.notify();
+            // The slot is empty: the last action was taken before this notification came. And a signal cannot fail.
+            let _ = self.deferred.defer_notify(self.peer);
         } else {
-            let _ = writeln!(Serial, "caller: {ROUNDS} notifications each way");
+            let _ = writeln!(Serial::find(), "caller: {ROUNDS} notifications each way");
         }
         Ok(())
     }
@@ -71,6 +86,10 @@ impl Handler for Exercise {
             }
         });
         Ok(MessageInfo::new(message.label() + 1, message.count()))
+    }
+
+    fn take_deferred_action(&mut self) -> Option<DeferredAction> {
+        self.deferred.take()
     }
 }
 
@@ -163,18 +182,4 @@ fn answers_right(server: Channel, round: u64) -> bool {
         && answer.count() == words
         && (0..words).all(|word| get_mr(word).to_le_bytes() == expected(word))
         && with_msg_bytes(|bytes| words == 0 || bytes[..8] == expected(0))
-}
-
-/// COM1 (16550: data register 0, line status register 5, whose bit 5 says that a byte may be written).
-struct Serial;
-
-impl Write for Serial {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        const PORTS: IoPort = IoPort::new(0);
-        for byte in text.bytes() {
-            while PORTS.read_8(0x3fd) & 0x20 == 0 {}
-            PORTS.write_8(0x3f8, byte);
-        }
-        Ok(())
-    }
 }
