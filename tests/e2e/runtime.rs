@@ -31,6 +31,7 @@ fn exercise() -> Outcome {
         "caller: region small: 5000 bytes of content, 11384 zeros",
         "caller: region fixed: 5000 bytes of content, 11384 zeros",
         "caller: region large: 5000 bytes of content, 2092152 zeros",
+        "caller: copies and fills, 0 wrong",
         "caller: 1000 calls, 0 wrong",
         "caller: 1000 notifications each way",
     ] {
