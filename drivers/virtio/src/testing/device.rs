@@ -66,6 +66,10 @@ pub(super) struct State {
     pub(super) refuses_features: bool,
     /// What registers read as, by offset, whatever they hold.
     lies: BTreeMap<usize, u32>,
+    /// Whether the driver may have been told wrong places for single registers, and so accesses some that there are not.
+    pub(super) tolerant: bool,
+    /// Whether all of its places may be wrong: then what reaches the device may be nonsense, too.
+    misled: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -131,6 +135,8 @@ impl FakeDevice {
             stuck: false,
             refuses_features: false,
             lies: BTreeMap::new(),
+            tolerant: false,
+            misled: false,
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -161,12 +167,20 @@ impl FakeDevice {
         }
     }
 
+    /// Says that the driver was told wrong places: from now on registers that there are not read as 0, writes to them are
+    /// lost, and a queue whose memory is nowhere does nothing. Otherwise all this is a mistake of the driver and panics.
+    pub fn mislead(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.tolerant, state.misled) = (true, true);
+    }
+
     /// From now on the register at this offset reads as `value`, whatever it holds; or, without one, tells the truth.
     pub fn lie(&self, offset: usize, value: Option<u32>) {
-        let lies = &mut self.state.borrow_mut().lies;
+        let mut state = self.state.borrow_mut();
+        state.tolerant = true;
         match value {
-            Some(value) => lies.insert(offset, value),
-            None => lies.remove(&offset),
+            Some(value) => state.lies.insert(offset, value),
+            None => state.lies.remove(&offset),
         };
     }
 
@@ -219,10 +233,12 @@ impl FakeDevice {
     /// When the chain has memory that is not for transfers.
     pub fn next(&self, queue: usize) -> Option<Chain> {
         let state = &mut *self.state.borrow_mut();
+        let misled = state.misled;
         let q = &mut state.queues[queue];
-        if q.enabled == 0 || self.read16(q.areas[1] + 2) == q.next_available {
+        if !self.works(q, misled) || self.read16(q.areas[1] + 2) == q.next_available {
             return None;
         }
+        let lied = q.lied || misled;
         let slot = q.next_available % q.size;
         let id = self.read16(q.areas[1] + 4 + 2 * u64::from(slot));
         q.next_available = q.next_available.wrapping_add(1);
@@ -230,6 +246,11 @@ impl FakeDevice {
         let mut descriptor = id;
         loop {
             let at = q.areas[0] + 16 * u64::from(descriptor);
+            let nonsense = descriptor >= q.size || parts.len() >= usize::from(q.size);
+            if lied && nonsense {
+                return None;
+            }
+            assert!(!nonsense, "a chain without end or outside of the table");
             let field: [u8; 16] = self.read(at, 16).try_into().expect("16 bytes");
             let word = |from: usize| u16::from_le_bytes([field[from], field[from + 1]]);
             let part = Part {
@@ -237,7 +258,7 @@ impl FakeDevice {
                 length: u32::from_le_bytes(field[8..12].try_into().expect("4 bytes")),
                 writable: word(12) & 2 != 0,
             };
-            if q.lied && !self.guest.contains(part.address, part.length as usize) {
+            if lied && !self.guest.contains(part.address, part.length as usize) {
                 return None;
             }
             self.guest.at(part.address, part.length as usize);
@@ -254,6 +275,9 @@ impl FakeDevice {
     pub fn want_notification(&self, queue: usize) {
         let state = self.state.borrow();
         let q = &state.queues[queue];
+        if !self.works(q, state.misled) {
+            return;
+        }
         self.write(
             q.areas[2] + 4 + 8 * u64::from(q.size),
             &q.next_available.to_le_bytes(),
@@ -263,8 +287,9 @@ impl FakeDevice {
     /// Returns an element, true or not, and interrupts if the driver wants it.
     pub fn give(&self, queue: usize, id: u32, length: u32) {
         let state = &mut *self.state.borrow_mut();
+        let misled = state.misled;
         let q = &mut state.queues[queue];
-        if q.enabled == 0 {
+        if !self.works(q, misled) {
             return;
         }
         let at = q.areas[2] + 4 + 8 * u64::from(q.used % q.size);
@@ -288,7 +313,7 @@ impl FakeDevice {
     /// Claims that this many elements have been returned in all.
     pub fn claim(&self, queue: usize, used: u16) {
         let mut state = self.state.borrow_mut();
-        if state.queues[queue].enabled == 0 {
+        if !self.works(&state.queues[queue], state.misled) {
             return;
         }
         state.queues[queue].used = used;
@@ -299,16 +324,26 @@ impl FakeDevice {
     /// Overwrites all of a queue's memory that the device can reach: descriptors and both rings.
     pub fn scribble(&self, queue: usize, mut byte: impl FnMut() -> u8) {
         let mut state = self.state.borrow_mut();
+        let misled = state.misled;
         let q = &mut state.queues[queue];
-        if q.enabled == 0 {
+        if !self.works(q, misled) {
             return;
         }
         q.lied = true;
         let size = usize::from(q.size);
-        for (area, length) in q.areas.iter().zip([16 * size, 6 + 2 * size, 6 + 8 * size]) {
+        for (area, length) in q.areas.iter().zip(lengths(size)) {
             let bytes: Vec<u8> = (0..length).map(|_| byte()).collect();
             self.write(*area, &bytes);
         }
+    }
+
+    /// Whether a queue is set up.
+    fn works(&self, q: &FakeQueue, misled: bool) -> bool {
+        let inside = || {
+            let mut areas = q.areas.iter().zip(lengths(q.size.into()));
+            q.size > 0 && areas.all(|(area, length)| self.guest.contains(*area, length))
+        };
+        q.enabled != 0 && (!misled || inside())
     }
 
     /// Writes to the guest's memory.
@@ -336,13 +371,17 @@ impl State {
         self.lies.get(&offset).copied()
     }
 
-    pub(super) fn lies(&self) -> bool {
-        !self.lies.is_empty()
+    /// The queue that the driver has selected and writes to.
+    pub(super) fn chosen(&mut self) -> Option<&mut FakeQueue> {
+        let tolerant = self.tolerant;
+        let queue = self.queue();
+        assert!(queue.is_some() || tolerant, "a queue that does not exist");
+        queue
     }
 
-    /// The queue that the driver has selected and may write to.
-    pub(super) fn chosen(&mut self) -> &mut FakeQueue {
-        self.queue().expect("a queue that exists")
+    /// A register that there is not.
+    pub(super) fn unknown(&self, access: &str, offset: usize) {
+        assert!(self.tolerant, "{access} at {offset:#x}");
     }
 
     pub(super) fn queue(&mut self) -> Option<&mut FakeQueue> {
@@ -369,4 +408,9 @@ impl State {
             };
         }
     }
+}
+
+/// Bytes of the descriptors, the available and the used ring (virtio 1.2, section 2.7).
+fn lengths(size: usize) -> [usize; 3] {
+    [16 * size, 6 + 2 * size, 6 + 8 * size]
 }

@@ -24,6 +24,16 @@ impl Guest {
         guest
     }
 
+    /// Zeroes the memory and installs it again, as for a new guest. The drivers of the old one must be gone.
+    pub fn renew(&self) {
+        for region in [self.own, self.pool] {
+            // SAFETY: the memory is leaked and nobody uses it any more.
+            unsafe { region.base.write_bytes(0, region.size) };
+        }
+        // SAFETY: as in `install`.
+        unsafe { install(self.own, Some(self.pool)) };
+    }
+
     /// The driver's own memory.
     pub fn own(&self) -> Region {
         self.own

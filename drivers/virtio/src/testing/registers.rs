@@ -34,12 +34,29 @@ impl State {
 
     fn set_area(&mut self, area: usize, upper: bool, half: u32) {
         let shift = if upper { 32 } else { 0 };
-        let area = &mut self.chosen().areas[area];
-        *area = *area & !(0xffff_ffff << shift) | u64::from(half) << shift;
+        if let Some(queue) = self.chosen() {
+            let area = &mut queue.areas[area];
+            *area = *area & !(0xffff_ffff << shift) | u64::from(half) << shift;
+        }
+    }
+
+    fn set_size(&mut self, size: u16) {
+        if let Some(queue) = self.chosen() {
+            queue.size = size;
+        }
+    }
+
+    fn enable(&mut self, enabled: u16) {
+        if let Some(queue) = self.chosen() {
+            queue.enabled = enabled;
+        }
     }
 
     fn notify(&mut self, queue: usize) {
-        self.queues[queue].notifications += 1;
+        match self.queues.get_mut(queue) {
+            Some(queue) => queue.notifications += 1,
+            None => self.unknown("a notification", queue),
+        }
     }
 
     fn config(&self, offset: usize) -> u8 {
@@ -52,7 +69,7 @@ impl State {
             0x15 => 0,
             ISR => std::mem::take(&mut self.isr),
             DEVICE.. => self.config(offset - DEVICE),
-            _ => panic!("an 8-bit read at {offset:#x}"),
+            _ => self.none("an 8-bit read", offset),
         }
     }
 
@@ -60,12 +77,12 @@ impl State {
         if offset >= DEVICE {
             return u16::from_le_bytes([self.pci8(offset), self.pci8(offset + 1)]);
         }
-        let Some(queue) = self.queue() else { return 0 };
+        let queue = self.queue();
         match offset {
-            0x18 => queue.max,
-            0x1c => queue.enabled,
-            0x1e => queue.notify_offset,
-            _ => panic!("a 16-bit read at {offset:#x}"),
+            0x18 => queue.map_or(0, |queue| queue.max),
+            0x1c => queue.map_or(0, |queue| queue.enabled),
+            0x1e => queue.map_or(0, |queue| queue.notify_offset),
+            _ => self.none("a 16-bit read", offset),
         }
     }
 
@@ -80,7 +97,7 @@ impl State {
             0x060 => self.isr.into(),
             0x070 => self.status.into(),
             0x0fc => 0,
-            _ => panic!("a 32-bit read at {offset:#x}"),
+            _ => self.none("a 32-bit read", offset),
         }
     }
 
@@ -90,16 +107,22 @@ impl State {
             0x020 => self.accept_half(value),
             0x024 => self.feature_select[1] = value,
             0x030 => self.queue_select = value as usize,
-            0x038 => self.chosen().size = value as u16,
-            0x044 => self.chosen().enabled = value as u16,
+            0x038 => self.set_size(value as u16),
+            0x044 => self.enable(value as u16),
             0x050 => self.notify(value as usize),
             0x064 => self.isr &= !(value as u8),
             0x070 => self.set_status(value as u8),
             0x080 | 0x084 => self.set_area(0, offset & 4 != 0, value),
             0x090 | 0x094 => self.set_area(1, offset & 4 != 0, value),
             0x0a0 | 0x0a4 => self.set_area(2, offset & 4 != 0, value),
-            _ => panic!("a 32-bit write at {offset:#x}"),
+            _ => self.unknown("a 32-bit write", offset),
         }
+    }
+
+    /// What a register that there is not reads as.
+    fn none<T: Default>(&self, access: &str, offset: usize) -> T {
+        self.unknown(access, offset);
+        T::default()
     }
 }
 
@@ -119,7 +142,7 @@ impl Registers for FakeDevice {
         match self.bus {
             Bus::Pci => state.pci8(offset),
             Bus::Mmio if offset >= MMIO_CONFIG => state.config(offset - MMIO_CONFIG),
-            Bus::Mmio => panic!("an 8-bit read at {offset:#x}"),
+            Bus::Mmio => state.none("an 8-bit read", offset),
         }
     }
 
@@ -134,7 +157,7 @@ impl Registers for FakeDevice {
                 let byte = |n| state.config(offset - MMIO_CONFIG + n);
                 u16::from_le_bytes([byte(0), byte(1)])
             }
-            Bus::Mmio => panic!("a 16-bit read at {offset:#x}"),
+            Bus::Mmio => state.none("a 16-bit read", offset),
         }
     }
 
@@ -145,31 +168,30 @@ impl Registers for FakeDevice {
         }
         match (self.bus, offset) {
             (Bus::Pci, 0x04) => state.feature_half(),
-            (Bus::Pci, _) => panic!("a 32-bit read at {offset:#x}"),
+            (Bus::Pci, _) => state.none("a 32-bit read", offset),
             (Bus::Mmio, _) => state.mmio32(offset),
         }
     }
 
     fn write8(&mut self, offset: usize, value: u8) {
-        assert_eq!((self.bus, offset), (Bus::Pci, 0x14), "an 8-bit write");
-        self.state.borrow_mut().set_status(value);
+        let state = &mut *self.state.borrow_mut();
+        match (self.bus, offset) {
+            (Bus::Pci, 0x14) => state.set_status(value),
+            _ => state.unknown("an 8-bit write", offset),
+        }
     }
 
     fn write16(&mut self, offset: usize, value: u16) {
-        assert_eq!(self.bus, Bus::Pci, "a 16-bit write");
         let state = &mut *self.state.borrow_mut();
-        if offset >= NOTIFY {
-            let place = state.queues[usize::from(value)].notify_offset;
-            let honest = offset == NOTIFY + 4 * usize::from(place);
-            assert!(honest || state.lies(), "a notification at {offset:#x}");
-            state.notify(value.into());
-            return;
-        }
+        let queue = state.queues.get(usize::from(value));
+        let place = queue.map(|queue| NOTIFY + 4 * usize::from(queue.notify_offset));
         match offset {
+            _ if self.bus == Bus::Mmio => state.unknown("a 16-bit write", offset),
+            _ if Some(offset) == place => state.notify(value.into()),
             0x16 => state.queue_select = value.into(),
-            0x18 => state.chosen().size = value,
-            0x1c => state.chosen().enabled = value,
-            _ => panic!("a 16-bit write at {offset:#x}"),
+            0x18 => state.set_size(value),
+            0x1c => state.enable(value),
+            _ => state.unknown("a 16-bit write", offset),
         }
     }
 
@@ -184,7 +206,7 @@ impl Registers for FakeDevice {
                 let half = (offset - 0x20) / 4;
                 state.set_area(half / 2, half % 2 == 1, value);
             }
-            (Bus::Pci, _) => panic!("a 32-bit write at {offset:#x}"),
+            (Bus::Pci, _) => state.unknown("a 32-bit write", offset),
         }
     }
 }
