@@ -1,0 +1,521 @@
+//! The relay of the TLS protection domain between hostile clients, a hostile TCP stack and a hostile service:
+//! nothing panics, every turn ends, no byte that a client did not send reaches the service, and with honest
+//! neighbors the relay serves a new client afterwards.
+//!
+//! Input: a byte that says which neighbors write anything into the memory that they share with the relay (bit 0
+//! the stack, bit 1 the service) and how the client begins (bit 2: TLS 1.2; bit 3: with a certificate), a byte
+//! that says how often they do so between two loads of the relay, a seed for what they write, then steps of
+//! two bytes and, where a step says so, bytes that arrive. Keys are random, so a finding's input may have
+//! to be tried again.
+#![no_main]
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use channel::memory::{OwnRegion, PeerRegion};
+use channel::streams::{
+    ConnectionId, Consumer, ConsumerEvent, Layout, Opened, Provider, ProviderEvent,
+};
+use channel::testing::with_hook;
+use libfuzzer_sys::fuzz_target;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::time_provider::DefaultTimeProvider;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, version,
+};
+use tls::{Authorities, ClientPolicy, Identity, Options, Origin, Relay, Server};
+
+fuzz_target!(|input: &[u8]| WORLD.with(|world| {
+    let regions = world.regions.map(Region::clean);
+    if let [who, rate, seed, steps @ ..] = input {
+        Run::new(world, regions, *who, *rate, *seed).play(steps);
+    }
+}));
+
+const SLOTS: usize = 2;
+const RING: usize = 4096;
+const LAYOUT: Layout = match Layout::new(SLOTS, RING) {
+    Ok(layout) => layout,
+    Err(_) => panic!(),
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// More than a relay of two connections needs to come to rest.
+const MOST_ROUNDS: usize = 2000;
+
+/// What the client sends, as often as it is asked to.
+const SENT: &[u8] = b"what the client sends ";
+
+thread_local! {
+    static WORLD: World = World::new();
+}
+
+/// What all runs share.
+struct World {
+    server: Server,
+    /// By version, then without and with a certificate.
+    clients: [[Arc<ClientConfig>; 2]; 2],
+    /// Below: the stack's and the relay's. Above: the relay's and the service's.
+    regions: [Region; 4],
+}
+
+/// Memory that is never freed.
+#[derive(Clone, Copy)]
+struct Region(&'static [AtomicU64]);
+
+impl Region {
+    fn new(bytes: usize) -> Self {
+        let words = (0..bytes.div_ceil(8)).map(|_| AtomicU64::new(0));
+        Self(Box::leak(words.collect()))
+    }
+
+    fn clean(self) -> Self {
+        self.0
+            .iter()
+            .for_each(|word| word.store(0, Ordering::Relaxed));
+        self
+    }
+
+    fn own(self) -> OwnRegion {
+        // SAFETY: the memory is never freed, its words are atomic, and the ends of the run before are gone.
+        unsafe { OwnRegion::new(self.start(), self.0.len() * 8) }.unwrap()
+    }
+
+    fn peers(self) -> PeerRegion {
+        // SAFETY: as above.
+        unsafe { PeerRegion::new(self.start(), self.0.len() * 8) }.unwrap()
+    }
+
+    fn start(self) -> NonNull<u8> {
+        NonNull::from(self.0).cast()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let (provider, consumer) = (LAYOUT.provider_size(), LAYOUT.consumer_size());
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["client.example".into()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap().der().to_vec();
+        let issuer = Issuer::new(params, key);
+        let issue = || {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            (certificate.der().clone(), key.serialize_der())
+        };
+        let (certificate, key) = issue();
+        let chain = vec![certificate.to_vec()];
+        let identity = Identity::new(Origin::Development, vec![], chain, key);
+        let options = Options {
+            clients: Some(ClientPolicy {
+                authorities: Authorities::new(vec![authority]).unwrap(),
+                anonymous: true,
+            }),
+            ..Options::default()
+        };
+        let clients = [&version::TLS13, &version::TLS12]
+            .map(|version| [None, Some(issue())].map(|holder| client(version, holder)));
+        Self {
+            server: tls::server(&identity, options, Arc::new(DefaultTimeProvider)).unwrap(),
+            clients,
+            regions: [provider, consumer, provider, consumer].map(Region::new),
+        }
+    }
+}
+
+fn client(
+    version: &'static rustls::SupportedProtocolVersion,
+    holder: Option<(CertificateDer<'static>, Vec<u8>)>,
+) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything));
+    Arc::new(match holder {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::try_from(key).unwrap();
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .unwrap()
+        }
+    })
+}
+
+/// One run.
+struct Run<'a> {
+    world: &'a World,
+    tcp: Provider,
+    relay: Relay,
+    service: Consumer,
+    clients: [Option<Client>; SLOTS],
+    config: Arc<ClientConfig>,
+    now: u64,
+    /// Neighbors that write anything: the stack, the service.
+    hostile: [bool; 2],
+    attacker: Rc<Attacker>,
+    failed: bool,
+}
+
+/// A client and its connection below.
+struct Client {
+    id: ConnectionId,
+    tls: ClientConnection,
+    /// It has refused what it got, or has closed: rustls may not be given anything bad behind either.
+    deaf: bool,
+}
+
+/// Changes words that the relay is about to load.
+struct Attacker {
+    targets: Vec<Region>,
+    rate: u8,
+    state: Cell<u64>,
+    /// Only while the relay runs.
+    active: Cell<bool>,
+}
+
+impl Attacker {
+    fn next(&self) -> u64 {
+        let mut state = self.state.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.state.set(state);
+        state
+    }
+
+    fn before_load(&self) {
+        if self.active.get() && (self.next() >> 32) as u8 <= self.rate {
+            self.strike();
+        }
+    }
+
+    fn strike(&self) {
+        if self.targets.is_empty() {
+            return;
+        }
+        let (place, choice, value) = (self.next() as usize, self.next(), self.next());
+        let target = self.targets[place % self.targets.len()].0;
+        // Mostly words that are not payload.
+        let range = match choice & 7 {
+            0 => target.len(),
+            _ => target.len() - SLOTS * RING / 8,
+        };
+        let word = &target[place / 2 % range];
+        let old = word.load(Ordering::Relaxed);
+        let new = match choice >> 3 & 7 {
+            0 => value,
+            1 => value & 0xff,
+            2 => old.wrapping_add(1),
+            3 => old.wrapping_sub(1),
+            4 => old ^ 1 << (value % 64),
+            5 => old.wrapping_add(value & 0xfff),
+            6 => old.wrapping_add(1 << 32),
+            _ => u64::MAX,
+        };
+        word.store(new, Ordering::SeqCst);
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(world: &'a World, regions: [Region; 4], who: u8, rate: u8, seed: u8) -> Self {
+        let [stacks, below, above, services] = regions;
+        let hostile = [who & 1 != 0, who & 2 != 0];
+        let targets = [stacks, services].into_iter().zip(hostile);
+        let attacker = Attacker {
+            targets: targets
+                .filter(|(_, is)| *is)
+                .map(|(region, _)| region)
+                .collect(),
+            rate: rate / 8,
+            state: Cell::new(u64::from(seed) + 1),
+            active: Cell::new(false),
+        };
+        let relay = Relay::new(
+            world.server.clone(),
+            Consumer::new(LAYOUT, below.own(), stacks.peers(), || {}).unwrap(),
+            Provider::new(LAYOUT, above.own(), services.peers(), || {}).unwrap(),
+        );
+        Self {
+            world,
+            tcp: Provider::new(LAYOUT, stacks.own(), below.peers(), || {}).unwrap(),
+            relay,
+            service: Consumer::new(LAYOUT, services.own(), above.peers(), || {}).unwrap(),
+            clients: [None, None],
+            config: world.clients[usize::from(who >> 2 & 1)][usize::from(who >> 3 & 1)].clone(),
+            now: SECOND,
+            hostile,
+            attacker: Rc::new(attacker),
+            failed: false,
+        }
+    }
+
+    fn play(mut self, mut steps: &[u8]) {
+        let attacker = self.attacker.clone();
+        with_hook(
+            move || attacker.before_load(),
+            || {
+                let received = RefCell::new([const { Vec::new() }; SLOTS]);
+                while let [kind, amount, rest @ ..] = steps {
+                    steps = self.step(*kind, *amount, rest);
+                    self.relay_runs();
+                    self.service_runs(*amount, &received);
+                }
+                if !self.hostile.contains(&true) {
+                    self.still_serves();
+                }
+            },
+        );
+    }
+
+    /// Does one thing; gives the steps that are left.
+    fn step<'s>(&mut self, kind: u8, amount: u8, rest: &'s [u8]) -> &'s [u8] {
+        let slot = usize::from(kind >> 7);
+        match kind % 8 {
+            0 => self.open(slot),
+            1 | 2 => self.exchange(slot, None),
+            3 => self.exchange(slot, Some(amount)),
+            4 => {
+                let (bytes, rest) = rest.split_at(rest.len().min(usize::from(amount)));
+                if let Some(client) = &self.clients[slot] {
+                    self.tcp.write(client.id, bytes);
+                }
+                return rest;
+            }
+            5 => self.speak(slot, amount),
+            6 => self.end(slot, amount),
+            _ => self.now += u64::from(amount) << 28,
+        }
+        rest
+    }
+
+    fn open(&mut self, slot: usize) {
+        let opened = Opened {
+            peer: SocketAddr::from(([192, 0, 2, 1], 1000)),
+            local_port: 443,
+            token: None,
+            identity: None,
+        };
+        if let Ok(id) = self.tcp.open(slot, &opened) {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut tls = ClientConnection::new(self.config.clone(), name).unwrap();
+            tls.set_buffer_limit(None);
+            self.clients[slot] = Some(Client {
+                id,
+                tls,
+                deaf: false,
+            });
+        }
+    }
+
+    /// Carries what the client has to send, with one byte changed perhaps, and what there is for it.
+    fn exchange(&mut self, slot: usize, change: Option<u8>) {
+        let Some(client) = &mut self.clients[slot] else {
+            return;
+        };
+        let mut bytes = vec![];
+        while client.tls.wants_write() && bytes.len() + 2048 <= self.tcp.writable(client.id) {
+            client.tls.write_tls(&mut bytes).unwrap();
+        }
+        if let Some(change) = change
+            && !bytes.is_empty()
+        {
+            let position = usize::from(change) * 7 % bytes.len();
+            bytes[position] ^= change | 1;
+        }
+        self.tcp.write(client.id, &bytes);
+        self.relay_runs();
+        let Some(client) = &mut self.clients[slot] else {
+            return;
+        };
+        let mut buffer = [0; RING];
+        let count = self.tcp.read(client.id, &mut buffer);
+        let mut bytes = &buffer[..count];
+        while !client.deaf
+            && let Ok(1..) = client.tls.read_tls(&mut bytes)
+        {
+            client.deaf = client.tls.process_new_packets().is_err();
+            let _ = client.tls.reader().read_to_end(&mut vec![]);
+        }
+    }
+
+    fn speak(&mut self, slot: usize, amount: u8) {
+        let Some(client) = &mut self.clients[slot] else {
+            return;
+        };
+        match amount % 4 {
+            0 => drop(client.tls.refresh_traffic_keys()),
+            1 => {
+                client.tls.send_close_notify();
+                client.deaf = true;
+            }
+            _ if client.deaf => {}
+            _ => client.tls.writer().write_all(SENT).unwrap(),
+        }
+    }
+
+    /// What the stack reports of a connection.
+    fn end(&mut self, slot: usize, amount: u8) {
+        let Some(client) = &self.clients[slot] else {
+            return;
+        };
+        match amount % 3 {
+            0 => return self.tcp.finish(client.id),
+            1 => self.tcp.closed(client.id),
+            _ => self.tcp.reset(client.id),
+        }
+        self.clients[slot] = None;
+    }
+
+    /// Lets the relay work until it rests.
+    fn relay_runs(&mut self) {
+        self.tcp.flush();
+        self.service.flush();
+        for _ in 0..MOST_ROUNDS {
+            self.attacker.active.set(true);
+            let turn = self.relay.poll(self.now, &mut |_, _| {});
+            let rests = turn.is_ok_and(|turn| !turn.more) && self.relay.sleep();
+            self.attacker.active.set(false);
+            if turn.is_err() {
+                assert!(self.hostile.contains(&true), "{turn:?}");
+                assert_eq!(self.relay.counters().sessions, 0);
+                self.failed = true;
+            }
+            assert!(
+                !self.failed || turn.is_err(),
+                "a failure that was forgotten"
+            );
+            if rests || self.failed {
+                return self.stack_runs();
+            }
+            // A hostile neighbor has news at every look; the real one must be able to write them.
+            self.stack_runs();
+        }
+        assert!(
+            self.hostile.contains(&true),
+            "the relay does not come to rest"
+        );
+    }
+
+    fn stack_runs(&mut self) {
+        while let Ok(Some(event)) = self.tcp.next_event() {
+            match event {
+                ProviderEvent::Aborted(id) => self.tcp.reset(id),
+                ProviderEvent::Released(id) => {
+                    let client = &mut self.clients[id.slot()];
+                    *client = client.take().filter(|client| client.id != id);
+                }
+                _ => {}
+            }
+        }
+        self.tcp.sleep();
+    }
+
+    /// The service reads, answers with as many bytes, and now and then ends.
+    fn service_runs(&mut self, choice: u8, received: &RefCell<[Vec<u8>; SLOTS]>) {
+        while let Ok(Some(event)) = self.service.next_event() {
+            match event {
+                ConsumerEvent::Opened(id, _) => received.borrow_mut()[id.slot()].clear(),
+                ConsumerEvent::Readable(id) => {
+                    let mut buffer = [0; 512];
+                    let count = self.service.read(id, &mut buffer);
+                    self.service.write(id, &buffer[..count]);
+                    let mut received = received.borrow_mut();
+                    received[id.slot()].extend(&buffer[..count]);
+                    if !self.hostile.contains(&true) {
+                        let all = &received[id.slot()];
+                        let expected = SENT.iter().cycle().take(all.len());
+                        assert!(all.iter().eq(expected), "bytes that nobody sent");
+                    }
+                    match choice {
+                        0 => self.service.close(id),
+                        1 => self.service.abort(id),
+                        2 => self.service.release(id),
+                        _ => {}
+                    }
+                }
+                ConsumerEvent::HalfClosed(id) => self.service.close(id),
+                ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id) => self.service.release(id),
+                _ => {}
+            }
+        }
+        self.service.sleep();
+    }
+
+    /// All connections end, and a new client gets its answer.
+    fn still_serves(&mut self) {
+        let received = RefCell::new([const { Vec::new() }; SLOTS]);
+        for slot in 0..SLOTS {
+            self.end(slot, 2);
+        }
+        for _ in 0..4 {
+            self.now += 20 * SECOND;
+            self.relay_runs();
+            self.service_runs(3, &received);
+        }
+        assert_eq!(self.relay.counters().sessions, 0);
+        self.config = self.world.clients[0][1].clone();
+        self.open(0);
+        self.speak(0, 2);
+        for _ in 0..16 {
+            self.exchange(0, None);
+            self.service_runs(3, &received);
+        }
+        assert_eq!(
+            received.borrow()[0],
+            SENT,
+            "the relay does not serve any more"
+        );
+    }
+}
+
+/// Trusts everything: the client is not what is tried.
+#[derive(Debug)]
+struct Anything;
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
