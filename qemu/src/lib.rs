@@ -39,7 +39,10 @@ mod serial;
 
 pub use guest::Guest;
 pub use launch::{Accelerator, Launch};
-pub use machine::{Boot, Forward, MACHINES, Machine, Network, PC99, machine};
+pub use machine::{
+    Boot, Forward, MACHINES, Machine, Network, PC99, QEMU_VIRT_AARCH64, QEMU_VIRT_RISCV64,
+    X86_64_GENERIC, machine,
+};
 pub use ports::{free_port, is_free};
 pub use process::Process;
 pub use qmp::{Qmp, QmpError};

@@ -52,8 +52,85 @@ pub const PC99: Machine = Machine {
                      mac=52:54:00:12:34:56",
 };
 
+/// The `virt` machine for AArch64, for the kernel of the Microkit SDK, which wants to start at EL2.
+///
+/// Each virtio device is at the first place of a page (`system/boards/qemu_virt_aarch64.toml`); `force-legacy=false`
+/// makes the transports virtio 1 devices. The amount of memory is the one that the SDK's kernel is configured for.
+pub const QEMU_VIRT_AARCH64: Machine = Machine {
+    name: "qemu_virt_aarch64",
+    program: "qemu-system-aarch64",
+    package: "qemu-system-arm",
+    machine: "virt,virtualization=on",
+    cpu: "cortex-a53",
+    memory: 2048,
+    arguments: &[
+        "-no-reboot",
+        "-rtc",
+        "base=utc",
+        "-global",
+        "virtio-mmio.force-legacy=false",
+        "-object",
+        "rng-random,id=rng0,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-device,rng=rng0,bus=virtio-mmio-bus.16",
+        "-serial",
+        "chardev:serial0",
+    ],
+    network_device: "virtio-net-device,bus=virtio-mmio-bus.24,mac=52:54:00:12:34:56",
+};
+
+/// The `virt` machine for 64-bit RISC-V, for the kernel of the Microkit SDK, which QEMU's own OpenSBI starts.
+pub const QEMU_VIRT_RISCV64: Machine = Machine {
+    name: "qemu_virt_riscv64",
+    program: "qemu-system-riscv64",
+    package: "qemu-system-misc",
+    machine: "virt",
+    cpu: "rv64",
+    memory: 2048,
+    arguments: &[
+        "-no-reboot",
+        "-rtc",
+        "base=utc",
+        "-global",
+        "virtio-mmio.force-legacy=false",
+        "-object",
+        "rng-random,id=rng0,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-device,rng=rng0,bus=virtio-mmio-bus.1",
+        "-serial",
+        "chardev:serial0",
+    ],
+    network_device: "virtio-net-device,bus=virtio-mmio-bus.0,mac=52:54:00:12:34:56",
+};
+
+/// A PC with an IOMMU, for the kernel of the Microkit SDK.
+///
+/// As [`PC99`], but every device on the bus is behind the IOMMU (`iommu_platform=on`). The address width is the one
+/// that the kernel supports; it remaps no interrupts.
+pub const X86_64_GENERIC: Machine = Machine {
+    name: "x86_64_generic",
+    machine: "q35,sata=off,smbus=off,vmport=off,i8042=off",
+    cpu: "qemu64,+fsgsbase,+pdpe1gb,+xsaveopt,+xsave,+rdrand",
+    arguments: &[
+        "-no-reboot",
+        "-rtc",
+        "base=utc",
+        "-device",
+        "intel-iommu,intremap=off,aw-bits=39",
+        "-object",
+        "rng-random,id=rng0,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=rng0,disable-legacy=on,iommu_platform=on,addr=03.0,vectors=0",
+        "-device",
+        "isa-serial,chardev=serial0,iobase=0x3f8,irq=4",
+    ],
+    network_device: "virtio-net-pci,disable-legacy=on,iommu_platform=on,addr=02.0,vectors=0,\
+                     romfile=,mac=52:54:00:12:34:56",
+    ..PC99
+};
+
 /// All machines.
-pub const MACHINES: &[Machine] = &[PC99];
+pub const MACHINES: &[Machine] = &[PC99, QEMU_VIRT_AARCH64, QEMU_VIRT_RISCV64, X86_64_GENERIC];
 
 /// The machine of a board.
 pub fn machine(board: &str) -> Option<&'static Machine> {

@@ -20,6 +20,8 @@ pub struct Interface {
     pub parameters: &'static [Parameter],
     /// Whether the provider gets more priority than the consumer where a description gives none.
     pub above: bool,
+    /// The bus that it is about: a consumer whose device is not on it stays unconnected.
+    pub bus: Option<&'static str>,
 }
 
 /// What a description may say of a connection.
@@ -81,6 +83,7 @@ const fn calls(name: &'static str) -> Interface {
         consumer_notifies: false,
         parameters: &[],
         above: true,
+        bus: None,
     }
 }
 
@@ -120,7 +123,10 @@ pub static INTERFACES: [Interface; 8] = [
         provider_notifies: true,
         ..calls("time")
     },
-    calls("pci"),
+    Interface {
+        bus: Some("pci"),
+        ..calls("pci")
+    },
     Interface {
         common: false,
         ..calls("sign")

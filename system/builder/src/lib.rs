@@ -30,4 +30,4 @@ mod toml;
 pub use compile::{Artefacts, CompileError, Compiled};
 pub use diagnostics::{Diagnostics, Problem, Source};
 pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};
-pub use plan::{Connection, Content, Plan, Protection, SUPERVISOR, plan};
+pub use plan::{Connection, Content, Plan, Protection, SUPERVISOR, Scheduling, plan};

@@ -15,8 +15,9 @@ pub(crate) use keys::value;
 pub use keys::{Key, KeyKind};
 
 /// Keys of a protection in a description that no port may be named after.
-pub(crate) const PROTECTION_KEYS: [&str; 7] = [
-    "program", "priority", "memory", "stack", "device", "config", "data",
+pub(crate) const PROTECTION_KEYS: [&str; 10] = [
+    "program", "priority", "budget", "period", "passive", "memory", "stack", "device", "config",
+    "data",
 ];
 
 /// Stack in bytes of a program that names none.
@@ -41,6 +42,9 @@ pub struct Program {
     pub dma: u64,
     /// Whether it is told of all protection domains.
     pub domains: bool,
+    /// Whether it only answers, where a description does not say: on an MCS kernel it then runs on its callers'
+    /// time.
+    pub passive: bool,
     /// Its ports.
     pub ports: Vec<Port>,
     /// Its configuration.
@@ -192,6 +196,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
     }
     let (stack, device) = (fields.take("stack"), fields.take("device"));
     let (dma, domains) = (fields.take("dma"), fields.take("domains"));
+    let passive = fields.take("passive");
     let ports = fields.take("ports");
     let config = fields.take("config");
     let data = fields.take("data");
@@ -221,10 +226,8 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             Some(entry) => reader.size(entry)?.value,
             None => 0,
         },
-        domains: match domains {
-            Some(entry) => reader.boolean(entry)?,
-            None => false,
-        },
+        domains: flag(reader, domains),
+        passive: flag(reader, passive),
         ports,
         config: tables(reader, config, keys::read),
         data: tables(reader, data, data_entry),

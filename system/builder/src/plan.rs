@@ -6,6 +6,7 @@ mod devices;
 mod memory;
 mod peers;
 mod priorities;
+mod scheduling;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,10 @@ pub struct Plan {
     pub protections: Vec<Protection>,
     /// Who is connected to whom.
     pub connections: Vec<Connection>,
+    /// What the board makes of the description that its reader might not expect.
+    pub notes: Vec<String>,
+    /// The description.
+    pub(crate) source: Arc<Source>,
 }
 
 /// A protection: a program with what it is given.
@@ -48,6 +53,8 @@ pub struct Protection {
     pub program: Program,
     /// Priority, 0 to 254.
     pub priority: u8,
+    /// How much of the processor it gets, and when.
+    pub scheduling: Scheduling,
     /// Heap in bytes, whole pages.
     pub memory: u64,
     /// Stack in bytes, whole pages.
@@ -58,6 +65,19 @@ pub struct Protection {
     pub config: Vec<(String, Value)>,
     /// The data it reads.
     pub data: Vec<(String, Content)>,
+    /// Where the description names it.
+    pub(crate) span: Range<usize>,
+}
+
+/// What an MCS kernel is told of a protection's share of the processor. Other kernels know only priorities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Microseconds that it may run in each period; `None` for Microkit's default, 1000.
+    pub budget: Option<u64>,
+    /// The period in microseconds, at least the budget; `None` for the budget.
+    pub period: Option<u64>,
+    /// Whether it runs on its callers' time once it has started.
+    pub passive: bool,
 }
 
 /// What a protection's data is.
@@ -154,16 +174,19 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
         problems: &mut problems,
     };
     let description = description::read(&mut reader, &document);
-    let (Some(description), Ok(board)) = (description, board) else {
+    let (Some(mut description), Ok(board)) = (description, board) else {
         return Err(Diagnostics::new(problems));
     };
+    let manifests = Manifests::find(root);
+    let left_out = leave_out(root, &board, &manifests, &mut description);
     let mut planner = Planner {
         root,
         folder: path.parent().unwrap_or(Path::new(".")),
         board: &board,
-        manifests: Manifests::find(root),
+        manifests,
         programs: Vec::new(),
         description: &description,
+        left_out,
         source: &source,
         problems,
     };
@@ -172,6 +195,29 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
         Some(plan) if planner.problems.is_empty() => Ok(plan),
         _ => Err(Diagnostics::new(planner.problems)),
     }
+}
+
+/// Takes the protections out of a description that exist only for devices of kinds that the board does without, such as
+/// the owner of PCI configuration space on a board without PCI: so one description serves every board. Gives their names.
+fn leave_out(
+    root: &Path,
+    board: &Board,
+    manifests: &Manifests,
+    description: &mut Description,
+) -> Vec<String> {
+    let absent = |written: &Written| match manifests.load(root, &written.program.value) {
+        Some(Ok(program)) => {
+            let mut kinds = program.devices.iter();
+            !program.devices.is_empty() && kinds.all(|kind| board.without.contains(kind))
+        }
+        _ => false,
+    };
+    let (out, kept) = std::mem::take(&mut description.protections)
+        .into_iter()
+        .partition(absent);
+    description.protections = kept;
+    let out: Vec<Written> = out;
+    out.into_iter().map(|written| written.name.value).collect()
 }
 
 /// Looks up and checks what a description says.
@@ -184,6 +230,8 @@ struct Planner<'a> {
     description: &'a Description,
     /// The program of each protection; `None` where there is something wrong with it.
     programs: Vec<Option<Program>>,
+    /// The protections for which the board has no device.
+    left_out: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
 }
@@ -202,11 +250,13 @@ impl<'a> Planner<'a> {
             let protection = program.map(|program| Protection {
                 name: written.name.value.clone(),
                 priority: priorities[index],
+                scheduling: self.scheduling(written, &program),
                 memory: self.heap(written, &program),
                 stack: self.stack(written, &program),
                 device,
                 config: self.config(written, &program),
                 data: self.data(written, &program),
+                span: written.name.span.clone(),
                 program,
             });
             protections.push(protection);
@@ -216,12 +266,28 @@ impl<'a> Planner<'a> {
             board: self.board.clone(),
             protections: protections.into_iter().collect::<Option<_>>()?,
             connections,
+            notes: self.notes(),
+            source: self.source.clone(),
         };
         if self.problems.is_empty() {
             self.check_limits(&plan);
             self.check_memory(&plan);
         }
         Some(plan)
+    }
+
+    /// What is not as the description has it, because of the board.
+    fn notes(&self) -> Vec<String> {
+        let board = &self.board.name;
+        let left_out = self.left_out.iter().map(|name| {
+            format!("`{name}` is left out: the board `{board}` has no device of its kind")
+        });
+        left_out.chain(self.ignored_scheduling()).collect()
+    }
+
+    /// Whether the board has no device for the protection of this name.
+    fn is_left_out(&self, name: &str) -> bool {
+        self.left_out.iter().any(|left_out| left_out == name)
     }
 
     fn written(&self, index: usize) -> &'a Written {

@@ -110,6 +110,16 @@ fn value_node(value: &Value) -> Node {
     }
 }
 
+impl Entry {
+    /// The value, if it is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 impl Node {
     /// What kind of value it is, in words.
     pub fn described(&self) -> &'static str {

@@ -27,6 +27,21 @@ impl Target {
         cores: 1,
     };
 
+    /// One aarch64 core with the kernel at EL2 and 40 bits of physical address, as Microkit's kernels for
+    /// Cortex-A53 and A72 are configured.
+    pub const AARCH64: Self = Self {
+        architecture: Architecture::Aarch64,
+        user_top: 0xff_ffff_ffff,
+        cores: 1,
+    };
+
+    /// One riscv64 core with 39 bits of virtual address (Sv39).
+    pub const RISCV64: Self = Self {
+        architecture: Architecture::Riscv64,
+        user_top: 0x3f_ffff_efff,
+        cores: 1,
+    };
+
     /// Where the page of the IPC buffer begins.
     pub fn ipc_buffer(&self) -> u64 {
         self.user_top & !(PageSize::Small.bytes() - 1)

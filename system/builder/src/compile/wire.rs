@@ -9,6 +9,7 @@ use wiring::{Connection, Device, Dma, Domain, PortRange, Registers, Value, Wirin
 use super::Contents;
 use super::allocate::{Allocation, FIRST_ADDRESS, Region, Role};
 use super::image::{self, Image};
+use crate::board::{Interrupt, KernelKind};
 use crate::plan::{Plan, pages};
 
 /// The wiring of each protection.
@@ -215,7 +216,7 @@ pub(crate) fn system(
         memory_regions: regions,
         protection_domains: protection_domains(plan, allocation),
         channels: channels(plan, allocation),
-        io_address_spaces: Vec::new(),
+        io_address_spaces: io_address_spaces(plan, allocation),
     };
     (system, prefills)
 }
@@ -274,6 +275,11 @@ fn protection_domain(plan: &Plan, allocation: &Allocation, index: usize) -> sdf:
     });
     domain.priority = protection.priority;
     domain.stack_size = protection.stack;
+    if plan.board.kernel == KernelKind::Microkit {
+        domain.budget = protection.scheduling.budget;
+        domain.period = protection.scheduling.period;
+        domain.passive = protection.scheduling.passive;
+    }
     domain.maps.push(map(
         format!("{}.wiring", protection.name),
         FIRST_ADDRESS,
@@ -291,16 +297,10 @@ fn protection_domain(plan: &Plan, allocation: &Allocation, index: usize) -> sdf:
     if let Some(device) = &protection.device {
         let vectors = allocation.vectors[index]..;
         let ids = allocation.interrupts[index].iter().zip(vectors);
-        for (interrupt, (&id, vector)) in device.interrupts.iter().zip(ids) {
+        for (&interrupt, (&id, vector)) in device.interrupts.iter().zip(ids) {
             domain.irqs.push(sdf::Irq {
                 id,
-                source: sdf::Interrupt::IoApic {
-                    ioapic: interrupt.ioapic,
-                    pin: interrupt.pin,
-                    trigger: interrupt.trigger,
-                    polarity: interrupt.polarity,
-                    vector,
-                },
+                source: source(interrupt, vector),
                 setvar_id: None,
             });
         }
@@ -315,6 +315,67 @@ fn protection_domain(plan: &Plan, allocation: &Allocation, index: usize) -> sdf:
         }
     }
     domain
+}
+
+fn source(interrupt: Interrupt, vector: u8) -> sdf::Interrupt {
+    match interrupt {
+        Interrupt::Pin {
+            ioapic,
+            pin,
+            trigger,
+            polarity,
+        } => sdf::Interrupt::IoApic {
+            ioapic,
+            pin,
+            trigger,
+            polarity,
+            vector,
+        },
+        Interrupt::Number { number, trigger } => sdf::Interrupt::Number {
+            irq: number,
+            trigger,
+        },
+    }
+}
+
+/// What each device behind an IOMMU may reach: the transfer memory of its driver and the buffers that the
+/// driver shares, at their physical addresses, and nothing else.
+fn io_address_spaces(plan: &Plan, allocation: &Allocation) -> Vec<sdf::IoAddressSpace> {
+    if !plan.board.iommu {
+        return Vec::new();
+    }
+    let mut spaces = Vec::new();
+    for (index, protection) in plan.protections.iter().enumerate() {
+        let device = protection.device.as_ref();
+        let Some((device, peripheral)) = device.and_then(|d| Some((d, d.pci?))) else {
+            continue;
+        };
+        let provided = plan.connections.iter().enumerate();
+        let pools = provided.filter(|(_, connection)| connection.provider == index);
+        let roles = pools.map(|(pool, _)| Role::Pool(pool));
+        let maps: Vec<sdf::IoMap> = roles
+            .chain([Role::Transfers(index)])
+            .filter_map(|role| {
+                let region = allocation.region(&role)?;
+                Some(sdf::IoMap {
+                    region: region.name.clone(),
+                    address: region.physical?,
+                    permissions: sdf::Permissions::READ_WRITE,
+                })
+            })
+            .collect();
+        if maps.is_empty() {
+            continue;
+        }
+        spaces.push(sdf::IoAddressSpace {
+            name: device.name.clone(),
+            peripheral,
+            // 0 is what VT-d uses for devices that are not translated.
+            domain_id: spaces.len() as u64 + 1,
+            maps,
+        });
+    }
+    spaces
 }
 
 fn map(region: String, vaddr: u64, permissions: sdf::Permissions) -> sdf::Map {

@@ -70,6 +70,9 @@ impl<'a> Planner<'a> {
     /// The peers of a consumer's port: those that the description names, or the only provider of a
     /// common interface.
     fn peers_of(&mut self, index: usize, written: &'a Written, port: &Port) -> Vec<Peer> {
+        if self.on_another_bus(written, port.interface) {
+            return Vec::new();
+        }
         if let Some(entry) = written.entry(&port.name) {
             return self.named_peers(entry, port);
         }
@@ -99,6 +102,17 @@ impl<'a> Planner<'a> {
             self.problems.push(problem.label(label).help(help));
         }
         Vec::new()
+    }
+
+    /// Whether an interface is about a bus and this protection's device is on another, as on a board without
+    /// that bus.
+    fn on_another_bus(&self, written: &Written, interface: &Interface) -> bool {
+        let Some(bus) = interface.bus else {
+            return false;
+        };
+        let name = written.entry("device").and_then(|entry| entry.as_text());
+        let device = name.and_then(|name| self.board.device(name));
+        device.is_some_and(|device| device.bus != bus)
     }
 
     /// What to add so that somebody provides an interface.
@@ -132,7 +146,9 @@ impl<'a> Planner<'a> {
 
     fn connect(&mut self, consumer: usize, port: &Port, peer: Peer) -> Option<Connection> {
         let Some(provider_index) = self.find(&peer.name) else {
-            self.unknown_peer(consumer, port, &peer.name);
+            if !(port.optional && self.is_left_out(&peer.name.value)) {
+                self.unknown_peer(consumer, port, &peer.name);
+            }
             return None;
         };
         let interface = port.interface;
@@ -176,6 +192,10 @@ impl<'a> Planner<'a> {
         let names = others.map(|written| written.name.value.as_str());
         let providers = self.providers(consumer, port.interface);
         let help = match near(&name.value, names) {
+            _ if self.is_left_out(&name.value) => format!(
+                "the board `{}` has no device for `{}`, which is left out there",
+                self.board.name, name.value
+            ),
             Some(near) => format!("did you mean `{near}`?"),
             None if providers.is_empty() => format!("add [protection.{}]", name.value),
             None => format!(

@@ -45,7 +45,7 @@ impl Planner<'_> {
         if !program.devices.contains(&device.kind) {
             let kinds = listed(program.devices.iter().map(String::as_str));
             let message = format!("`{}` cannot drive `{}`", program.name, name.value);
-            let fitting = self.fitting(program);
+            let fitting = self.fitting_or_missing(program, device);
             let problem = Problem::at(self.source, name.span, message);
             self.problems.push(
                 problem
@@ -91,6 +91,21 @@ impl Planner<'_> {
         );
         let problem = Problem::at(self.source, name.span.clone(), message);
         self.problems.push(problem.label("unknown").help(help));
+    }
+
+    /// What could be driven instead; where nobody drives such a device, that its driver is missing.
+    fn fitting_or_missing(&self, program: &Program, device: &Device) -> String {
+        let drives = |name: &str| match self.manifests.load(self.root, name) {
+            Some(Ok(other)) => other.devices.contains(&device.kind),
+            _ => false,
+        };
+        if self.manifests.names().any(drives) {
+            return self.fitting(program);
+        }
+        format!(
+            "there is no driver for a `{}` yet; docs/porting.md says how to add one",
+            device.kind
+        )
     }
 
     /// Names the devices of the board that a program can drive.
