@@ -3,19 +3,23 @@
 pub(crate) mod allocate;
 pub(crate) mod bundle;
 pub(crate) mod image;
+mod origin;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use microkit_sdf::System;
 use thiserror::Error;
 use wiring::Wiring;
 
 use crate::certificate::{self, CertificateError};
+use crate::diagnostics::Source;
 use crate::plan::{Content, Plan};
 use crate::report::Report;
 
@@ -48,6 +52,10 @@ pub struct Compiled {
     programs: BTreeMap<String, PathBuf>,
     /// The prefill files: path in the output folder and contents.
     prefills: Vec<(PathBuf, Vec<u8>)>,
+    /// The description.
+    source: Arc<Source>,
+    /// The places in it that regions and protection domains come from, by their names.
+    origins: Vec<(String, Range<usize>)>,
 }
 
 /// Why a plan and its programs make no system.
@@ -124,6 +132,8 @@ impl Plan {
             diagram: self.diagram(),
             programs: artefacts.elfs.clone(),
             prefills,
+            source: self.source.clone(),
+            origins: origin::origins(self, &allocation),
         })
     }
 

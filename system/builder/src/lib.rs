@@ -15,9 +15,11 @@ pub mod certificate;
 pub mod cli;
 pub mod elf;
 pub mod manifest;
+pub mod microkit;
 pub mod pc99;
 pub mod programs;
 pub mod report;
+pub mod settings;
 
 mod compile;
 mod description;
