@@ -40,7 +40,7 @@ mod serial;
 pub use guest::Guest;
 pub use launch::{Accelerator, Launch};
 pub use machine::{
-    Boot, Forward, MACHINES, Machine, Network, PC99, QEMU_VIRT_AARCH64, QEMU_VIRT_RISCV64,
+    Boot, Forward, MACHINES, Machine, Network, PC99, QEMU_VIRT_AARCH64, QEMU_VIRT_RISCV64, Start,
     X86_64_GENERIC, machine,
 };
 pub use ports::{free_port, is_free};

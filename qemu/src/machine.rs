@@ -22,6 +22,37 @@ pub struct Machine {
     pub arguments: &'static [&'static str],
     /// The network device, without its `netdev=` property.
     pub network_device: &'static str,
+    /// How its image is started.
+    pub start: Start,
+}
+
+/// How a machine's image is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A kernel of its own starts first, with the image as its module (Multiboot).
+    Module,
+    /// The machine's firmware starts the image.
+    Firmware,
+    /// The first processor starts at this physical address, where the image is put.
+    At(u64),
+}
+
+impl Machine {
+    /// What the machine starts from: the image, and the kernel and its command line where they are apart from it.
+    pub fn boot(&self, kernel: Option<PathBuf>, image: PathBuf, command_line: String) -> Boot {
+        match (self.start, kernel) {
+            (Start::Module, Some(kernel)) => Boot::Multiboot {
+                kernel,
+                module: image,
+                command_line,
+            },
+            (Start::At(address), _) => Boot::Loader {
+                file: image,
+                address,
+            },
+            (Start::Firmware | Start::Module, _) => Boot::Kernel(image),
+        }
+    }
 }
 
 /// A PC for the `pc99` kernel.
@@ -50,6 +81,7 @@ pub const PC99: Machine = Machine {
     ],
     network_device: "virtio-net-pci,disable-legacy=on,addr=02.0,vectors=0,romfile=,\
                      mac=52:54:00:12:34:56",
+    start: Start::Module,
 };
 
 /// The `virt` machine for AArch64, for the kernel of the Microkit SDK, which wants to start at EL2.
@@ -77,6 +109,7 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.24,mac=52:54:00:12:34:56",
+    start: Start::At(0x7000_0000),
 };
 
 /// The `virt` machine for 64-bit RISC-V, for the kernel of the Microkit SDK, which QEMU's own OpenSBI starts.
@@ -101,6 +134,7 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.0,mac=52:54:00:12:34:56",
+    start: Start::Firmware,
 };
 
 /// A PC with an IOMMU, for the kernel of the Microkit SDK.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use selkie::cli::root;
-use selkie_tests::system::System;
+use selkie_tests::system::{System, machine};
 use selkie_tests::{Failed, Outcome, ensure};
 
 use crate::trial;
@@ -52,7 +52,7 @@ fn copies() -> Outcome {
     let system = System::boot(&file.to_string_lossy())?;
     system.wait_for_line(0, "caller: 1000 notifications each way", PATIENCE)?;
     let dump = tempfile::NamedTempFile::new()?;
-    let size = u64::from(system.built.machine.memory) << 20;
+    let size = u64::from(machine(&system.built)?.memory) << 20;
     system.guest.qmp()?.save_memory(0, size, dump.path())?;
     let memory = fs::read(dump.path())?;
     let found = memory

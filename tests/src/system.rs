@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selkie::cli::{Built, Endpoint, Protocol, Request, make, root};
-use selkie_qemu::{Forward, Guest, Launch, Network, free_port};
+use selkie_qemu::{Forward, Guest, Launch, Machine, Network, free_port};
 
 use crate::Failed;
 
@@ -86,7 +86,7 @@ impl System {
         for endpoint in &mut endpoints {
             endpoint.host = free_port()?;
         }
-        let plain = Launch::new(built.machine, built.boot.clone(), folder);
+        let plain = Launch::new(machine(built)?, built.boot.clone(), folder);
         let launch = match &options.tap {
             None => Launch {
                 network: Network::User {
@@ -171,6 +171,15 @@ impl System {
     }
 }
 
+/// The machine of a system's board.
+///
+/// # Errors
+/// When QEMU has none.
+pub fn machine(built: &Built) -> Result<&'static Machine, Failed> {
+    let none = || format!("QEMU has no machine {}", built.board);
+    Ok(built.machine.ok_or_else(none)?)
+}
+
 /// Builds each system once; tests that need the same one wait for each other.
 ///
 /// # Errors
@@ -184,7 +193,7 @@ pub fn built(system: &str) -> Result<Built, Failed> {
     let request = Request {
         system: description(system),
         board: "pc99".into(),
-        debug: false,
+        configuration: selkie::settings::Configuration::Release,
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
     all.insert(system.to_string(), built.clone());

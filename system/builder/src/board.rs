@@ -28,6 +28,8 @@ pub struct Board {
     pub dma_size: u64,
     /// Whether an IOMMU confines the devices on its PCI bus.
     pub iommu: bool,
+    /// Instructions that its processor has beyond those of its architecture, by rustc's names, such as `aes`.
+    pub features: Vec<String>,
     /// Kinds of device that other boards have and this one does without.
     pub without: Vec<String>,
     /// The devices.

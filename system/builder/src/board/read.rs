@@ -61,6 +61,7 @@ fn machine(reader: &mut Reader<'_>, entry: &Entry) -> Option<Board> {
     let reserved = required(reader, &mut fields, entry, "reserved");
     let kernel = fields.take("kernel");
     let (iommu, without) = (fields.take("iommu"), fields.take("without"));
+    let features = fields.take("features");
     fields.finish(reader, "`board`");
     let target = choice(
         reader,
@@ -100,12 +101,16 @@ fn machine(reader: &mut Reader<'_>, entry: &Entry) -> Option<Board> {
         dma_address: 0,
         dma_size: 0,
         iommu,
-        without: match without {
-            Some(entry) => reader.texts(entry)?,
-            None => Vec::new(),
-        },
+        features: texts(reader, features),
+        without: texts(reader, without),
         devices: Vec::new(),
     })
+}
+
+fn texts(reader: &mut Reader<'_>, entry: Option<&Entry>) -> Vec<String> {
+    entry
+        .and_then(|entry| reader.texts(entry))
+        .unwrap_or_default()
 }
 
 /// The value that a word stands for.

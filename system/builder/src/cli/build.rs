@@ -6,22 +6,41 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::make::{Built, Event, Request, make};
 use super::setup::{self, Scope};
 use super::ui::{self, Step, Ui};
-use super::{BuildOptions, Context};
+use super::{BoardOptions, BuildOptions, Context};
+use crate::settings::{Configuration, Settings};
 
-impl From<&BuildOptions> for Request {
-    fn from(options: &BuildOptions) -> Self {
-        Self {
-            system: options.system.clone(),
-            board: options.board.clone(),
-            debug: options.debug,
+impl BuildOptions {
+    /// What is asked for, with the defaults of `microkit.toml`.
+    pub(super) fn request(&self, settings: &Settings) -> Request {
+        let short = match (self.debug, self.release) {
+            (true, _) => Some(Configuration::Debug),
+            (_, true) => Some(Configuration::Release),
+            _ => None,
+        };
+        let configuration = short.or(self.config);
+        Request {
+            system: self.system.clone(),
+            board: self.on.name(settings),
+            configuration: configuration.unwrap_or(settings.configuration),
         }
+    }
+}
+
+impl BoardOptions {
+    /// The board that is meant.
+    pub(super) fn name(&self, settings: &Settings) -> String {
+        self.board.clone().unwrap_or_else(|| settings.board.clone())
     }
 }
 
 /// Builds a system.
 pub(super) fn command(context: &Context, options: &BuildOptions) -> anyhow::Result<ExitCode> {
-    setup::ensure(context, Scope::Build)?;
-    let built = build_showing(context, &options.into())?;
+    let request = options.request(&context.settings()?);
+    setup::ensure(context, Scope::Build, &[&request.board])?;
+    let built = build_showing(context, &request)?;
+    for note in &built.notes {
+        context.ui.say(note);
+    }
     context.ui.result(format!(
         "built {} for {}: {} (boot image {})",
         built.name,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::Context;
+use super::{BoardOptions, Context};
 use super::make::find;
 use crate::Plan;
 
@@ -17,9 +17,8 @@ pub(super) struct Options {
     /// A system of `system/` by name, or a description (.toml).
     #[arg(value_name = "NAME|FILE")]
     system: PathBuf,
-    /// The board.
-    #[arg(long, default_value = "pc99")]
-    board: String,
+    #[command(flatten)]
+    on: BoardOptions,
 }
 
 /// Options of `selkie diagram`.
@@ -37,10 +36,13 @@ pub(super) fn check(context: &Context, options: &Options) -> anyhow::Result<Exit
     context.ui.result(format!(
         "{} is right for {}: {} protection domains, {} connections",
         plan.name,
-        options.board,
+        plan.board.name,
         plan.protections.len(),
         plan.connections.len()
     ));
+    for note in &plan.notes {
+        context.ui.say(note);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,7 +60,8 @@ pub(super) fn diagram(context: &Context, options: &DiagramOptions) -> anyhow::Re
 
 fn plan(context: &Context, options: &Options) -> anyhow::Result<Plan> {
     let file = find(&context.root, &options.system)?;
-    crate::plan(&context.root, &file, &options.board).map_err(|wrong| {
+    let board = options.on.name(&context.settings()?);
+    crate::plan(&context.root, &file, &board).map_err(|wrong| {
         anyhow!(
             "the description is wrong\n{}",
             wrong.render(context.ui.is_terminal())

@@ -1,23 +1,24 @@
 //! From a description to bootable files, for the commands and for tests.
 
+mod microkit;
+mod pc99;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use microkit_sdf::System;
-use selkie_kernel::{Config, Kernel};
 use selkie_qemu::{Boot, Machine, machine};
 use serde_json::{Value, json};
 use wiring::Domain;
 
 use super::{Endpoint, Protocol};
+use crate::board::{Board, KernelKind};
 use crate::compile::image::sha256;
-use crate::programs::{self, Platform, Variant};
-use crate::{Artefacts, Plan, pc99};
-
-/// The package of the pc99 board's root task.
-const INITIALISER: &str = "initialiser";
+use crate::programs;
+use crate::settings::{Configuration, Settings};
+use crate::{Artefacts, Compiled, Plan};
 
 /// What is to be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,8 @@ pub struct Request {
     pub system: PathBuf,
     /// The board's name.
     pub board: String,
-    /// Whether kernel and protection domains are built for debugging.
-    pub debug: bool,
+    /// How kernel and protection domains are configured.
+    pub configuration: Configuration,
 }
 
 /// A system that was built.
@@ -37,24 +38,26 @@ pub struct Built {
     pub name: String,
     /// The board's name.
     pub board: String,
-    /// `release` or `debug`.
-    pub profile: &'static str,
-    /// The machine that runs the board's images.
-    pub machine: &'static Machine,
+    /// How kernel and protection domains are configured.
+    pub configuration: Configuration,
+    /// The machine of QEMU's that is the board; none for a board that QEMU is not.
+    pub machine: Option<&'static Machine>,
     /// The bootable files.
     pub boot: Boot,
     /// The folder of everything that was built.
     pub folder: PathBuf,
     /// The kernel with its symbols, for a debugger.
     pub symbols: PathBuf,
-    /// The kernel's version.
-    pub kernel_version: &'static str,
+    /// Which kernel it is, with what of its configuration matters to those who rely on it.
+    pub kernel_name: String,
     /// Bytes of all bootable files.
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
     pub domains: Vec<wiring::Domain>,
     /// The services, at their usual ports of this machine.
     pub endpoints: Vec<Endpoint>,
+    /// What the board makes of the system that its reader might not expect.
+    pub notes: Vec<String>,
 }
 
 /// What happens during a build.
@@ -76,13 +79,14 @@ pub type Observe<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 /// # Errors
 /// When the description is wrong, or a part does not build; the error's text is for people.
 pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Result<Built> {
-    let machine = machine(&request.board).ok_or_else(|| unknown_board(&request.board))?;
+    let board = board(root, &request.board)?;
     let file = find(root, &request.system)?;
     let work = Work {
         root,
         request,
         observe,
-        machine,
+        settings: Settings::load(root).map_err(|wrong| anyhow!("{wrong}"))?,
+        board,
     };
     if file
         .extension()
@@ -94,12 +98,15 @@ pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Res
     }
 }
 
-fn unknown_board(board: &str) -> anyhow::Error {
-    let known: Vec<&str> = selkie_qemu::MACHINES.iter().map(|m| m.name).collect();
-    anyhow!(
-        "there is no board `{board}`; there are {}",
-        known.join(", ")
-    )
+/// The board of this name.
+///
+/// # Errors
+/// What is wrong with its file; that there is none.
+pub(super) fn board(root: &Path, name: &str) -> anyhow::Result<Board> {
+    Board::load(root, name).map_err(|problems| {
+        let wrong = crate::Diagnostics::new(problems);
+        anyhow!("the board `{name}` cannot be used\n{wrong}")
+    })
 }
 
 /// One build under way.
@@ -107,7 +114,20 @@ struct Work<'a> {
     root: &'a Path,
     request: &'a Request,
     observe: Observe<'a>,
-    machine: &'static Machine,
+    settings: Settings,
+    board: Board,
+}
+
+/// What a system stands on, once it is built: the programs, and what makes an image of them.
+struct Ground {
+    /// The ELF file of each program.
+    elfs: BTreeMap<String, PathBuf>,
+    kind: GroundKind,
+}
+
+enum GroundKind {
+    Pc99(pc99::Ground),
+    Microkit(microkit::Ground),
 }
 
 /// A system of which only the bootable files are missing.
@@ -115,50 +135,77 @@ struct Parts {
     name: String,
     folder: PathBuf,
     system: System,
+    /// The system file.
+    file: PathBuf,
     /// Folder that the paths in the system are relative to.
     base: PathBuf,
     /// Programs that do not lie there, by name.
     programs: BTreeMap<String, PathBuf>,
+    /// What the system was compiled to, if it was described.
+    compiled: Option<Compiled>,
     report: Value,
     domains: Vec<Domain>,
     endpoints: Vec<Endpoint>,
+    notes: Vec<String>,
+}
+
+/// The bootable files.
+struct Bootable {
+    boot: Boot,
+    /// Bytes of all of them.
+    size: u64,
+    /// What the report says of them.
+    report: Value,
+    /// What whoever builds the system should know.
+    warnings: Vec<String>,
+    kernel_name: String,
+    /// The kernel with its symbols.
+    symbols: PathBuf,
 }
 
 impl Work<'_> {
     fn described(&self, file: &Path) -> anyhow::Result<Built> {
         let plan = crate::plan(self.root, file, &self.request.board)
             .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
-        let (kernel, mut elfs) =
-            self.kernel_and_programs(&plan.programs().into_iter().collect::<Vec<_>>())?;
+        let ground = self.ground(&plan.programs().into_iter().collect::<Vec<_>>())?;
         (self.observe)(Event::Begin("putting the system together"));
-        let initialiser = elfs
-            .remove(INITIALISER)
-            .context("the initialiser was not built")?;
         let compiled = plan.compile(&Artefacts {
-            symbols: symbols(&plan, &elfs)?,
-            elfs,
+            symbols: symbols(&plan, &ground.elfs)?,
+            elfs: ground.elfs,
         })?;
         let folder = self.folder(&plan.name);
         compiled.write(&folder)?;
         let parts = Parts {
             name: plan.name.clone(),
+            file: folder.join(format!("{}.system", plan.name)),
             base: folder.clone(),
             folder,
             domains: domains(&plan, &compiled.report),
             endpoints: endpoints(&plan),
             report: serde_json::to_value(&compiled.report)?,
-            system: compiled.system,
+            system: compiled.system.clone(),
             programs: BTreeMap::new(),
+            compiled: Some(compiled),
+            notes: plan.notes,
         };
-        self.finish(parts, &kernel, &initialiser)
+        self.finish(parts, ground.kind)
     }
 
     fn prepared(&self, file: &Path) -> anyhow::Result<Built> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let base = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        let system = microkit_sdf::parse(&text, &pc99::TARGET, &[&base])
-            .map_err(|wrong| anyhow!("{} is wrong:\n{wrong}", file.display()))?;
+        let read = microkit_sdf::parse(&text, &self.board.target, &[&base]);
+        let mut notes = Vec::new();
+        let system = match (read, self.board.kernel) {
+            (Ok(system), _) => system,
+            (Err(wrong), KernelKind::Pc99) => bail!("{} is wrong:\n{wrong}", file.display()),
+            // Microkit's tool knows more than this model of it, and has the last word.
+            (Err(wrong), KernelKind::Microkit) => {
+                notes.push(format!("Selkie would not take this system file: {wrong}"));
+                System::default()
+            }
+        };
         let name = file
             .file_stem()
             .unwrap_or_default()
@@ -166,11 +213,8 @@ impl Work<'_> {
             .into_owned();
         let built_here = self.built_here(&system, &base);
         let names: Vec<&str> = built_here.iter().map(String::as_str).collect();
-        let (kernel, mut elfs) = self.kernel_and_programs(&names)?;
+        let ground = self.ground(&names)?;
         (self.observe)(Event::Begin("putting the system together"));
-        let initialiser = elfs
-            .remove(INITIALISER)
-            .context("the initialiser was not built")?;
         let folder = self.folder(&name);
         let parts = Parts {
             domains: domains_of(&system),
@@ -179,10 +223,13 @@ impl Work<'_> {
             name,
             folder,
             system,
+            file: file.to_path_buf(),
             base,
-            programs: elfs,
+            programs: ground.elfs,
+            compiled: None,
+            notes,
         };
-        self.finish(parts, &kernel, &initialiser)
+        self.finish(parts, ground.kind)
     }
 
     /// The programs that a system file names, that do not lie beside it, and that are the repository's own.
@@ -206,110 +253,42 @@ impl Work<'_> {
             .join(name)
     }
 
-    /// The kernel and the programs, with the initialiser among them, at the same time: the kernel's own build
-    /// leaves a processor idle.
-    fn kernel_and_programs(
-        &self,
-        names: &[&str],
-    ) -> anyhow::Result<(Kernel, BTreeMap<String, PathBuf>)> {
-        let (config, variant) = if self.request.debug {
-            (Config::debug(), Variant::Debug)
-        } else {
-            (Config::release(), Variant::Release)
-        };
-        let platform = Platform {
-            architecture: pc99::TARGET.architecture,
-            kernel: programs::Kernel::Pc99,
-            variant,
-            features: Vec::new(),
-        };
-        let packages: Vec<&str> = names.iter().copied().chain([INITIALISER]).collect();
-        let at = |line: &str| (self.observe)(Event::At(line.trim()));
-        let title = format!("building the kernel and {} programs", packages.len());
-        (self.observe)(Event::Begin(&title));
-        let (kernel, elfs) = std::thread::scope(|scope| {
-            let kernel = scope.spawn(|| {
-                let out = self.root.join("target/selkie/kernel");
-                selkie_kernel::build(self.root, &out, &config, &mut |line| at(line))
-            });
-            let output = self.root.join("target/protections");
-            let elfs = programs::build(self.root, &output, &packages, &platform, &mut |line| {
-                at(line)
-            });
-            (kernel.join(), elfs)
-        });
-        let kernel = kernel.map_err(|_| anyhow!("the kernel's build panicked"))?;
-        let parts = (kernel.context("the kernel does not build")?, elfs?);
-        (self.observe)(Event::Done(""));
-        Ok(parts)
+    /// Builds the programs of these names, and what the board's image needs beside them.
+    fn ground(&self, names: &[&str]) -> anyhow::Result<Ground> {
+        match self.board.kernel {
+            KernelKind::Pc99 => pc99::ground(self, names),
+            KernelKind::Microkit => microkit::ground(self, names),
+        }
     }
 
     /// Writes the bootable files and the report.
-    fn finish(
-        &self,
-        mut parts: Parts,
-        kernel: &Kernel,
-        initialiser: &Path,
-    ) -> anyhow::Result<Built> {
+    fn finish(&self, mut parts: Parts, ground: GroundKind) -> anyhow::Result<Built> {
         let folder = parts.folder.clone();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let read = |path: &Path| {
-            let beside = parts.base.join(path);
-            let name = path.file_stem().and_then(|stem| stem.to_str());
-            let own = name.and_then(|name| parts.programs.get(name));
-            match own {
-                Some(own) if !beside.exists() => fs::read(own),
-                _ => fs::read(beside),
-            }
+        let bootable = match ground {
+            GroundKind::Pc99(ground) => pc99::image(&mut parts, &ground)?,
+            GroundKind::Microkit(ground) => microkit::image(self, &parts, &ground)?,
         };
-        let image = pc99::image(&parts.system, &read, &fs::read(initialiser)?)?;
-        for domain in &mut parts.domains {
-            domain.memory = domain
-                .memory
-                .max(image.own_memory.get(&domain.name).copied().unwrap_or(0));
-        }
-        let module = folder.join(format!("{}.img", parts.name));
-        write(&module, &image.bytes)?;
-        let elf = folder.join("kernel.elf");
-        write(&elf, &fs::read(&kernel.elf)?)?;
-        let image_size = kernel.size + image.bytes.len() as u64;
-        parts.report["boot"] = json!({
-            "kernel": { "path": "kernel.elf", "version": kernel.version, "size": kernel.size, "sha256": kernel.sha256 },
-            "image": {
-                "path": format!("{}.img", parts.name),
-                "size": image.bytes.len(),
-                "sha256": sha256(&image.bytes),
-            },
-            "size": image_size,
-            "memory": image.memory,
-            "warnings": image.warnings,
-        });
+        parts.report["boot"] = bootable.report;
+        parts.report["configuration"] = json!(self.request.configuration.name());
         write(
             &folder.join("report.json"),
             format!("{:#}\n", parts.report).as_bytes(),
         )?;
-        let warnings = image.warnings.join("; ");
-        (self.observe)(Event::Done(&warnings));
+        (self.observe)(Event::Done(&bootable.warnings.join("; ")));
         Ok(Built {
             name: parts.name,
             board: self.request.board.clone(),
-            profile: if self.request.debug {
-                "debug"
-            } else {
-                "release"
-            },
-            machine: self.machine,
-            boot: Boot::Multiboot {
-                kernel: elf,
-                module,
-                command_line: "disable_iommu".into(),
-            },
+            configuration: self.request.configuration,
+            machine: machine(&self.request.board),
+            boot: bootable.boot,
             folder,
-            symbols: kernel.symbols.clone(),
-            kernel_version: kernel.version,
-            image_size,
+            symbols: bootable.symbols,
+            kernel_name: bootable.kernel_name,
+            image_size: bootable.size,
             domains: parts.domains,
             endpoints: parts.endpoints,
+            notes: parts.notes,
         })
     }
 }

@@ -20,11 +20,14 @@ mod ui;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Configuration, Settings};
 
 pub use make::{Built, Event, Observe, Request, make};
 pub use probe::{Endpoint, Protocol};
-pub use setup::{Missing, Scope};
+pub use setup::{Missing, Scope, missing};
 pub use ui::Ui;
 
 /// Network services as isolated seL4 protection domains.
@@ -64,15 +67,25 @@ struct BuildOptions {
     /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
     #[arg(value_name = "NAME|FILE")]
     system: PathBuf,
-    /// The board.
-    #[arg(long, default_value = "pc99")]
-    board: String,
-    /// Build kernel and protection domains for debugging: slower and larger, and the kernel prints.
-    #[arg(long, conflicts_with = "release")]
+    #[command(flatten)]
+    on: BoardOptions,
+    /// The same as `--config debug`.
+    #[arg(long, conflicts_with_all = ["release", "config"])]
     debug: bool,
-    /// Build kernel and protection domains for use (the default).
-    #[arg(long)]
+    /// The same as `--config release`.
+    #[arg(long, conflicts_with = "config")]
     release: bool,
+    /// How kernel and protection domains are configured [default: microkit.toml's].
+    #[arg(long, value_enum)]
+    config: Option<Configuration>,
+}
+
+/// Which board a command is about.
+#[derive(Debug, Clone, Args)]
+struct BoardOptions {
+    /// The board, as in `system/boards/` [default: microkit.toml's].
+    #[arg(long)]
+    board: Option<String>,
 }
 
 /// What every command needs to know.
@@ -85,6 +98,12 @@ struct Context {
 }
 
 impl Context {
+    /// What `microkit.toml` says.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        Settings::load(&self.root)
+            .map_err(|wrong| anyhow!("{}", wrong.render(self.ui.is_terminal())))
+    }
+
     /// The folder of everything that is built and run.
     fn output(&self) -> PathBuf {
         self.root.join("target/selkie")

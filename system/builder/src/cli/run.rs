@@ -71,9 +71,10 @@ enum Accel {
 }
 
 pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    setup::ensure(context, Scope::Run)?;
+    let request = options.build.request(&context.settings()?);
+    setup::ensure(context, Scope::Run, &[&request.board])?;
     let signals = Signals::catch()?;
-    let mut built = match build::build_showing(context, &(&options.build).into()) {
+    let mut built = match build::build_showing(context, &request) {
         // Ctrl-C ends what the build has started as well, which then looks like a failure.
         Err(_) if signals.caught().is_some() => return Ok(signals.exit_code()),
         built => built?,
@@ -212,7 +213,7 @@ fn failure(guest: &Guest, what: &str, because: impl Into<anyhow::Error>) -> anyh
     let tail = guest.serial().tail(TAIL);
     let log = guest.serial().path().display();
     let said = if tail.is_empty() {
-        format!("the serial port said nothing (log: {log}); `--debug` builds a kernel that prints")
+        format!("the serial port said nothing (log: {log}); `--config debug` builds a kernel that prints")
     } else {
         format!("the last lines of the serial port (log: {log}):\n{tail}")
     };
@@ -222,7 +223,14 @@ fn failure(guest: &Guest, what: &str, because: impl Into<anyhow::Error>) -> anyh
 fn launch(built: &Built, options: &Options, forwards: Vec<Forward>) -> anyhow::Result<Launch> {
     // QEMU resolves relative paths in this process's folder, but `stop` and `status` show them from others.
     let absolute = |file: &PathBuf| std::path::absolute(file);
-    let plain = Launch::new(built.machine, built.boot.clone(), &built.folder);
+    let machine = built.machine.ok_or_else(|| {
+        anyhow!(
+            "QEMU has no machine `{}`: put {} on the board as docs/porting.md says",
+            built.board,
+            built.folder.join("loader.img").display()
+        )
+    })?;
+    let plain = Launch::new(machine, built.boot.clone(), &built.folder);
     Ok(Launch {
         memory: options.memory.unwrap_or(plain.memory),
         network: Network::User { forwards },
@@ -286,12 +294,12 @@ fn refuse_second_run(built: &Built) -> anyhow::Result<()> {
 /// What is about to run, and what it rests on.
 fn describe(context: &Context, built: &Built) {
     let ui = &context.ui;
-    ui.say(format!(
-        "board {}: seL4 {} ({} kernel)",
-        built.board, built.kernel_version, built.profile
-    ));
+    ui.say(format!("board {}: {}", built.board, built.kernel_name));
     for line in banner::lines(&built.board) {
         ui.say(format!("  {line}"));
+    }
+    for note in &built.notes {
+        ui.say(format!("  {note}"));
     }
     ui.say("protection domains, by priority:");
     for domain in &built.domains {

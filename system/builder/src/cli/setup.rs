@@ -5,12 +5,15 @@
 
 mod apt;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
 use super::{Context, Ui};
+use crate::board::{Board, KernelKind};
+use crate::programs;
 
 /// What a requirement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,49 +47,90 @@ pub struct Missing {
     pub package: &'static str,
 }
 
-/// Programs that running and testing need, each with its Debian package; what building needs, the kernel's
-/// own build knows.
-const PROGRAMS: &[(&str, Scope, &str)] = &[
-    ("qemu-system-x86_64", Scope::Run, "qemu-system-x86"),
-    ("spin", Scope::Test, "spin"),
-    ("curl", Scope::Test, "curl"),
-    ("openssl", Scope::Test, "openssl"),
-    ("ping", Scope::Test, "iputils-ping"),
-    ("ip", Scope::Test, "iproute2"),
-    ("unshare", Scope::Test, "util-linux"),
-    ("tshark", Scope::Test, "tshark"),
-    ("c++", Scope::Test, "g++"),
-];
-
-/// What the machine lacks for this scope and those before it.
-pub fn missing(scope: Scope) -> Vec<Missing> {
-    let kernel = selkie_kernel::missing_tools()
-        .into_iter()
-        .map(|tool| Missing {
-            name: tool.tool,
-            scope: Scope::Build,
-            package: tool.debian_package,
-        });
-    let programs = PROGRAMS
-        .iter()
-        .filter(|(name, needed, _)| *needed <= scope && find_program(name).is_none())
-        .map(|&(name, scope, package)| Missing {
-            name: name.to_string(),
-            scope,
-            package,
-        });
-    kernel.chain(programs).collect()
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (Debian package {})", self.name, self.package)
+    }
 }
 
-/// Installs what is missing; says what.
+/// Programs that testing needs whatever the board, each with its Debian package.
+const TEST_PROGRAMS: &[(&str, &str)] = &[
+    ("spin", "spin"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("ping", "iputils-ping"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("tshark", "tshark"),
+    ("c++", "g++"),
+];
+
+/// What the machine lacks for these boards, for this scope and those before it.
+pub fn missing(root: &Path, scope: Scope, boards: &[&str]) -> Vec<Missing> {
+    let mut missing: Vec<Missing> = Vec::new();
+    for board in known(root, boards) {
+        for lack in missing_for(&board, scope) {
+            if !missing.contains(&lack) {
+                missing.push(lack);
+            }
+        }
+    }
+    if scope == Scope::Test {
+        let programs = TEST_PROGRAMS.iter();
+        missing.extend(programs.filter_map(|&(name, package)| absent(name, scope, package)));
+    }
+    missing
+}
+
+/// The boards of these names; of one that is unknown, whoever builds for it says so.
+fn known(root: &Path, boards: &[&str]) -> Vec<Board> {
+    let boards = boards.iter();
+    boards
+        .filter_map(|name| Board::load(root, name).ok())
+        .collect()
+}
+
+fn missing_for(board: &Board, scope: Scope) -> Vec<Missing> {
+    let mut missing: Vec<Missing> = match board.kernel {
+        KernelKind::Pc99 => selkie_kernel::missing_tools()
+            .into_iter()
+            .map(|tool| Missing {
+                name: tool.tool,
+                scope: Scope::Build,
+                package: tool.debian_package,
+            })
+            .collect(),
+        KernelKind::Microkit => programs::c_compiler(board.target.architecture)
+            .and_then(|compiler| absent(compiler.program, Scope::Build, compiler.package))
+            .into_iter()
+            .collect(),
+    };
+    if scope >= Scope::Run
+        && let Some(machine) = selkie_qemu::machine(&board.name)
+    {
+        missing.extend(absent(machine.program, Scope::Run, machine.package));
+    }
+    missing
+}
+
+/// A program, if it is missing.
+fn absent(name: &str, scope: Scope, package: &'static str) -> Option<Missing> {
+    find_program(name).is_none().then(|| Missing {
+        name: name.to_string(),
+        scope,
+        package,
+    })
+}
+
+/// Installs what is missing for these boards; says what.
 ///
 /// # Errors
 /// When it may not install, with the line that an administrator has to run, or when installing failed.
-pub(super) fn ensure(context: &Context, scope: Scope) -> anyhow::Result<()> {
-    let missing = missing(scope);
+pub(super) fn ensure(context: &Context, scope: Scope, boards: &[&str]) -> anyhow::Result<()> {
+    let missing = missing(&context.root, scope, boards);
     if !missing.is_empty() {
         install(&context.ui, &missing, &context.output().join("setup.log"))?;
-        let still = self::missing(scope);
+        let still = self::missing(&context.root, scope, boards);
         if !still.is_empty() {
             bail!(
                 "after the installation these are still missing: {}; `selkie doctor` says what is found where",
@@ -94,10 +138,43 @@ pub(super) fn ensure(context: &Context, scope: Scope) -> anyhow::Result<()> {
             );
         }
     }
+    for board in known(&context.root, boards) {
+        rust_target(context, programs::triple(board.target.architecture))?;
+    }
     if scope == Scope::Test {
         rust_components(&context.ui, &context.root)?;
     }
     Ok(())
+}
+
+/// Whether rustc has its libraries for this target.
+pub(super) fn has_rust_target(root: &Path, triple: &str) -> bool {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", triple])
+        .current_dir(root)
+        .stderr(Stdio::null())
+        .output();
+    output.is_ok_and(|output| {
+        let folder = String::from_utf8_lossy(&output.stdout);
+        output.status.success() && Path::new(folder.trim()).is_dir()
+    })
+}
+
+/// rustc's libraries for a target.
+fn rust_target(context: &Context, triple: &str) -> anyhow::Result<()> {
+    if has_rust_target(&context.root, triple) {
+        return Ok(());
+    }
+    let ui = &context.ui;
+    ui.say(format!("installing with rustup: the target {triple}"));
+    let mut rustup = Command::new("rustup");
+    rustup
+        .args(["target", "add", triple])
+        .current_dir(&context.root);
+    if succeeds(&mut rustup) && has_rust_target(&context.root, triple) {
+        return Ok(());
+    }
+    bail!("Rust's libraries for {triple} are missing; install them with\n    rustup target add {triple}")
 }
 
 fn install(ui: &Ui, missing: &[Missing], log: &Path) -> anyhow::Result<()> {
@@ -207,8 +284,12 @@ mod tests {
     #[test]
     fn a_scope_includes_those_before_it() {
         assert!(Scope::Build < Scope::Run && Scope::Run < Scope::Test);
-        let all = missing(Scope::Test);
-        assert!(missing(Scope::Run).iter().all(|m| all.contains(m)));
+        let root = crate::cli::root();
+        let boards = Board::names(&root);
+        let boards: Vec<&str> = boards.iter().map(String::as_str).collect();
+        let all = missing(&root, Scope::Test, &boards);
+        let some = missing(&root, Scope::Run, &boards[..1]);
+        assert!(some.iter().all(|missing| all.contains(missing)));
     }
 
     #[test]

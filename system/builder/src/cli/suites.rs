@@ -44,7 +44,7 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&suites, &options.only)?;
-    setup::ensure(context, Scope::Test)?;
+    setup::ensure(context, Scope::Test, &["pc99"])?;
     let mut total = Tally::default();
     for suite in chosen {
         total += run(context, suite, options.verbose);
