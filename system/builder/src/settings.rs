@@ -131,7 +131,10 @@ fn read(reader: &mut Reader<'_>, entries: &[Entry], root: &Path) -> Settings {
         let mut fields = Fields::new(entries);
         let line = fields.take("command_line");
         fields.finish(reader, "[kernel]");
-        take(&mut settings.command_line, line.and_then(|e| reader.text(e)));
+        take(
+            &mut settings.command_line,
+            line.and_then(|e| reader.text(e)),
+        );
     }
     settings
 }
@@ -196,7 +199,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_shown_with_its_place() {
-        let wrong = load("[sdk]\nversoin = \"2.3.0\"\n[default]\nconfig = \"relase\"\n").unwrap_err();
+        let wrong =
+            load("[sdk]\nversoin = \"2.3.0\"\n[default]\nconfig = \"relase\"\n").unwrap_err();
         assert!(wrong.contains("microkit.toml:2:1"), "{wrong}");
         assert!(wrong.contains("did you mean `version`?"), "{wrong}");
         assert!(wrong.contains("microkit.toml:4:10"), "{wrong}");

@@ -86,7 +86,8 @@ fn machine(reader: &mut Reader<'_>, entry: &Entry) -> Option<Board> {
             let iommu = reader.boolean(entry)?;
             if iommu && (kernel, target) != (KernelKind::Microkit, Target::X86_64) {
                 let message = "only Microkit's kernel for x86_64 drives an IOMMU";
-                reader.wrong(&entry.value.span, message);
+                reader.wrong(&entry.value.span, message).help =
+                    Some("leave `iommu` out: drivers are trusted with all memory there".into());
             }
             iommu
         }
@@ -240,7 +241,7 @@ fn check_interrupts(
         }
         if !pins && !device.ports.is_empty() {
             let message = "only x86_64 has I/O ports";
-            reader.wrong(&entry.key_span, message);
+            reader.wrong(&entry.key_span, message).help = Some("use `registers`".into());
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) fn lines(board: &str) -> &'static [&'static str] {
              read it may execute",
             "trusts: the firmware's description of the IOMMU, and the pci protection domain, which owns configuration space",
         ],
-        _ => &["lacks: what is proved for this kernel's configuration, and what is not: docs/deployment.md"],
+        _ => &[
+            "lacks: what is proved for this kernel's configuration, and what is not: docs/deployment.md",
+        ],
     }
 }

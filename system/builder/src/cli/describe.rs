@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::{BoardOptions, Context};
 use super::make::find;
+use super::{BoardOptions, Context};
 use crate::Plan;
 
 /// Options of `selkie check`.

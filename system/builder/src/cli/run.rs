@@ -213,7 +213,9 @@ fn failure(guest: &Guest, what: &str, because: impl Into<anyhow::Error>) -> anyh
     let tail = guest.serial().tail(TAIL);
     let log = guest.serial().path().display();
     let said = if tail.is_empty() {
-        format!("the serial port said nothing (log: {log}); `--config debug` builds a kernel that prints")
+        format!(
+            "the serial port said nothing (log: {log}); `--config debug` builds a kernel that prints"
+        )
     } else {
         format!("the last lines of the serial port (log: {log}):\n{tail}")
     };

@@ -174,7 +174,9 @@ fn rust_target(context: &Context, triple: &str) -> anyhow::Result<()> {
     if succeeds(&mut rustup) && has_rust_target(&context.root, triple) {
         return Ok(());
     }
-    bail!("Rust's libraries for {triple} are missing; install them with\n    rustup target add {triple}")
+    bail!(
+        "Rust's libraries for {triple} are missing; install them with\n    rustup target add {triple}"
+    )
 }
 
 fn install(ui: &Ui, missing: &[Missing], log: &Path) -> anyhow::Result<()> {

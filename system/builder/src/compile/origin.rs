@@ -36,7 +36,9 @@ impl Compiled {
     pub fn refused(&self, said: &str, line: Option<usize>) -> Diagnostics {
         let text = self.system.to_xml();
         let line = line.and_then(|line| text.lines().nth(line.checked_sub(1)?));
-        let quoted = line.into_iter().flat_map(|line| line.split('"').skip(1).step_by(2));
+        let quoted = line
+            .into_iter()
+            .flat_map(|line| line.split('"').skip(1).step_by(2));
         let named = said.split('\'').skip(1).step_by(2);
         let mut names = quoted.chain(named);
         let origin = names.find_map(|name| self.origins.iter().find(|(known, _)| known == name));

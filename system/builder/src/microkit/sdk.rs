@@ -139,11 +139,14 @@ impl Sdk {
     /// That there is none, or why it is none that can be used.
     pub fn find(settings: &Settings) -> Result<Self, SdkError> {
         let named = env::var_os(VARIABLE).filter(|value| !value.is_empty());
-        Self::find_with(settings, named.map(PathBuf::from))
+        Self::named(settings, named.map(PathBuf::from))
     }
 
-    /// As [`Sdk::find`], with the variable's value.
-    fn find_with(settings: &Settings, variable: Option<PathBuf>) -> Result<Self, SdkError> {
+    /// As [`Sdk::find`], with the value of the variable.
+    ///
+    /// # Errors
+    /// As [`Sdk::find`].
+    pub fn named(settings: &Settings, variable: Option<PathBuf>) -> Result<Self, SdkError> {
         let version = &settings.version;
         match (variable, &settings.path) {
             (Some(folder), _) => Self::open(&folder, Found::Variable, version),
@@ -264,7 +267,7 @@ mod tests {
             path: path.map(Path::to_path_buf),
             ..Settings::default()
         };
-        Sdk::find_with(&settings, variable.map(Path::to_path_buf))
+        Sdk::named(&settings, variable.map(Path::to_path_buf))
     }
 
     #[test]

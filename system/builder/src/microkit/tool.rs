@@ -126,7 +126,8 @@ mod tests {
         let said = "Error: size must be a multiple of the page size on element 'memory_region': /t/echo.system:12:5\n";
         let sentence = "size must be a multiple of the page size on element 'memory_region'";
         assert_eq!(parts(said), (sentence.into(), Some((12, 5))));
-        let said = "Error: duplicate channel id: 3 in protection domain: 'nic' @ /t/echo.system:7:1";
+        let said =
+            "Error: duplicate channel id: 3 in protection domain: 'nic' @ /t/echo.system:7:1";
         let sentence = "duplicate channel id: 3 in protection domain: 'nic'";
         assert_eq!(parts(said), (sentence.into(), Some((7, 1))));
     }

@@ -68,8 +68,9 @@ pub(super) fn image(work: &Work<'_>, parts: &Parts, ground: &Ground) -> anyhow::
     let image = fs::read(&made.file)
         .with_context(|| format!("the tool wrote no {}", made.file.display()))?;
     let kernel = match &made.kernel {
-        Some(kernel) => fs::read(kernel)
-            .with_context(|| format!("the tool wrote no {}", kernel.display()))?,
+        Some(kernel) => {
+            fs::read(kernel).with_context(|| format!("the tool wrote no {}", kernel.display()))?
+        }
         None => Vec::new(),
     };
     let size = (image.len() + kernel.len()) as u64;

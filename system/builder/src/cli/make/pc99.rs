@@ -31,9 +31,9 @@ pub(super) fn ground(work: &Work<'_>, names: &[&str]) -> anyhow::Result<super::G
     let (config, variant) = match configuration {
         Configuration::Debug => (Config::debug(), Variant::Debug),
         Configuration::Release => (Config::release(), Variant::Release),
-        Configuration::Benchmark => bail!(
-            "the board pc99 has no configuration `benchmark`; it has debug and release"
-        ),
+        Configuration::Benchmark => {
+            bail!("the board pc99 has no configuration `benchmark`; it has debug and release")
+        }
     };
     let platform = Platform {
         architecture: pc99::TARGET.architecture,
