@@ -9,9 +9,8 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use microkit_sdf::System as Description;
 use selkie::cli::{Protocol, root};
-use selkie::pc99;
 use selkie_tests::system::{System, built};
-use selkie_tests::{Failed, Outcome, client, data, ensure};
+use selkie_tests::{Failed, Outcome, client, data, ensure, ground};
 
 use crate::trial;
 
@@ -127,7 +126,7 @@ fn system_log(system: &System) -> String {
 fn variant(attack: &Attack) -> Result<PathBuf, Failed> {
     let peaceful = built(NAME)?;
     let text = fs::read_to_string(peaceful.folder.join(format!("{NAME}.system")))?;
-    let description = microkit_sdf::parse(&text, &pc99::TARGET, &[&peaceful.folder])
+    let description = microkit_sdf::parse(&text, &ground().board.target, &[&peaceful.folder])
         .map_err(|error| error.to_string())?;
     let address = (attack.address)(&description)?;
     let text = fs::read_to_string(root().join(format!("tests/systems/{NAME}.toml")))?;

@@ -6,11 +6,13 @@
 pub mod certificates;
 pub mod client;
 pub mod data;
+pub mod ground;
 pub mod namespace;
 pub mod program;
 pub mod system;
 pub mod tls;
 
+pub use ground::ground;
 pub use libtest_mimic::Failed;
 
 /// What a test returns.

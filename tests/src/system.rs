@@ -9,7 +9,7 @@ use std::time::Duration;
 use selkie::cli::{Built, Endpoint, Protocol, Request, make, root};
 use selkie_qemu::{Forward, Guest, Launch, Machine, Network, free_port};
 
-use crate::Failed;
+use crate::{Failed, ground};
 
 /// Within this time a system must serve. It takes about a second on an idle machine.
 const BOOT: Duration = Duration::from_secs(90);
@@ -81,7 +81,8 @@ impl System {
     fn start(built: &Built, options: &Options) -> Result<Self, Failed> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = root().join(format!("target/selkie/tests/{}-{number}", built.name));
+        let run = format!("{}-{}-{number}", built.board, built.name);
+        let folder = root().join("target/selkie/tests").join(run);
         let mut endpoints = built.endpoints.clone();
         for endpoint in &mut endpoints {
             endpoint.host = free_port()?;
@@ -192,8 +193,8 @@ pub fn built(system: &str) -> Result<Built, Failed> {
     }
     let request = Request {
         system: description(system),
-        board: "pc99".into(),
-        configuration: selkie::settings::Configuration::Release,
+        board: ground().board.name.clone(),
+        configuration: ground().configuration,
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
     all.insert(system.to_string(), built.clone());

@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 
-use super::Context;
 use super::setup::{self, Scope};
 use super::ui::Step;
+use super::{BoardOptions, Context};
+use crate::board::KernelKind;
+use crate::microkit::Sdk;
+use crate::settings::Configuration;
 use list::{Counted, Job, Suite, suites};
 use tally::Tally;
 
@@ -27,6 +30,11 @@ pub(super) struct Options {
     /// List the suites and run none.
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    on: BoardOptions,
+    /// Of the end-to-end tests, run those of this configuration only.
+    #[arg(long, value_enum)]
+    config: Option<Configuration>,
     /// Show everything that the suites print.
     #[arg(long)]
     verbose: bool,
@@ -43,11 +51,16 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let boards = boards(context, options)?;
     let chosen = choose(&suites, &options.only)?;
-    setup::ensure(context, Scope::Test, &["pc99"])?;
+    let needed: Vec<&str> = boards
+        .iter()
+        .filter_map(|(board, state)| state.is_ok().then_some(board.0))
+        .collect();
+    setup::ensure(context, Scope::Test, &needed)?;
     let mut total = Tally::default();
     for suite in chosen {
-        total += run(context, suite, options.verbose);
+        total += run(context, suite, &boards, options.verbose);
     }
     // The line that programs read is the last and alone.
     context.ui.result(total.to_string());
@@ -56,6 +69,32 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The boards and configurations that are asked for, each with the reason why it cannot be tested, if there is one.
+type Boards = Vec<((&'static str, Configuration), Result<(), String>)>;
+
+fn boards(context: &Context, options: &Options) -> anyhow::Result<Boards> {
+    let sdk = Sdk::find(&context.settings()?);
+    let jobs = suites(&context.root).into_iter().flat_map(|s| s.jobs);
+    let wanted = |(board, configuration): &(&str, Configuration)| {
+        let named = &options.on.board;
+        named.as_ref().is_none_or(|name| name == board)
+            && options.config.is_none_or(|config| config == *configuration)
+    };
+    let listed: Vec<_> = jobs.filter_map(|job| job.board).filter(wanted).collect();
+    if listed.is_empty() {
+        bail!("no end-to-end tests are for this board and configuration");
+    }
+    let state = |board: (&'static str, Configuration)| -> Result<(), String> {
+        let known = super::make::board(&context.root, board.0).map_err(|e| e.to_string())?;
+        if known.kernel == KernelKind::Microkit {
+            let sdk = sdk.as_ref().map_err(ToString::to_string)?;
+            sdk.board(board.0, board.1).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    };
+    Ok(listed.into_iter().map(|b| (b, state(b))).collect())
 }
 
 fn choose<'a>(suites: &'a [Suite], only: &[String]) -> anyhow::Result<Vec<&'a Suite>> {
@@ -73,10 +112,24 @@ fn choose<'a>(suites: &'a [Suite], only: &[String]) -> anyhow::Result<Vec<&'a Su
     Ok(suites.iter().filter(wanted).collect())
 }
 
-fn run(context: &Context, suite: &Suite, verbose: bool) -> Tally {
+fn run(context: &Context, suite: &Suite, boards: &Boards, verbose: bool) -> Tally {
     let deadline = Instant::now() + Duration::from_secs(suite.minutes * 60);
     let mut total = Tally::default();
     for job in &suite.jobs {
+        if let Some(board) = job.board {
+            match boards.iter().find(|(known, _)| *known == board) {
+                None => continue,
+                Some((_, Err(reason))) => {
+                    let reason = reason.lines().next().unwrap_or_default();
+                    context
+                        .ui
+                        .say(format!("- {}: skipped: {}: {reason}", suite.name, job.what));
+                    total += Tally::skip();
+                    continue;
+                }
+                Some((_, Ok(()))) => {}
+            }
+        }
         let step = context.ui.step(format!("{}: {}", suite.name, job.what));
         let outcome = perform(&context.root, job, deadline, &step);
         if outcome.tally.is_good() {

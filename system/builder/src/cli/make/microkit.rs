@@ -88,7 +88,6 @@ pub(super) fn image(work: &Work<'_>, parts: &Parts, ground: &Ground) -> anyhow::
             "image": { "path": "loader.img", "size": image.len(), "sha256": sha256(&image) },
             "tool_report": "report.txt",
             "size": size,
-            "beyond_the_sdk": size.saturating_sub(own),
         }),
         warnings: Vec::new(),
         kernel_name: kernel_name(work, ground),

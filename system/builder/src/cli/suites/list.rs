@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::settings::Configuration;
+
 /// A group of checks that run together.
 #[derive(Debug)]
 pub(super) struct Suite {
@@ -23,7 +25,9 @@ pub(super) struct Job {
     pub words: Vec<String>,
     /// Folder below the repository.
     pub folder: &'static str,
-    pub environment: &'static [(&'static str, &'static str)],
+    pub environment: Vec<(&'static str, &'static str)>,
+    /// The board and configuration that it is about, if it is about one.
+    pub board: Option<(&'static str, Configuration)>,
 }
 
 /// How a command's result is counted.
@@ -42,7 +46,8 @@ pub(super) fn once(what: &str, words: &str) -> Job {
         counted: Counted::Once,
         words: words.split_ascii_whitespace().map(str::to_string).collect(),
         folder: ".",
-        environment: &[],
+        environment: Vec::new(),
+        board: None,
     }
 }
 
@@ -59,10 +64,22 @@ impl Job {
         Self { folder, ..self }
     }
 
-    fn with(self, environment: &'static [(&'static str, &'static str)]) -> Self {
+    fn with(self, environment: &[(&'static str, &'static str)]) -> Self {
         Self {
-            environment,
+            environment: environment.to_vec(),
             ..self
+        }
+    }
+
+    /// The end-to-end tests of a board in a configuration; the tests read which from the environment.
+    fn on(self, board: &'static str, configuration: Configuration) -> Self {
+        let environment = [
+            ("SELKIE_TEST_BOARD", board),
+            ("SELKIE_TEST_CONFIG", configuration.name()),
+        ];
+        Self {
+            board: Some((board, configuration)),
+            ..self.with(&environment)
         }
     }
 }
@@ -74,6 +91,7 @@ const LINT: &str = "cargo clippy --workspace --all-targets --quiet -- -D warning
 const LINT_PROGRAMS: &str = "cargo clippy --workspace --quiet -- -D warnings";
 const DOCUMENT: &str = "cargo doc --workspace --no-deps --quiet";
 const STRICT: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+const END_TO_END: &str = "cargo test --package selkie-tests --lib --test e2e --no-fail-fast";
 const LOOM: &[(&str, &str)] = &[("RUSTFLAGS", "--cfg loom")];
 
 /// The folder of programs that run on seL4.
@@ -166,14 +184,30 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
         },
         Suite {
             name: "system",
-            what: "the booted systems, asked from outside",
+            what: "the booted systems, asked from outside, on the pc99 board",
             minutes: 25,
-            jobs: vec![tests(
-                "end to end",
-                "cargo test --package selkie-tests --lib --test e2e --no-fail-fast",
-            )],
+            jobs: vec![tests("end to end", END_TO_END).on("pc99", Configuration::Release)],
+        },
+        Suite {
+            name: "boards",
+            what: "the same on the boards of the Microkit SDK, in release and debug configuration",
+            minutes: 60,
+            jobs: boards(),
         },
     ]
+}
+
+/// One job a board of the Microkit SDK that QEMU is, and configuration.
+fn boards() -> Vec<Job> {
+    let machines = selkie_qemu::MACHINES.iter().map(|machine| machine.name);
+    let boards = machines.filter(|name| *name != "pc99");
+    let each = |board: &'static str| {
+        [Configuration::Release, Configuration::Debug].map(|configuration| {
+            let what = format!("{board} {configuration}");
+            tests(&what, END_TO_END).on(board, configuration)
+        })
+    };
+    boards.flat_map(each).collect()
 }
 
 /// One job a fuzz target. A crash, a hang of a minute or a leak fails it.
