@@ -219,3 +219,39 @@ pub struct Forward {
     /// Port at the guest's first DHCP address.
     pub guest: u16,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_start_as_the_machine_starts_them() {
+        let (kernel, image) = (PathBuf::from("sel4_32.elf"), PathBuf::from("loader.img"));
+        let boot = |machine: &Machine, kernel: Option<&PathBuf>| {
+            machine.boot(kernel.cloned(), image.clone(), "x".into())
+        };
+        let loader = Boot::Loader {
+            file: image.clone(),
+            address: 0x7000_0000,
+        };
+        assert_eq!(boot(&QEMU_VIRT_AARCH64, None), loader);
+        let firmware = Boot::Kernel(image.clone());
+        assert_eq!(boot(&QEMU_VIRT_RISCV64, None), firmware);
+        let module = Boot::Multiboot {
+            kernel: kernel.clone(),
+            module: image.clone(),
+            command_line: "x".into(),
+        };
+        assert_eq!(boot(&X86_64_GENERIC, Some(&kernel)), module);
+    }
+
+    #[test]
+    fn names_are_unique_and_every_machine_has_the_serial_port() {
+        for (index, machine) in MACHINES.iter().enumerate() {
+            let before = &MACHINES[..index];
+            assert!(before.iter().all(|other| other.name != machine.name));
+            let mut arguments = machine.arguments.iter();
+            assert!(arguments.any(|argument| argument.contains("serial0")));
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod mutual;
 mod network;
 mod resources;
 mod runtime;
+mod sdk;
 mod tls;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,6 +31,7 @@ fn main() {
         echo::trials(),
         hostile::trials(),
         runtime::trials(),
+        sdk::trials(),
     ];
     let together = libtest_mimic::run(&arguments, together.into_iter().flatten().collect());
     let alone = Arguments {

@@ -14,7 +14,7 @@ pub(super) fn lines(board: &str) -> &'static [&'static str] {
         "qemu_virt_aarch64" | "qemu_virt_riscv64" => &[
             "gives: today's seL4 with scheduling contexts (MCS) from the Microkit SDK: address spaces kept apart, no code in \
              writable memory, processor time by budget",
-            "lacks: the proofs of MCS kernels are not finished; what is proved for which configuration: docs/deployment.md",
+            "lacks: no proof covers this configuration of the kernel as it stands; what is proved for which: docs/deployment.md",
             "trusts: QEMU's machine has no IOMMU in front of the network card, so its driver, which writes the card's \
              descriptors, could reach all memory",
         ],
