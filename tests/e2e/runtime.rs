@@ -31,9 +31,10 @@ pub fn trials() -> Vec<Trial> {
 /// Two PDs call and signal each other, and look at regions that are filled in three ways.
 fn exercise() -> Outcome {
     let system = System::boot(&variant("exercise", |text| text)?.to_string_lossy())?;
+    let zeros = if ground().is_microkit() { 3192 } else { 11_384 };
     for line in [
-        "caller: region small: 5000 bytes of content, 11384 zeros",
-        "caller: region fixed: 5000 bytes of content, 11384 zeros",
+        &format!("caller: region small: 5000 bytes of content, {zeros} zeros"),
+        &format!("caller: region fixed: 5000 bytes of content, {zeros} zeros"),
         "caller: region large: 5000 bytes of content, 2092152 zeros",
         "caller: copies and fills, 0 wrong",
         "caller: 1000 calls, 0 wrong",
@@ -111,7 +112,14 @@ fn halted(file: &std::path::Path, why: &str) -> Result<String, Failed> {
 /// The exercise with the board's serial port and memory.
 pub fn on_the_board(text: &str) -> Result<String, Failed> {
     let board = &ground().board;
-    let text = text.replace("0x2100000", &format!("{:#x}", board.dma_address + 0x10_0000));
+    let mut text = text.replace(
+        "0x2100000",
+        &format!("{:#x}", board.dma_address + 0x10_0000),
+    );
+    if ground().is_microkit() {
+        // Microkit's tool (2.3.0) cannot fill a region whose last page gets nothing of the file.
+        text = text.replace(r#"size="0x4000""#, r#"size="0x2000""#);
+    }
     let serial = board.device("serial0").ok_or("the board has no serial0")?;
     let Some(registers) = serial.registers.first() else {
         return Ok(text);

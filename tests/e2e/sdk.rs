@@ -28,7 +28,9 @@ pub fn trials() -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        Trial::ignorable_test("sdk::hello_beside_selkie", || beside("hello", "hello, world", hello)),
+        Trial::ignorable_test("sdk::hello_beside_selkie", || {
+            beside("hello", "hello, world", hello)
+        }),
         Trial::ignorable_test("sdk::rust_beside_selkie", || {
             beside("rust", "hello, world from Rust!", rust)
         }),
@@ -43,10 +45,14 @@ type Make = fn(&Path, &Sdk) -> Result<Option<PathBuf>, Failed>;
 fn beside(name: &str, says: &str, make: Make) -> Result<Completion, Failed> {
     let settings = Settings::load(&root()).map_err(|wrong| wrong.to_string())?;
     let sdk = Sdk::find(&settings)?;
-    let folder = root().join("target/selkie/tests/systems").join(format!("beside-{name}"));
+    let folder = root()
+        .join("target/selkie/tests/systems")
+        .join(format!("beside-{name}"));
     fs::create_dir_all(&folder)?;
     let Some(elf) = make(&folder, &sdk)? else {
-        return Ok(Completion::ignored_with(format!("{RUST_EXAMPLE} names no program")));
+        return Ok(Completion::ignored_with(format!(
+            "{RUST_EXAMPLE} names no program"
+        )));
     };
     let content: Vec<u8> = (0..5000_u32).map(|n| (7 * n + 3) as u8).collect();
     fs::write(folder.join("exercise.bin"), content)?;
@@ -90,7 +96,14 @@ fn hello(folder: &Path, sdk: &Sdk) -> Result<Option<PathBuf>, Failed> {
         format!("-L{}", path(parts.join("lib"))),
         format!("-T{}", path(parts.join("lib/microkit.ld"))),
     ];
-    let always = ["-nostdlib", "-ffreestanding", "-static", "-fno-pie", "-no-pie", "-O3"];
+    let always = [
+        "-nostdlib",
+        "-ffreestanding",
+        "-static",
+        "-fno-pie",
+        "-no-pie",
+        "-O3",
+    ];
     words.extend(always.iter().chain(more).map(ToString::to_string));
     words.extend(["-lmicrokit".into(), "-Wl,--build-id=none".into()]);
     program::run(&words, b"", Duration::from_secs(60))?.good()?;

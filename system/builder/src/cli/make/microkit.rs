@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
+use object::{Object, ObjectSegment};
 use selkie_qemu::{Boot, machine};
 use serde_json::{Value, json};
 
@@ -139,14 +140,19 @@ fn explained(parts: &Parts, error: ToolError) -> anyhow::Error {
     }
 }
 
-/// Bytes of the image that are the SDK's loader and kernel.
+/// Bytes of the bootable files that are the SDK's loader and kernel: the kernel's own file, or what the two take in the
+/// image, which holds their memory as it will be.
 fn sdk_part(ground: &Ground, kernel: usize) -> u64 {
     if kernel > 0 {
         return kernel as u64;
     }
     let files = ["loader.elf", "sel4.elf"].map(|name| ground.folder.join("elf").join(name));
-    let sizes = files.iter().filter_map(|file| fs::metadata(file).ok());
-    sizes.map(|data| data.len()).sum()
+    let loaded = files.iter().filter_map(|file| {
+        let bytes = fs::read(file).ok()?;
+        let elf = object::File::parse(&*bytes).ok()?;
+        Some(elf.segments().map(|segment| segment.size()).sum::<u64>())
+    });
+    loaded.sum()
 }
 
 /// Which kernel it is: what the SDK's folder says of its configuration.
