@@ -72,6 +72,8 @@ pub enum ConfigError {
     Identity(IdentityError),
     /// The authorities cannot be used.
     Authorities(AuthoritiesError),
+    /// The name of the server to connect to is no DNS name or IP address.
+    ServerName,
     /// rustls refuses the key, the chain or the versions.
     Rustls(rustls::Error),
 }
@@ -171,6 +173,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Identity(error) => error.fmt(f),
             Self::Authorities(error) => error.fmt(f),
+            Self::ServerName => f.write_str("the server's name is no DNS name or IP address"),
             Self::Rustls(error) => write!(f, "the certificate or key is refused: {error}"),
         }
     }

@@ -3,13 +3,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::cipher::{
     InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
 };
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, ConnectionTrafficSecrets, ContentType, ExtractedSecrets, ProtocolVersion,
+    SupportedCipherSuite,
 };
 
 use crate::{Error, Fault};
@@ -29,11 +31,16 @@ const MAX_PROTECTED_TLS13: usize = MAX_PLAINTEXT + 256;
 const MAX_DATALESS: u8 = 32;
 
 const KEY_UPDATE: u8 = 24;
+const NEW_SESSION_TICKET: u8 = 4;
 const CLIENT_HELLO: u8 = 1;
+const HELLO_REQUEST: u8 = 0;
+
+/// Longest NewSessionTicket message in bytes that a client waits for; real ones have some hundred.
+const MAX_TICKET_MESSAGE: usize = 1 << 16;
 
 /// Traffic keys and their state, after the handshake.
 pub struct Established {
-    kernel: KernelConnection<ServerConnectionData>,
+    role: Role,
     suite: SupportedCipherSuite,
     sealer: Box<dyn MessageEncrypter>,
     send_sequence: u64,
@@ -43,6 +50,14 @@ pub struct Established {
     receive_sequence: u64,
     dataless: u8,
     resumed: bool,
+    /// Handshake messages of a server that are not complete yet.
+    messages: Vec<u8>,
+}
+
+/// What changes keys, and which end this is.
+enum Role {
+    Server(KernelConnection<ServerConnectionData>),
+    Client(KernelConnection<ClientConnectionData>),
 }
 
 /// What a received record held.
@@ -56,8 +71,8 @@ pub(crate) enum Received<'a> {
 }
 
 impl Established {
-    /// Takes the traffic keys of a connection whose handshake is complete.
-    pub(crate) fn new(
+    /// Takes the traffic keys of a server's connection whose handshake is complete.
+    pub(crate) fn server(
         connection: UnbufferedServerConnection,
         resumed: bool,
     ) -> Result<Self, Error> {
@@ -65,24 +80,43 @@ impl Established {
             .dangerous_into_kernel_connection()
             .map_err(Error::Handshake)?;
         let suite = kernel.negotiated_cipher_suite();
+        Ok(Self::new(secrets, suite, Role::Server(kernel), resumed))
+    }
+
+    /// Takes the traffic keys of a client's connection whose handshake is complete.
+    pub(crate) fn client(connection: UnbufferedClientConnection) -> Result<Self, Error> {
+        let (secrets, kernel) = connection
+            .dangerous_into_kernel_connection()
+            .map_err(Error::Handshake)?;
+        let suite = kernel.negotiated_cipher_suite();
+        Ok(Self::new(secrets, suite, Role::Client(kernel), false))
+    }
+
+    fn new(
+        secrets: ExtractedSecrets,
+        suite: SupportedCipherSuite,
+        role: Role,
+        resumed: bool,
+    ) -> Self {
         let (send_sequence, send) = secrets.tx;
         let (receive_sequence, receive) = secrets.rx;
-        Ok(Self {
+        Self {
             sealer: sealer(suite, send),
             opener: opener(suite, receive),
             send_limit: confidentiality_limit(suite),
-            kernel,
+            role,
             suite,
             send_sequence,
             receive_sequence,
             dataless: 0,
             resumed,
-        })
+            messages: Vec::new(),
+        }
     }
 
     /// The protocol version.
     pub fn version(&self) -> ProtocolVersion {
-        self.kernel.protocol_version()
+        self.suite.version().version
     }
 
     /// Whether the handshake resumed an earlier session.
@@ -122,6 +156,9 @@ impl Established {
             .receive_sequence
             .checked_add(1)
             .ok_or(Fault::KeysExhausted)?;
+        if !self.messages.is_empty() && plain.typ != ContentType::Handshake {
+            return Err(Fault::UnexpectedMessage.into());
+        }
         match plain.typ {
             ContentType::ApplicationData if !plain.payload.is_empty() => {
                 self.dataless = 0;
@@ -132,8 +169,11 @@ impl Established {
         match plain.typ {
             ContentType::ApplicationData => Ok(Received::Handled(Vec::new())),
             ContentType::Alert => alert(plain.payload, tls13),
-            ContentType::Handshake if tls13 => self.key_update(plain.payload),
-            ContentType::Handshake => self.renegotiation(plain.payload),
+            ContentType::Handshake => match (tls13, &self.role) {
+                (true, Role::Server(_)) => self.key_update(plain.payload),
+                (true, Role::Client(_)) => self.take_messages(plain.payload),
+                (false, _) => self.renegotiation(plain.payload),
+            },
             _ => Err(Fault::UnexpectedMessage.into()),
         }
     }
@@ -193,6 +233,28 @@ impl Established {
         Ok(sealed.encode())
     }
 
+    /// Takes the complete messages of a server: tickets, which are not used, and key updates. They may lie in one
+    /// record or in several (RFC 8446, section 5.1).
+    pub(crate) fn take_messages(&mut self, bytes: &[u8]) -> Result<Received<'static>, Error> {
+        self.messages.extend_from_slice(bytes);
+        while let Some(&[typ, high, middle, low]) = self.messages.first_chunk() {
+            let length = 4 + u32::from_be_bytes([0, high, middle, low]) as usize;
+            if typ == NEW_SESSION_TICKET {
+                if length > MAX_TICKET_MESSAGE {
+                    return Err(Fault::TooLong.into());
+                }
+                if self.messages.len() < length {
+                    return Ok(Received::Handled(Vec::new()));
+                }
+                self.messages.drain(..length);
+                continue;
+            }
+            let message = core::mem::take(&mut self.messages);
+            return self.key_update(&message);
+        }
+        Ok(Received::Handled(Vec::new()))
+    }
+
     /// RFC 8446, section 4.6.3.
     fn key_update(&mut self, message: &[u8]) -> Result<Received<'static>, Error> {
         // The keys change behind this message, so it has to end its record.
@@ -202,10 +264,7 @@ impl Established {
             [KEY_UPDATE, ..] => return Err(Fault::Malformed.into()),
             _ => return Err(Fault::UnexpectedMessage.into()),
         };
-        let (sequence, secrets) = self
-            .kernel
-            .update_rx_secret()
-            .map_err(|_| Fault::Internal)?;
+        let (sequence, secrets) = self.role.update_rx_secret().map_err(|_| Fault::Internal)?;
         self.opener = opener(self.suite, secrets);
         self.receive_sequence = sequence;
         Ok(Received::Handled(if requested {
@@ -219,10 +278,7 @@ impl Established {
     fn rekey_sending(&mut self) -> Result<Vec<u8>, Fault> {
         let message = OutboundChunks::Single(&[KEY_UPDATE, 0, 0, 1, 0]);
         let record = self.seal(ContentType::Handshake, message)?;
-        let (sequence, secrets) = self
-            .kernel
-            .update_tx_secret()
-            .map_err(|_| Fault::Internal)?;
+        let (sequence, secrets) = self.role.update_tx_secret().map_err(|_| Fault::Internal)?;
         self.sealer = sealer(self.suite, secrets);
         self.send_sequence = sequence;
         Ok(record)
@@ -230,8 +286,12 @@ impl Established {
 
     /// TLS 1.2 renegotiation is refused (RFC 5246, section 7.2.2).
     fn renegotiation(&mut self, message: &[u8]) -> Result<Received<'static>, Error> {
+        let request = match self.role {
+            Role::Server(_) => CLIENT_HELLO,
+            Role::Client(_) => HELLO_REQUEST,
+        };
         match message.first() {
-            Some(&CLIENT_HELLO) => Ok(Received::Handled(
+            Some(&first) if first == request => Ok(Received::Handled(
                 self.seal_alert(AlertDescription::NoRenegotiation)?,
             )),
             _ => Err(Fault::UnexpectedMessage.into()),
@@ -248,6 +308,22 @@ impl Established {
 
     fn is_tls13(&self) -> bool {
         self.suite.tls13().is_some()
+    }
+}
+
+impl Role {
+    fn update_rx_secret(&mut self) -> Result<(u64, ConnectionTrafficSecrets), rustls::Error> {
+        match self {
+            Self::Server(kernel) => kernel.update_rx_secret(),
+            Self::Client(kernel) => kernel.update_rx_secret(),
+        }
+    }
+
+    fn update_tx_secret(&mut self) -> Result<(u64, ConnectionTrafficSecrets), rustls::Error> {
+        match self {
+            Self::Server(kernel) => kernel.update_tx_secret(),
+            Self::Client(kernel) => kernel.update_tx_secret(),
+        }
     }
 }
 

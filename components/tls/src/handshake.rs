@@ -1,21 +1,29 @@
 //! The handshake, made by rustls through its unbuffered API.
 
 use alloc::sync::Arc;
+use core::net::IpAddr;
 
 use channel::streams::PeerIdentity;
-use rustls::HandshakeKind;
-use rustls::server::UnbufferedServerConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{CommonState, HandshakeKind};
 
 use crate::buffers::{Incoming, Queue};
-use crate::{Error, Established, Fault, Server, peer};
+use crate::{Client, Error, Established, Fault, Server, peer};
 
 /// A handshake under way.
 pub(crate) struct Handshake {
-    connection: UnbufferedServerConnection,
+    connection: Connection,
     clients: Option<Clients>,
+}
+
+enum Connection {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
 }
 
 /// What client certificates are verified with.
@@ -26,15 +34,23 @@ struct Clients {
 
 impl Handshake {
     /// Waits for a ClientHello.
-    pub(crate) fn new(server: &Server) -> Result<Self, Error> {
+    pub(crate) fn accept(server: &Server) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(server.config.clone());
         let clients = server.clients.as_ref().map(|verifier| Clients {
             verifier: verifier.clone(),
             time: server.config.time_provider.clone(),
         });
         Ok(Self {
-            connection: connection.map_err(Error::Handshake)?,
+            connection: Connection::Server(connection.map_err(Error::Handshake)?),
             clients,
+        })
+    }
+
+    /// Begins with a ClientHello, which the first [`Handshake::advance`] queues.
+    pub(crate) fn connect(client: &Client, remote: IpAddr) -> Result<Self, Error> {
+        Ok(Self {
+            connection: Connection::Client(client.connect(remote)?),
+            clients: None,
         })
     }
 
@@ -44,46 +60,17 @@ impl Handshake {
         incoming: &mut Incoming,
         outgoing: &mut Queue,
     ) -> Result<bool, Error> {
-        loop {
-            let UnbufferedStatus { discard, state } =
-                self.connection.process_tls_records(incoming.bytes());
-            let state = match state {
-                Ok(state) => state,
-                Err(error) => {
-                    incoming.discard(discard);
-                    return Err(Error::Handshake(error));
-                }
-            };
-            let complete = match state {
-                ConnectionState::EncodeTlsData(mut data) => {
-                    outgoing.encode(|buffer| data.encode(buffer));
-                    None
-                }
-                ConnectionState::TransmitTlsData(transmitted) => {
-                    transmitted.done();
-                    None
-                }
-                ConnectionState::BlockedHandshake => Some(false),
-                ConnectionState::WriteTraffic(_) => Some(true),
-                // Early data is off and a record is given at a time, so what is left is a client that
-                // closes in the middle of its handshake.
-                _ => return Err(Fault::UnexpectedMessage.into()),
-            };
-            incoming.discard(discard);
-            if let Some(complete) = complete {
-                return Ok(complete);
-            }
+        match &mut self.connection {
+            Connection::Server(connection) => advance(connection, incoming, outgoing),
+            Connection::Client(connection) => advance(connection, incoming, outgoing),
         }
     }
 
     /// Queues the alert that rustls has for its error.
     pub(crate) fn take_alert(&mut self, outgoing: &mut Queue) {
-        // Without the check it would parse on behind the error.
-        while self.connection.wants_write()
-            && let Ok(ConnectionState::EncodeTlsData(mut data)) =
-                self.connection.process_tls_records(&mut []).state
-        {
-            outgoing.encode(|buffer| data.encode(buffer));
+        match &mut self.connection {
+            Connection::Server(connection) => take_alert(connection, outgoing),
+            Connection::Client(connection) => take_alert(connection, outgoing),
         }
     }
 
@@ -92,18 +79,13 @@ impl Handshake {
     /// A resumed session brings the certificates of its first handshake back, which may be long ago: each resumption
     /// gives new tickets. So they are verified again, at the present time.
     pub(crate) fn peer(&self) -> Result<Option<PeerIdentity>, Error> {
-        let (Some(clients), Some([first, others @ ..])) =
-            (&self.clients, self.connection.peer_certificates())
-        else {
+        let Some([first, others @ ..]) = self.state().peer_certificates() else {
             return Ok(None);
         };
-        if self.resumed() {
-            let now = clients.time.current_time();
-            let now = now.ok_or(Error::Handshake(rustls::Error::FailedToGetCurrentTime))?;
-            clients
-                .verifier
-                .verify_client_cert(first, others, now)
-                .map_err(Error::Certificate)?;
+        if let Some(clients) = &self.clients
+            && self.resumed()
+        {
+            clients.verify(first, others)?;
         }
         Ok(Some(peer::identity(first)))
     }
@@ -111,10 +93,120 @@ impl Handshake {
     /// Hands the traffic keys over.
     pub(crate) fn into_established(self) -> Result<Established, Error> {
         let resumed = self.resumed();
-        Established::new(self.connection, resumed)
+        match self.connection {
+            Connection::Server(connection) => Established::server(connection, resumed),
+            Connection::Client(connection) => Established::client(connection),
+        }
     }
 
     fn resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.state().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn state(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Server(connection) => connection,
+            Connection::Client(connection) => connection,
+        }
+    }
+}
+
+impl Clients {
+    fn verify(
+        &self,
+        first: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        let now = self.time.current_time();
+        let now = now.ok_or(Error::Handshake(rustls::Error::FailedToGetCurrentTime))?;
+        let verified = self.verifier.verify_client_cert(first, others, now);
+        verified.map(|_| ()).map_err(Error::Certificate)
+    }
+}
+
+/// What rustls' connections of both roles do alike.
+trait Unbuffered {
+    type Data;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn has_output(&self) -> bool;
+}
+
+impl Unbuffered for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
+}
+
+impl Unbuffered for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
+}
+
+fn advance(
+    connection: &mut impl Unbuffered,
+    incoming: &mut Incoming,
+    outgoing: &mut Queue,
+) -> Result<bool, Error> {
+    loop {
+        let UnbufferedStatus { discard, state } = connection.process(incoming.bytes());
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                incoming.discard(discard);
+                return Err(Error::Handshake(error));
+            }
+        };
+        let complete = match state {
+            ConnectionState::EncodeTlsData(mut data) => {
+                outgoing.encode(|buffer| data.encode(buffer));
+                None
+            }
+            ConnectionState::TransmitTlsData(transmitted) => {
+                transmitted.done();
+                None
+            }
+            ConnectionState::BlockedHandshake => Some(false),
+            ConnectionState::WriteTraffic(_) => Some(true),
+            // Early data is off and a record is given at a time, so what is left is a peer that closes in the
+            // middle of its handshake.
+            _ => return Err(Fault::UnexpectedMessage.into()),
+        };
+        incoming.discard(discard);
+        if let Some(complete) = complete {
+            return Ok(complete);
+        }
+    }
+}
+
+fn take_alert(connection: &mut impl Unbuffered, outgoing: &mut Queue) {
+    // Without the check it would parse on behind the error.
+    while connection.has_output()
+        && let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(&mut []).state
+    {
+        outgoing.encode(|buffer| data.encode(buffer));
     }
 }

@@ -1,4 +1,4 @@
-//! TLS servers without I/O.
+//! TLS servers, and clients, without I/O.
 //!
 //! rustls makes the handshake ([`Session`] drives its unbuffered API). Once it is complete the record
 //! layer is [`Established`]'s: rustls' own record layer copies each received payload into a buffer of its
@@ -23,6 +23,7 @@ mod error;
 mod established;
 mod handshake;
 mod identity;
+mod outward;
 mod peer;
 mod relay;
 mod session;
@@ -33,12 +34,15 @@ pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, serv
 pub use error::{Error, Fault};
 pub use established::Established;
 pub use identity::{Identity, IdentityError, Origin};
+pub use outward::{Client, ClientOptions, client};
 pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};
 pub use tickets::{MAX_TICKET_PERIOD, TicketCounters, Tickets};
 
 #[cfg(test)]
 mod client_certificate_tests;
+#[cfg(test)]
+mod outward_tests;
 #[cfg(test)]
 mod relay_tests;
 #[cfg(test)]

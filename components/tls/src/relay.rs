@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use channel::PeerMisbehaved;
-use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
+use channel::streams::{
+    Busy, ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent, Refusal,
+};
 
 use crate::ends::{Lower, Upper};
-use crate::{Copies, Error, Established, Server, Session, Stage, TicketCounters};
+use crate::{Client, Copies, Error, Established, Server, Session, Stage, TicketCounters};
 
 /// Time for a client to complete its handshake, in nanoseconds. A full handshake over a bad mobile link takes
 /// about 2 s; whoever needs five times that holds a slot that others want.
@@ -65,6 +67,10 @@ pub struct Turn {
 /// The sessions and the two streams that they join.
 pub struct Relay {
     server: Server,
+    /// For connections that the service asks for, where it may.
+    client: Option<Client>,
+    /// Connections that were asked for and have not come about.
+    asked: Vec<Asked>,
     below: Consumer,
     above: Provider,
     /// By the slot of the connection below.
@@ -81,8 +87,18 @@ pub struct Relay {
     counters: Counters,
 }
 
+/// A connection that the service wants.
+struct Asked {
+    /// The request below.
+    below: u32,
+    /// The service's request.
+    above: u32,
+}
+
 struct Entry {
     id: ConnectionId,
+    /// The service's request that is to be answered with this connection.
+    asked: Option<u32>,
     opened: Opened,
     session: Session,
     above: Option<ConnectionId>,
@@ -100,6 +116,8 @@ impl Relay {
     pub fn new(server: Server, below: Consumer, above: Provider) -> Self {
         Self {
             server,
+            client: None,
+            asked: Vec::new(),
             below,
             above,
             entries: Vec::new(),
@@ -110,6 +128,12 @@ impl Relay {
             wipe: false,
             counters: Counters::default(),
         }
+    }
+
+    /// Lets the service connect to servers, as this client.
+    #[must_use]
+    pub fn with_client(self, client: Option<Client>) -> Self {
+        Self { client, ..self }
     }
 
     /// Takes events and moves data; bounded work. `now` is monotonic time in nanoseconds.
@@ -162,19 +186,29 @@ impl Relay {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn established(&mut self, slot: usize) -> &mut Established {
+        let entry = self.entries[slot].as_mut().expect("the slot is in use");
+        entry.session.established_mut()
+    }
+
     fn take_events_below(&mut self, now: u64) -> Result<bool, PeerMisbehaved> {
         for _ in 0..MAX_EVENTS {
             match self.below.next_event()? {
                 None => return Ok(false),
-                Some(ConsumerEvent::Opened(id, opened)) => self.accept(id, opened, now),
+                Some(ConsumerEvent::Opened(id, opened)) => self.begin(id, opened, now),
                 Some(
                     ConsumerEvent::Readable(id)
                     | ConsumerEvent::Writable(id)
                     | ConsumerEvent::HalfClosed(id),
                 ) => self.queue(id.slot()),
                 Some(ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id)) => self.remove(id),
-                // This protection domain neither connects nor listens at run time.
-                Some(ConsumerEvent::Answer { .. }) => {}
+                Some(ConsumerEvent::Answer { token, result }) => {
+                    if let Some(above) = self.take_asked(token) {
+                        let refusal = result.err().unwrap_or(Refusal::Unreachable);
+                        self.above.answer(above, Err(refusal));
+                    }
+                }
             }
         }
         Ok(true)
@@ -199,19 +233,44 @@ impl Relay {
                     }
                 }
                 Some(ProviderEvent::Released(id)) => self.released(id),
-                Some(
-                    ProviderEvent::Connect { token, .. } | ProviderEvent::Listen { token, .. },
-                ) => {
-                    self.above
-                        .answer(token, Err(channel::streams::Refusal::NotAllowed));
+                Some(ProviderEvent::Connect { token, remote }) => self.connect(token, remote),
+                Some(ProviderEvent::Listen { token, .. }) => {
+                    self.above.answer(token, Err(Refusal::NotAllowed));
                 }
             }
         }
         Ok(true)
     }
 
-    fn accept(&mut self, id: ConnectionId, opened: Opened, now: u64) {
-        let Ok(session) = Session::new(&self.server) else {
+    /// Hands on a request of the service.
+    fn connect(&mut self, above: u32, remote: SocketAddr) {
+        let result = match self.client {
+            Some(_) => self.below.connect(remote).map_err(|Busy| Refusal::NoRoom),
+            None => Err(Refusal::NotAllowed),
+        };
+        match result {
+            Ok(below) => self.asked.push(Asked { below, above }),
+            Err(refusal) => self.above.answer(above, Err(refusal)),
+        }
+    }
+
+    /// The service's request for which the request below was made.
+    fn take_asked(&mut self, below: u32) -> Option<u32> {
+        let position = self.asked.iter().position(|asked| asked.below == below)?;
+        Some(self.asked.swap_remove(position).above)
+    }
+
+    /// A connection came in, or one that the service asked for came about.
+    fn begin(&mut self, id: ConnectionId, opened: Opened, now: u64) {
+        let asked = opened.token.and_then(|token| self.take_asked(token));
+        let session = match asked.and(self.client.as_ref()) {
+            Some(client) => Session::connect(client, opened.peer.ip()),
+            None => Session::new(&self.server),
+        };
+        let Ok(session) = session else {
+            if let Some(token) = asked {
+                self.above.answer(token, Err(Refusal::Insecure));
+            }
             self.below.abort(id);
             self.below.release(id);
             return;
@@ -223,6 +282,7 @@ impl Relay {
         self.counters.sessions += 1;
         self.entries[slot] = Some(Box::new(Entry {
             id,
+            asked,
             opened,
             session,
             above: None,
@@ -301,6 +361,7 @@ impl Relay {
             return;
         };
         let opened = Opened {
+            token: entry.asked,
             identity: entry.session.peer(),
             ..entry.opened
         };
@@ -308,6 +369,7 @@ impl Relay {
             return;
         };
         entry.above = Some(id);
+        entry.asked = None;
         if self.owners.len() <= free {
             self.owners.resize(free + 1, None);
         }
@@ -418,6 +480,9 @@ impl Relay {
         let Some(Some(entry)) = self.entries.get_mut(slot) else {
             return;
         };
+        if let Some(token) = entry.asked.take() {
+            self.above.answer(token, Err(Refusal::Insecure));
+        }
         let Some(above) = entry.above.take() else {
             return;
         };

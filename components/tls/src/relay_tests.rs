@@ -318,7 +318,7 @@ impl World {
 }
 
 /// The TCP stack's end, a relay and the service's end.
-fn ends(connections: usize, options: Options) -> (Provider, Relay, Consumer) {
+pub(crate) fn ends(connections: usize, options: Options) -> (Provider, Relay, Consumer) {
     let layout = Layout::new(connections, 16 * 1024).unwrap();
     let (tcp, below, _) = streams_pair(layout).unwrap();
     let (above, service, _) = streams_pair(layout).unwrap();

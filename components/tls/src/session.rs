@@ -1,6 +1,7 @@
 //! One TLS session between a TCP connection below and a service above.
 
 use alloc::boxed::Box;
+use core::net::IpAddr;
 
 use channel::streams::PeerIdentity;
 use rustls::AlertDescription;
@@ -9,7 +10,7 @@ use rustls::crypto::cipher::OutboundChunks;
 use crate::buffers::{Incoming, Queue};
 use crate::established::{MAX_PLAINTEXT, Received};
 use crate::handshake::Handshake;
-use crate::{Error, Established, Server};
+use crate::{Client, Error, Established, Server};
 
 /// Records that one [`Session::step`] takes from below, so that a busy connection cannot hold up the
 /// others: 8 records are 128 KiB.
@@ -102,16 +103,31 @@ impl Session {
     /// # Errors
     /// [`Error::Handshake`] when the configuration is not one that rustls can serve with.
     pub fn new(server: &Server) -> Result<Self, Error> {
-        Ok(Self {
-            state: State::Handshake(Box::new(Handshake::new(server)?)),
+        Ok(Self::with(Handshake::accept(server)?, Queue::default()))
+    }
+
+    /// A session with a server at this address, which it begins.
+    ///
+    /// # Errors
+    /// [`Error::Handshake`] when the configuration is not one that rustls can connect with.
+    pub fn connect(client: &Client, remote: IpAddr) -> Result<Self, Error> {
+        let mut handshake = Handshake::connect(client, remote)?;
+        let mut hello = Queue::default();
+        handshake.advance(&mut Incoming::default(), &mut hello)?;
+        Ok(Self::with(handshake, hello))
+    }
+
+    fn with(handshake: Handshake, outgoing: Queue) -> Self {
+        Self {
+            state: State::Handshake(Box::new(handshake)),
             peer: None,
             incoming: Incoming::default(),
-            outgoing: Queue::default(),
+            outgoing,
             held: Queue::default(),
             received_close: false,
             sent_close: false,
             copies: Copies::default(),
-        })
+        }
     }
 
     /// Moves what can be moved in both directions. Returns whether there may be more to do at once.
@@ -148,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Who the client has proved to be, if it had to or wanted to.
+    /// Who the peer has proved to be: a server, or a client that had to or wanted to.
     pub fn peer(&self) -> Option<PeerIdentity> {
         self.peer
     }

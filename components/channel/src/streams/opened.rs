@@ -122,14 +122,17 @@ pub enum Refusal {
     NoRoom,
     /// The other end refused, could not be reached or did not answer in time.
     Unreachable,
+    /// No secure session came about: the other end did not prove who it is, refused this one, or broke the protocol.
+    Insecure,
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Unsupported,
         Self::NotAllowed,
         Self::NoRoom,
         Self::Unreachable,
+        Self::Insecure,
     ];
 }
 
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn unknown_kinds_are_none() {
         assert_eq!(Request::from_words([3 << 32, 0, 0, 0]), None);
-        assert_eq!(answer_from_words([5 << 32, 0, 0, 0]), None);
+        assert_eq!(answer_from_words([6 << 32, 0, 0, 0]), None);
         assert_eq!(answer_from_words([u64::MAX, 0, 0, 0]), None);
     }
 }

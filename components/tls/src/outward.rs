@@ -1,0 +1,90 @@
+//! The rustls configuration of a client: for connections that the service asks for.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+
+use rustls::client::{
+    ResolvesClientCert, Resumption, UnbufferedClientConnection, WebPkiServerVerifier,
+};
+use rustls::pki_types::ServerName;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, version};
+
+use crate::{Authorities, ConfigError, Error};
+
+/// What a description can choose for connections to others.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Offers TLS 1.2 (RFC 5246) besides 1.3.
+    pub tls12: bool,
+    /// Application protocols, preferred first.
+    pub alpn: Vec<Vec<u8>>,
+    /// Who servers' certificates come from.
+    pub authorities: Authorities,
+    /// The name that a server's certificate must be for, and that it is asked for (RFC 6066, section 3). Without one it
+    /// must be for the address that is connected to.
+    pub name: Option<String>,
+    /// What this client proves who it is with, where it is asked; nothing if absent.
+    pub keys: Option<Arc<dyn ResolvesClientCert>>,
+}
+
+/// What all sessions of a client have in common.
+#[derive(Clone)]
+pub struct Client {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+/// A client that trusts these authorities. Sessions are not resumed.
+///
+/// # Errors
+/// [`ConfigError`] when the authorities or the name cannot be used.
+pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Client, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions: &[_] = match options.tls12 {
+        true => &[&version::TLS13, &version::TLS12],
+        false => &[&version::TLS13],
+    };
+    let name = match options.name {
+        Some(name) => Some(ServerName::try_from(name).map_err(|_| ConfigError::ServerName)?),
+        None => None,
+    };
+    let roots = options.authorities.roots()?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let builder = ClientConfig::builder_with_details(provider, time)
+        .with_protocol_versions(versions)?
+        .with_webpki_verifier(verifier);
+    let mut config = match options.keys {
+        Some(keys) => builder.with_client_cert_resolver(keys),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = options.alpn;
+    config.resumption = Resumption::disabled();
+    // `Established` takes the traffic keys over when the handshake is complete.
+    config.enable_secret_extraction = true;
+    Ok(Client {
+        config: Arc::new(config),
+        name,
+    })
+}
+
+impl Client {
+    pub(crate) fn connect(&self, remote: IpAddr) -> Result<UnbufferedClientConnection, Error> {
+        let name = self.name.clone();
+        let name = name.unwrap_or_else(|| ServerName::IpAddress(remote.into()));
+        UnbufferedClientConnection::new(self.config.clone(), name).map_err(Error::Handshake)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
