@@ -10,6 +10,7 @@ mod http;
 mod isolation;
 mod mutual;
 mod network;
+mod pinata;
 mod resources;
 mod runtime;
 mod sdk;
@@ -28,6 +29,7 @@ fn main() {
         http::trials(),
         tls::trials(),
         mutual::trials(),
+        pinata::trials(),
         echo::trials(),
         hostile::trials(),
         runtime::trials(),

@@ -58,9 +58,26 @@ impl Authority {
     /// # Errors
     /// When they cannot be written.
     pub fn client(&self, name: &str, folder: &Path) -> Result<Holder, Failed> {
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, folder)
+    }
+
+    /// As [`Authority::client`], for a server.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn server(&self, name: &str, folder: &Path) -> Result<Holder, Failed> {
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, folder)
+    }
+
+    fn issue(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        folder: &Path,
+    ) -> Result<Holder, Failed> {
         let key = KeyPair::generate()?;
         let mut params = params(&[name.to_string()])?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![usage];
         let certificate = params.signed_by(&key, &self.issuer)?;
         fs::create_dir_all(folder)?;
         let file = |ending: &str| folder.join(format!("{name}.{ending}.pem"));

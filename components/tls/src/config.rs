@@ -5,11 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
@@ -138,10 +137,19 @@ fn verifier(
         .map_err(|error| rustls::Error::General(error.to_string()).into())
 }
 
+/// What a client that connects with this identity shows to servers that ask.
+///
+/// # Errors
+/// As [`server`].
+pub fn own_certificate(identity: &Identity) -> Result<Arc<dyn ResolvesClientCert>, ConfigError> {
+    let provider = rustls::crypto::ring::default_provider();
+    Ok(single_certificate(identity, &provider)?)
+}
+
 fn single_certificate(
     identity: &Identity,
     provider: &CryptoProvider,
-) -> Result<Arc<dyn ResolvesServerCert>, ConfigError> {
+) -> Result<Arc<SingleCertAndKey>, ConfigError> {
     let key = provider
         .key_provider
         .load_private_key(identity.private_key()?)?;

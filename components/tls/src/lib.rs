@@ -30,7 +30,9 @@ mod session;
 mod tickets;
 
 pub use authorities::{Authorities, AuthoritiesError};
-pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, server};
+pub use config::{
+    ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, own_certificate, server,
+};
 pub use error::{Error, Fault};
 pub use established::Established;
 pub use identity::{Identity, IdentityError, Origin};

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use rustls::client::{
     ResolvesClientCert, Resumption, UnbufferedClientConnection, WebPkiServerVerifier,
 };
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, version};
 
@@ -76,8 +76,16 @@ pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Cli
 impl Client {
     pub(crate) fn connect(&self, remote: IpAddr) -> Result<UnbufferedClientConnection, Error> {
         let name = self.name.clone();
-        let name = name.unwrap_or_else(|| ServerName::IpAddress(remote.into()));
+        let name = name.unwrap_or_else(|| ServerName::IpAddress(address(remote)));
         UnbufferedClientConnection::new(self.config.clone(), name).map_err(Error::Handshake)
+    }
+}
+
+/// pki_types converts addresses with `std` only.
+fn address(address: IpAddr) -> pki_types::IpAddr {
+    match address {
+        IpAddr::V4(address) => pki_types::IpAddr::V4(address.octets().into()),
+        IpAddr::V6(address) => pki_types::IpAddr::V6(address.segments().into()),
     }
 }
 

@@ -312,10 +312,7 @@ impl Wiring {
     /// # Errors
     /// [`WiringError::NoKey`] or [`WiringError::WrongType`].
     pub fn boolean(&self, key: &str) -> Result<bool, WiringError> {
-        match find(&self.config, key)? {
-            Value::Boolean(value) => Ok(*value),
-            _ => Err(WiringError::WrongType(key.to_string())),
-        }
+        boolean(&self.config, key)
     }
 
     /// A list of the configuration.
@@ -346,6 +343,14 @@ impl Connection {
     pub fn text(&self, key: &str) -> Result<&str, WiringError> {
         text(&self.parameters, key)
     }
+
+    /// A boolean among the connection's parameters.
+    ///
+    /// # Errors
+    /// [`WiringError::NoKey`] or [`WiringError::WrongType`].
+    pub fn boolean(&self, key: &str) -> Result<bool, WiringError> {
+        boolean(&self.parameters, key)
+    }
 }
 
 fn encoding(bytes: &[u8]) -> Result<&[u8], WiringError> {
@@ -366,6 +371,13 @@ fn find<'a>(values: &'a [(String, Value)], key: &str) -> Result<&'a Value, Wirin
 fn text<'a>(values: &'a [(String, Value)], key: &str) -> Result<&'a str, WiringError> {
     match find(values, key)? {
         Value::Text(text) => Ok(text),
+        _ => Err(WiringError::WrongType(key.to_string())),
+    }
+}
+
+fn boolean(values: &[(String, Value)], key: &str) -> Result<bool, WiringError> {
+    match find(values, key)? {
+        Value::Boolean(value) => Ok(*value),
         _ => Err(WiringError::WrongType(key.to_string())),
     }
 }

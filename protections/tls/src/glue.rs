@@ -10,7 +10,9 @@ use channel::PeerMisbehaved;
 use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tls::{Authorities, ClientPolicy, Identity, Options, Origin, Relay, Report};
+use tls::{Identity, Options, Origin, Relay, Report};
+
+use crate::trust;
 
 /// The relay that the wiring describes.
 ///
@@ -27,8 +29,9 @@ pub fn relay() -> Relay {
         tls12: wiring.boolean("tls12").unwrap_or(true),
         alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
         ticket_period: ticket_period(wiring),
-        clients: clients(wiring),
+        clients: trust::clients(wiring, &identity),
     };
+    let client = trust::client(wiring, &identity, &options, Arc::new(WallClock));
     let server = tls::server(&identity, options, Arc::new(WallClock))
         .unwrap_or_else(|error| panic!("{error}"));
     pd::info!("certificate for {}", identity.names.join(", "));
@@ -37,6 +40,7 @@ pub fn relay() -> Relay {
         pd::streams_consumer("streams"),
         pd::streams_provider("clients"),
     )
+    .with_client(client)
 }
 
 fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
@@ -45,23 +49,6 @@ fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
         _ => None,
     };
     names.iter().filter_map(text).collect()
-}
-
-/// Whose certificates clients have to show, where the description gives authorities.
-fn clients(wiring: &wiring::Wiring) -> Option<ClientPolicy> {
-    wiring.data("client_authorities").ok()?;
-    let authorities = Authorities::from_bytes(pd::data("client_authorities"))
-        .unwrap_or_else(|error| panic!("client_authorities: {error}"));
-    let anonymous = wiring.boolean("anonymous").unwrap_or(false);
-    let whom = if anonymous { "may" } else { "must" };
-    pd::info!(
-        "clients {whom} show a certificate of {} authorities",
-        authorities.len()
-    );
-    Some(ClientPolicy {
-        authorities,
-        anonymous,
-    })
 }
 
 /// Seconds; the builder has checked the range.

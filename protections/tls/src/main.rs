@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod glue;
+mod trust;
 
 use core::convert::Infallible;
 
