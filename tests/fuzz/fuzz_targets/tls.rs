@@ -1,6 +1,6 @@
-//! The relay of the TLS protection domain between hostile clients, a hostile TCP stack and a hostile service:
-//! nothing panics, every turn ends, no byte that a client did not send reaches the service, and with honest
-//! neighbors the relay serves a new client afterwards.
+//! The relay of the TLS protection domain between hostile clients and servers, a hostile TCP stack and a hostile
+//! service: nothing panics, every turn ends, no byte that the other end did not send reaches the service, every
+//! request of the service is answered, and with honest neighbors the relay serves a new client afterwards.
 //!
 //! Input: a byte that says which neighbors write anything into the memory that they share with the relay (bit 0
 //! the stack, bit 1 the service) and how the client begins (bit 2: TLS 1.2; bit 3: with a certificate), a byte
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use channel::memory::{OwnRegion, PeerRegion};
 use channel::streams::{
-    ConnectionId, Consumer, ConsumerEvent, Layout, Opened, Provider, ProviderEvent,
+    ConnectionId, Consumer, ConsumerEvent, Layout, Opened, Provider, ProviderEvent, Refusal,
 };
 use channel::testing::with_hook;
 use libfuzzer_sys::fuzz_target;
@@ -28,9 +28,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, version,
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, ServerConfig,
+    ServerConnection, SignatureScheme, version,
 };
-use tls::{Authorities, ClientPolicy, Identity, Options, Origin, Relay, Server};
+use tls::{Authorities, ClientOptions, ClientPolicy, Identity, Options, Origin, Relay, Server};
 
 fuzz_target!(|input: &[u8]| WORLD.with(|world| {
     let regions = world.regions.map(Region::clean);
@@ -51,7 +52,7 @@ const SECOND: u64 = 1_000_000_000;
 /// More than a relay of two connections needs to come to rest.
 const MOST_ROUNDS: usize = 2000;
 
-/// What the client sends, as often as it is asked to.
+/// What the other end sends, as often as it is asked to.
 const SENT: &[u8] = b"what the client sends ";
 
 thread_local! {
@@ -63,6 +64,9 @@ struct World {
     server: Server,
     /// By version, then without and with a certificate.
     clients: [[Arc<ClientConfig>; 2]; 2],
+    /// By version, what the relay connects to.
+    servers: [Arc<ServerConfig>; 2],
+    outward: tls::Client,
     /// Below: the stack's and the relay's. Above: the relay's and the service's.
     regions: [Region; 4],
 }
@@ -114,11 +118,21 @@ impl World {
             (certificate.der().clone(), key.serialize_der())
         };
         let (certificate, key) = issue();
+        let servers = [&version::TLS13, &version::TLS12]
+            .map(|version| remote(version, certificate.clone(), key.clone()));
+        let authorities = Authorities::new(vec![authority]).unwrap();
+        let outward = ClientOptions {
+            tls12: true,
+            alpn: vec![],
+            authorities: authorities.clone(),
+            name: Some("localhost".into()),
+            keys: None,
+        };
         let chain = vec![certificate.to_vec()];
         let identity = Identity::new(Origin::Development, vec![], chain, key);
         let options = Options {
             clients: Some(ClientPolicy {
-                authorities: Authorities::new(vec![authority]).unwrap(),
+                authorities,
                 anonymous: true,
             }),
             ..Options::default()
@@ -128,6 +142,8 @@ impl World {
         Self {
             server: tls::server(&identity, options, Arc::new(DefaultTimeProvider)).unwrap(),
             clients,
+            servers,
+            outward: tls::client(outward, Arc::new(DefaultTimeProvider)).unwrap(),
             regions: [provider, consumer, provider, consumer].map(Region::new),
         }
     }
@@ -154,14 +170,31 @@ fn client(
     })
 }
 
+fn remote(
+    version: &'static rustls::SupportedProtocolVersion,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], PrivateKeyDer::try_from(key).unwrap());
+    Arc::new(config.unwrap())
+}
+
 /// One run.
 struct Run<'a> {
     world: &'a World,
     tcp: Provider,
     relay: Relay,
     service: Consumer,
-    clients: [Option<Client>; SLOTS],
+    others: [Option<Other>; SLOTS],
     config: Arc<ClientConfig>,
+    remote: Arc<ServerConfig>,
+    /// Requests of the service without an answer.
+    asked: usize,
     now: u64,
     /// Neighbors that write anything: the stack, the service.
     hostile: [bool; 2],
@@ -169,10 +202,10 @@ struct Run<'a> {
     failed: bool,
 }
 
-/// A client and its connection below.
-struct Client {
+/// Who is at the other end of a connection below.
+struct Other {
     id: ConnectionId,
-    tls: ClientConnection,
+    tls: Connection,
     /// It has refused what it got, or has closed: rustls may not be given anything bad behind either.
     deaf: bool,
 }
@@ -247,14 +280,18 @@ impl<'a> Run<'a> {
             world.server.clone(),
             Consumer::new(LAYOUT, below.own(), stacks.peers(), || {}).unwrap(),
             Provider::new(LAYOUT, above.own(), services.peers(), || {}).unwrap(),
-        );
+        )
+        .with_client(Some(world.outward.clone()));
+        let version = usize::from(who >> 2 & 1);
         Self {
             world,
             tcp: Provider::new(LAYOUT, stacks.own(), below.peers(), || {}).unwrap(),
             relay,
             service: Consumer::new(LAYOUT, services.own(), above.peers(), || {}).unwrap(),
-            clients: [None, None],
-            config: world.clients[usize::from(who >> 2 & 1)][usize::from(who >> 3 & 1)].clone(),
+            others: [None, None],
+            config: world.clients[version][usize::from(who >> 3 & 1)].clone(),
+            remote: world.servers[version].clone(),
+            asked: 0,
             now: SECOND,
             hostile,
             attacker: Rc::new(attacker),
@@ -284,13 +321,17 @@ impl<'a> Run<'a> {
     fn step<'s>(&mut self, kind: u8, amount: u8, rest: &'s [u8]) -> &'s [u8] {
         let slot = usize::from(kind >> 7);
         match kind % 8 {
-            0 => self.open(slot),
+            0 if amount.is_multiple_of(2) => self.open(slot),
+            0 => {
+                let asked = self.service.connect(([192, 0, 2, 2], 443).into());
+                self.asked += usize::from(asked.is_ok());
+            }
             1 | 2 => self.exchange(slot, None),
             3 => self.exchange(slot, Some(amount)),
             4 => {
                 let (bytes, rest) = rest.split_at(rest.len().min(usize::from(amount)));
-                if let Some(client) = &self.clients[slot] {
-                    self.tcp.write(client.id, bytes);
+                if let Some(other) = &self.others[slot] {
+                    self.tcp.write(other.id, bytes);
                 }
                 return rest;
             }
@@ -310,24 +351,46 @@ impl<'a> Run<'a> {
         };
         if let Ok(id) = self.tcp.open(slot, &opened) {
             let name = ServerName::try_from("localhost").unwrap();
-            let mut tls = ClientConnection::new(self.config.clone(), name).unwrap();
-            tls.set_buffer_limit(None);
-            self.clients[slot] = Some(Client {
-                id,
-                tls,
-                deaf: false,
-            });
+            let client = ClientConnection::new(self.config.clone(), name).unwrap();
+            self.begin(id, Connection::Client(client));
         }
     }
 
-    /// Carries what the client has to send, with one byte changed perhaps, and what there is for it.
+    fn begin(&mut self, id: ConnectionId, mut tls: Connection) {
+        tls.set_buffer_limit(None);
+        self.others[id.slot()] = Some(Other {
+            id,
+            tls,
+            deaf: false,
+        });
+    }
+
+    /// The relay wants a connection.
+    fn connect(&mut self, token: u32, peer: SocketAddr) {
+        let opened = Opened {
+            peer,
+            local_port: 50_000,
+            token: Some(token),
+            identity: None,
+        };
+        let slot = self.tcp.free_slot();
+        match slot.and_then(|slot| self.tcp.open(slot, &opened).ok()) {
+            None => self.tcp.answer(token, Err(Refusal::NoRoom)),
+            Some(id) => {
+                let server = ServerConnection::new(self.remote.clone()).unwrap();
+                self.begin(id, Connection::Server(server));
+            }
+        }
+    }
+
+    /// Carries what the other end has to send, with one byte changed perhaps, and what there is for it.
     fn exchange(&mut self, slot: usize, change: Option<u8>) {
-        let Some(client) = &mut self.clients[slot] else {
+        let Some(other) = &mut self.others[slot] else {
             return;
         };
         let mut bytes = vec![];
-        while client.tls.wants_write() && bytes.len() + 2048 <= self.tcp.writable(client.id) {
-            client.tls.write_tls(&mut bytes).unwrap();
+        while other.tls.wants_write() && bytes.len() + 2048 <= self.tcp.writable(other.id) {
+            other.tls.write_tls(&mut bytes).unwrap();
         }
         if let Some(change) = change
             && !bytes.is_empty()
@@ -335,48 +398,48 @@ impl<'a> Run<'a> {
             let position = usize::from(change) * 7 % bytes.len();
             bytes[position] ^= change | 1;
         }
-        self.tcp.write(client.id, &bytes);
+        self.tcp.write(other.id, &bytes);
         self.relay_runs();
-        let Some(client) = &mut self.clients[slot] else {
+        let Some(other) = &mut self.others[slot] else {
             return;
         };
         let mut buffer = [0; RING];
-        let count = self.tcp.read(client.id, &mut buffer);
+        let count = self.tcp.read(other.id, &mut buffer);
         let mut bytes = &buffer[..count];
-        while !client.deaf
-            && let Ok(1..) = client.tls.read_tls(&mut bytes)
+        while !other.deaf
+            && let Ok(1..) = other.tls.read_tls(&mut bytes)
         {
-            client.deaf = client.tls.process_new_packets().is_err();
-            let _ = client.tls.reader().read_to_end(&mut vec![]);
+            other.deaf = other.tls.process_new_packets().is_err();
+            let _ = other.tls.reader().read_to_end(&mut vec![]);
         }
     }
 
     fn speak(&mut self, slot: usize, amount: u8) {
-        let Some(client) = &mut self.clients[slot] else {
+        let Some(other) = &mut self.others[slot] else {
             return;
         };
         match amount % 4 {
-            0 => drop(client.tls.refresh_traffic_keys()),
+            0 => drop(other.tls.refresh_traffic_keys()),
             1 => {
-                client.tls.send_close_notify();
-                client.deaf = true;
+                other.tls.send_close_notify();
+                other.deaf = true;
             }
-            _ if client.deaf => {}
-            _ => client.tls.writer().write_all(SENT).unwrap(),
+            _ if other.deaf => {}
+            _ => other.tls.writer().write_all(SENT).unwrap(),
         }
     }
 
     /// What the stack reports of a connection.
     fn end(&mut self, slot: usize, amount: u8) {
-        let Some(client) = &self.clients[slot] else {
+        let Some(other) = &self.others[slot] else {
             return;
         };
         match amount % 3 {
-            0 => return self.tcp.finish(client.id),
-            1 => self.tcp.closed(client.id),
-            _ => self.tcp.reset(client.id),
+            0 => return self.tcp.finish(other.id),
+            1 => self.tcp.closed(other.id),
+            _ => self.tcp.reset(other.id),
         }
-        self.clients[slot] = None;
+        self.others[slot] = None;
     }
 
     /// Lets the relay work until it rests.
@@ -413,9 +476,10 @@ impl<'a> Run<'a> {
         while let Ok(Some(event)) = self.tcp.next_event() {
             match event {
                 ProviderEvent::Aborted(id) => self.tcp.reset(id),
+                ProviderEvent::Connect { token, remote } => self.connect(token, remote),
                 ProviderEvent::Released(id) => {
-                    let client = &mut self.clients[id.slot()];
-                    *client = client.take().filter(|client| client.id != id);
+                    let other = &mut self.others[id.slot()];
+                    *other = other.take().filter(|other| other.id != id);
                 }
                 _ => {}
             }
@@ -427,7 +491,11 @@ impl<'a> Run<'a> {
     fn service_runs(&mut self, choice: u8, received: &RefCell<[Vec<u8>; SLOTS]>) {
         while let Ok(Some(event)) = self.service.next_event() {
             match event {
-                ConsumerEvent::Opened(id, _) => received.borrow_mut()[id.slot()].clear(),
+                ConsumerEvent::Opened(id, opened) => {
+                    received.borrow_mut()[id.slot()].clear();
+                    self.asked -= usize::from(opened.token.is_some());
+                }
+                ConsumerEvent::Answer { .. } => self.asked -= 1,
                 ConsumerEvent::Readable(id) => {
                     let mut buffer = [0; 512];
                     let count = self.service.read(id, &mut buffer);
@@ -466,6 +534,7 @@ impl<'a> Run<'a> {
             self.service_runs(3, &received);
         }
         assert_eq!(self.relay.counters().sessions, 0);
+        assert_eq!(self.asked, 0, "a request without an answer");
         self.config = self.world.clients[0][1].clone();
         self.open(0);
         self.speak(0, 2);
