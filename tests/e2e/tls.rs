@@ -1,11 +1,14 @@
 //! TLS 1.2 and 1.3, asked by two independent clients: OpenSSL and rustls.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use rustls::version::{TLS12, TLS13};
-use selkie::cli::{Endpoint, Protocol};
+use selkie::cli::{Endpoint, Protocol, root};
+use selkie_tests::system::System;
 use selkie_tests::{Failed, Outcome, client, ensure, program, tls};
 
 use crate::resources::status;
@@ -37,16 +40,18 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 pub fn trials() -> Vec<Trial> {
-    TESTS
-        .iter()
-        .map(|&(name, test)| {
-            trial(format!("tls::{name}"), move || {
-                let system = SYSTEMS.system("https")?;
-                test(system.endpoint(Protocol::Https)?)
-                    .map_err(|error| system.failure(error.message().unwrap_or("no message")))
-            })
+    let keys = trial(
+        "tls::ticket_keys_change_on_time",
+        ticket_keys_change_on_time,
+    );
+    let shared = TESTS.iter().map(|&(name, test)| {
+        trial(format!("tls::{name}"), move || {
+            let system = SYSTEMS.system("https")?;
+            test(system.endpoint(Protocol::Https)?)
+                .map_err(|error| system.failure(error.message().unwrap_or("no message")))
         })
-        .collect()
+    });
+    shared.chain([keys]).collect()
 }
 
 /// `openssl s_client`, which sends a request and prints what it negotiated and every message.
@@ -162,4 +167,36 @@ fn curl_resumes(endpoint: &Endpoint) -> Outcome {
     ensure(output.out.len() == 17, || output.text())?;
     let after = status(endpoint)?.counter("tls", "resumed_handshakes")?;
     ensure(after > before, || format!("{before}, then {after}"))
+}
+
+/// The alarm changes ticket keys while nobody connects: the questions for the status alone would not change it
+/// as often.
+fn ticket_keys_change_on_time() -> Outcome {
+    let system = System::boot(&short_period()?)?;
+    let endpoint = system.endpoint(Protocol::Https)?;
+    let keys = || status(endpoint)?.counter("tls", "ticket_keys");
+    for _ in 0..5 {
+        let before = keys()?;
+        thread::sleep(Duration::from_secs(4));
+        if keys()? > before + 2 {
+            return Ok(());
+        }
+    }
+    Err(system.failure("the ticket key is not changed"))
+}
+
+/// The HTTPS system with a ticket key for each second.
+fn short_period() -> Result<String, Failed> {
+    let text = fs::read_to_string(root().join("system/https.toml"))?;
+    let config = "program = \"tls\"\nconfig = { ticket_period = 1 }";
+    let site = root().join("system/site");
+    let text = text
+        .replace("name = \"https\"", "name = \"tickets\"")
+        .replace("program = \"tls\"", config)
+        .replace("site = \"site\"", &format!("site = \"{}\"", site.display()));
+    let folder = root().join("target/selkie/tests/systems");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("tickets.toml");
+    fs::write(&file, text)?;
+    Ok(file.display().to_string())
 }
