@@ -36,7 +36,7 @@ mod report;
 #[cfg(feature = "write")]
 mod write;
 
-pub use processor::Processor;
+pub use processor::{Message, Processor};
 pub use read::{Malformed, Symbol, Table};
 pub use report::{Access, Exception, Fault, Report};
 #[cfg(feature = "write")]

@@ -1,6 +1,18 @@
 //! What processors say about faults.
 
-use crate::{Access, Exception};
+use crate::{Access, Exception, Fault};
+
+/// A kind of fault message (seL4 manual, section "Fault Delivery").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Message {
+    Memory,
+    Exception,
+    Capability,
+    SystemCall,
+    /// One that this version does not know, with its label.
+    Unknown(u64),
+}
 
 /// A kind of processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +37,61 @@ impl Processor {
         Self::X86_64
     };
 
+    /// What a fault message says: the fault, and the instruction. `register` gives the message registers, whose order is
+    /// the processor's (seL4 manual, section "Fault Delivery"); the kernel fills all that are read here.
+    pub fn fault(self, message: Message, register: impl Fn(usize) -> u64) -> (Fault, u64) {
+        match message {
+            Message::Memory => {
+                let status = register(3);
+                let memory = Fault::Memory {
+                    address: register(1),
+                    access: match register(2) {
+                        0 => self.access(status),
+                        _ => Access::Execute,
+                    },
+                    mapped: self.mapped(status),
+                };
+                (memory, register(0))
+            }
+            Message::Exception => {
+                // Instruction and stack pointer come first, then the flags, which riscv64 has not.
+                let (number, code) = match self {
+                    Self::X86_64 | Self::Aarch64 => (register(3), register(4)),
+                    Self::Riscv64 => (register(2), register(3)),
+                };
+                let raised = Fault::Exception {
+                    exception: self.exception(number),
+                    number,
+                    code,
+                };
+                (raised, register(0))
+            }
+            Message::Capability => (
+                Fault::Capability {
+                    pointer: register(1),
+                },
+                register(0),
+            ),
+            Message::SystemCall => {
+                let (instruction, number) = match self {
+                    Self::X86_64 => (15, 18),
+                    Self::Aarch64 => (8, 12),
+                    Self::Riscv64 => (0, 10),
+                };
+                (
+                    Fault::SystemCall {
+                        number: register(number),
+                    },
+                    register(instruction),
+                )
+            }
+            Message::Unknown(label) => (Fault::Unknown { label }, 0),
+        }
+    }
+
     /// How memory was touched in a fault with this status, other than by fetching an instruction, of which the kernel
     /// tells.
-    pub fn access(self, status: u64) -> Access {
+    fn access(self, status: u64) -> Access {
         let write = match self {
             Self::X86_64 => status & 1 << 1 != 0,
             Self::Aarch64 => status & 1 << 6 != 0,
@@ -37,7 +101,7 @@ impl Processor {
     }
 
     /// Whether something is mapped at the address, only not for the access; `None` when the processor does not tell.
-    pub fn mapped(self, status: u64) -> Option<bool> {
+    fn mapped(self, status: u64) -> Option<bool> {
         match self {
             Self::X86_64 => Some(status & 1 != 0),
             // Fault status codes 0b0011LL are permission faults of level LL.
@@ -47,7 +111,7 @@ impl Processor {
     }
 
     /// What an exception is.
-    pub fn exception(self, number: u64) -> Exception {
+    fn exception(self, number: u64) -> Exception {
         match self {
             Self::X86_64 => match number {
                 0 => Exception::DividedByZero,
@@ -124,6 +188,44 @@ mod tests {
                 (access, None)
             );
         }
+    }
+
+    #[test]
+    fn fault_messages_are_read_in_the_order_of_the_processor() {
+        let word = |register: usize| 0x100 + register as u64;
+        let (fault, instruction) = Aarch64.fault(Message::SystemCall, word);
+        assert_eq!(
+            (fault, instruction),
+            (Fault::SystemCall { number: 0x10c }, 0x108)
+        );
+        let (fault, instruction) = Riscv64.fault(Message::Capability, word);
+        assert_eq!(
+            (fault, instruction),
+            (Fault::Capability { pointer: 0x101 }, 0x100)
+        );
+
+        let raised = |number, code| Fault::Exception {
+            exception: Exception::Other,
+            number,
+            code,
+        };
+        assert_eq!(
+            X86_64.fault(Message::Exception, word).0,
+            raised(0x103, 0x104)
+        );
+        assert_eq!(
+            Riscv64.fault(Message::Exception, word).0,
+            raised(0x102, 0x103)
+        );
+
+        let fetch = |register: usize| [0x1000, 0x2000, 1, 12][register];
+        let (fault, instruction) = Riscv64.fault(Message::Memory, fetch);
+        let memory = Fault::Memory {
+            address: 0x2000,
+            access: Access::Execute,
+            mapped: None,
+        };
+        assert_eq!((fault, instruction), (memory, 0x1000));
     }
 
     #[test]

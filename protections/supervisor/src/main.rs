@@ -16,8 +16,8 @@
 use core::fmt::Display;
 
 use pd::{error, info};
-use sel4_microkit::{Child, Handler, Infallible, MessageInfo, protection_domain};
-use symbols::{Access, Fault, Processor, Report, Table};
+use sel4_microkit::{Child, Handler, Infallible, MessageInfo, get_mr, protection_domain};
+use symbols::{Access, Fault, Message, Processor, Report, Table};
 
 #[protection_domain]
 fn init() -> Supervisor {
@@ -71,43 +71,14 @@ fn tell(report: &dyn Display, from_kernel: bool) {
 
 /// What a fault message says: the fault, and the instruction.
 fn describe(message: &MessageInfo) -> (Fault, u64) {
-    match message.fault() {
-        sel4::Fault::VmFault(fault) => {
-            let access = if fault.is_prefetch() {
-                Access::Execute
-            } else {
-                Processor::CURRENT.access(fault.fsr())
-            };
-            let fault_ = Fault::Memory {
-                address: fault.addr(),
-                access,
-                mapped: Processor::CURRENT.mapped(fault.fsr()),
-            };
-            (fault_, fault.ip())
-        }
-        sel4::Fault::UserException(fault) => {
-            let raised = Fault::Exception {
-                exception: Processor::CURRENT.exception(fault.number()),
-                number: fault.number(),
-                code: fault.code(),
-            };
-            (raised, fault.fault_ip())
-        }
-        sel4::Fault::CapFault(fault) => {
-            let pointer = fault.addr();
-            (Fault::Capability { pointer }, fault.ip())
-        }
-        sel4::Fault::UnknownSyscall(fault) => {
-            let number = fault.syscall();
-            (Fault::SystemCall { number }, fault.fault_ip())
-        }
-        sel4::Fault::NullFault(fault) => (
-            Fault::Unknown {
-                label: fault.label(),
-            },
-            0,
-        ),
-    }
+    let kind = match message.fault() {
+        sel4::Fault::VmFault(_) => Message::Memory,
+        sel4::Fault::UserException(_) => Message::Exception,
+        sel4::Fault::CapFault(_) => Message::Capability,
+        sel4::Fault::UnknownSyscall(_) => Message::SystemCall,
+        _ => Message::Unknown(message.label()),
+    };
+    Processor::CURRENT.fault(kind, get_mr)
 }
 
 /// Without an NX bit the processor does not say that it fetched an instruction; but then the address is the instruction's.

@@ -24,7 +24,7 @@ pub const IPC_BUFFER: usize = sdk::IPC_BUFFER as usize;
 /// The label that acknowledges an interrupt.
 pub const IRQ_ACK: Word = sdk::IRQ_ACK;
 
-/// Fault messages: labels, and the message registers that hold their parts.
+/// Labels of fault messages.
 #[allow(missing_docs)]
 pub mod fault {
     use super::sdk;
@@ -34,23 +34,6 @@ pub mod fault {
     pub const UNKNOWN_SYSCALL: Word = sdk::FAULT_UNKNOWN_SYSCALL;
     pub const USER_EXCEPTION: Word = sdk::FAULT_USER_EXCEPTION;
     pub const VM: Word = sdk::FAULT_VM;
-
-    pub const CAP_IP: usize = sdk::CAP_IP as usize;
-    pub const CAP_ADDRESS: usize = sdk::CAP_ADDRESS as usize;
-    pub const CAP_IN_RECEIVE: usize = sdk::CAP_IN_RECEIVE as usize;
-
-    pub const SYSCALL_IP: usize = sdk::SYSCALL_IP as usize;
-    pub const SYSCALL_NUMBER: usize = sdk::SYSCALL_NUMBER as usize;
-
-    pub const EXCEPTION_IP: usize = sdk::EXCEPTION_IP as usize;
-    pub const EXCEPTION_STACK: usize = sdk::EXCEPTION_STACK as usize;
-    pub const EXCEPTION_NUMBER: usize = sdk::EXCEPTION_NUMBER as usize;
-    pub const EXCEPTION_CODE: usize = sdk::EXCEPTION_CODE as usize;
-
-    pub const VM_IP: usize = sdk::VM_IP as usize;
-    pub const VM_ADDRESS: usize = sdk::VM_ADDRESS as usize;
-    pub const VM_PREFETCH: usize = sdk::VM_PREFETCH as usize;
-    pub const VM_STATUS: usize = sdk::VM_STATUS as usize;
 }
 
 /// Where a PD's capabilities are: what `microkit.h` says.

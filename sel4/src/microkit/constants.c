@@ -28,19 +28,6 @@ void selkie_constants(void)
     CONSTANT(FAULT_UNKNOWN_SYSCALL, seL4_Fault_UnknownSyscall);
     CONSTANT(FAULT_USER_EXCEPTION, seL4_Fault_UserException);
     CONSTANT(FAULT_VM, seL4_Fault_VMFault);
-    CONSTANT(CAP_IP, seL4_CapFault_IP);
-    CONSTANT(CAP_ADDRESS, seL4_CapFault_Addr);
-    CONSTANT(CAP_IN_RECEIVE, seL4_CapFault_InRecvPhase);
-    CONSTANT(SYSCALL_IP, seL4_UnknownSyscall_FaultIP);
-    CONSTANT(SYSCALL_NUMBER, seL4_UnknownSyscall_Syscall);
-    CONSTANT(EXCEPTION_IP, seL4_UserException_FaultIP);
-    CONSTANT(EXCEPTION_STACK, seL4_UserException_SP);
-    CONSTANT(EXCEPTION_NUMBER, seL4_UserException_Number);
-    CONSTANT(EXCEPTION_CODE, seL4_UserException_Code);
-    CONSTANT(VM_IP, seL4_VMFault_IP);
-    CONSTANT(VM_ADDRESS, seL4_VMFault_Addr);
-    CONSTANT(VM_PREFETCH, seL4_VMFault_PrefetchFault);
-    CONSTANT(VM_STATUS, seL4_VMFault_FSR);
 
     CONSTANT(SLOT_MONITOR, MONITOR_EP);
     CONSTANT(SLOT_NOTIFICATIONS, BASE_OUTPUT_NOTIFICATION_CAP);

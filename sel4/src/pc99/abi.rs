@@ -20,7 +20,7 @@ pub const SLOT_BITS: u8 = 5;
 /// Bits of an endpoint capability's badge; the kernel cuts the rest.
 pub const ENDPOINT_BADGE_BITS: u8 = 28;
 
-/// Fault messages: labels, and the message registers that hold their parts.
+/// Labels of fault messages.
 #[allow(missing_docs)]
 pub mod fault {
     use crate::Word;
@@ -29,23 +29,6 @@ pub mod fault {
     pub const UNKNOWN_SYSCALL: Word = 2;
     pub const USER_EXCEPTION: Word = 3;
     pub const VM: Word = 5;
-
-    pub const CAP_IP: usize = 0;
-    pub const CAP_ADDRESS: usize = 1;
-    pub const CAP_IN_RECEIVE: usize = 2;
-
-    pub const SYSCALL_IP: usize = 15;
-    pub const SYSCALL_NUMBER: usize = 18;
-
-    pub const EXCEPTION_IP: usize = 0;
-    pub const EXCEPTION_STACK: usize = 1;
-    pub const EXCEPTION_NUMBER: usize = 3;
-    pub const EXCEPTION_CODE: usize = 4;
-
-    pub const VM_IP: usize = 0;
-    pub const VM_ADDRESS: usize = 1;
-    pub const VM_PREFETCH: usize = 2;
-    pub const VM_STATUS: usize = 3;
 }
 
 /// Labels of invocations.
