@@ -5,17 +5,21 @@
 //! panic then. What the device itself does wrong is an error value.
 #![no_std]
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_ports.rs")]
+mod ports;
+
 use core::fmt;
 use core::ptr::NonNull;
 
 use channel::CallError;
 use channel::pci::Description;
 use pci::Virtio;
-use registers::{Mapped, Ports};
+use registers::Mapped;
 use sel4_microkit::Channel;
-use sel4_microkit::ioport::IoPort;
 use virtio::{AnyTransport, DeviceType, MmioTransport, PciTransport, Region, TransportError};
 use wiring::{Device, Dma};
+
+pub use ports::{PortRange, ports};
 
 /// What the wiring says of this PD's device.
 ///
@@ -68,40 +72,6 @@ pub fn registers() -> Mapped {
     let base = pointer(registers.span.address);
     // SAFETY: the builder maps the device's pages for this PD alone, for ever; they are taken once.
     unsafe { Mapped::new(base, registers.span.size as usize) }
-}
-
-/// The device's I/O ports.
-///
-/// # Panics
-/// When it has none.
-pub fn ports() -> PortRange {
-    let range = wiring().ports.first().expect("the device has no I/O ports");
-    PortRange {
-        range: IoPort::new(range.id.into()),
-        base: range.base,
-    }
-}
-
-/// A range of I/O ports.
-#[derive(Debug)]
-pub struct PortRange {
-    range: IoPort,
-    base: u16,
-}
-
-impl Ports for PortRange {
-    fn read8(&mut self, offset: u16) -> u8 {
-        self.range.read_8(self.base + offset)
-    }
-    fn write8(&mut self, offset: u16, value: u8) {
-        self.range.write_8(self.base + offset, value);
-    }
-    fn read32(&mut self, offset: u16) -> u32 {
-        self.range.read_32(self.base + offset)
-    }
-    fn write32(&mut self, offset: u16, value: u32) {
-        self.range.write_32(self.base + offset, value);
-    }
 }
 
 /// Why there is no virtio device to drive.
