@@ -22,7 +22,9 @@ fn main() {
         fail("SELKIE_MICROKIT_INCLUDE does not name the headers of a Microkit SDK");
     };
     let sources = Path::new("src/microkit");
-    println!("cargo::rerun-if-changed={}", sources.display());
+    for read in [sources, Path::new(&include)] {
+        println!("cargo::rerun-if-changed={}", read.display());
+    }
     let mut build = cc::Build::new();
     build.include(include).opt_level(2).flag("-ffreestanding");
     write_constants(&build, &sources.join("constants.c"));
