@@ -61,7 +61,7 @@ fn round_trip(stream: &TcpStream, bytes: &[u8]) -> Outcome {
 }
 
 /// Sizes around those of segments, pages, buffers and rings.
-fn sizes(endpoint: &Endpoint) -> Outcome {
+pub fn sizes(endpoint: &Endpoint) -> Outcome {
     let sizes = [
         0,
         1,

@@ -15,6 +15,7 @@ mod resources;
 mod runtime;
 mod sdk;
 mod tls;
+mod upstream;
 
 use libtest_mimic::{Arguments, Trial};
 use selkie_tests::Outcome;
@@ -34,6 +35,7 @@ fn main() {
         hostile::trials(),
         runtime::trials(),
         sdk::trials(),
+        upstream::trials(),
     ];
     let together = libtest_mimic::run(&arguments, together.into_iter().flatten().collect());
     let alone = Arguments {

@@ -61,11 +61,18 @@ impl System {
     /// # Errors
     /// As [`System::boot`].
     pub fn boot_with(system: &str, options: &Options) -> Result<Self, Failed> {
-        let built = built(system)?;
+        Self::boot_built(&built(system)?, options)
+    }
+
+    /// Boots what was built; otherwise as [`System::boot_with`].
+    ///
+    /// # Errors
+    /// As [`System::boot`].
+    pub fn boot_built(built: &Built, options: &Options) -> Result<Self, Failed> {
         let mut last = Failed::without_message();
         // Another process may take a port between our look and QEMU's start.
         for _ in 0..3 {
-            match Self::start(&built, options) {
+            match Self::start(built, options) {
                 Ok(system) => {
                     if options.tap.is_none() {
                         system.wait_until_serving()?;
