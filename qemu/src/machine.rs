@@ -113,6 +113,9 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
 };
 
 /// The `virt` machine for 64-bit RISC-V, for the kernel of the Microkit SDK, which QEMU's own OpenSBI starts.
+///
+/// Its real-time clock, which gives the alarms too, starts at the host's time and then runs with the machine: when the
+/// host's clock is set back, no alarm comes late.
 pub const QEMU_VIRT_RISCV64: Machine = Machine {
     name: "qemu_virt_riscv64",
     program: "qemu-system-riscv64",
@@ -123,7 +126,7 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
     arguments: &[
         "-no-reboot",
         "-rtc",
-        "base=utc",
+        "base=utc,clock=vm",
         "-global",
         "virtio-mmio.force-legacy=false",
         "-object",
