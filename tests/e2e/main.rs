@@ -7,6 +7,7 @@ mod commands;
 mod echo;
 mod hostile;
 mod http;
+mod iommu;
 mod isolation;
 mod mutual;
 mod network;
@@ -34,6 +35,7 @@ fn main() {
         echo::trials(),
         hostile::trials(),
         runtime::trials(),
+        iommu::trials(),
         sdk::trials(),
         upstream::trials(),
     ];
