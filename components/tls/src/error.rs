@@ -13,7 +13,7 @@ pub enum Error {
     Record(Fault),
     /// The certificate that a resumed session brings back is no longer good.
     Certificate(rustls::Error),
-    /// The client sent a fatal alert (RFC 8446, section 6.2).
+    /// The peer sent a fatal alert (RFC 8446, section 6.2).
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
@@ -71,7 +71,7 @@ impl fmt::Display for Error {
             Self::Handshake(error) => write!(f, "handshake: {error}"),
             Self::Record(fault) => write!(f, "{fault}"),
             Self::Certificate(error) => write!(f, "resumption: {error}"),
-            Self::PeerAlert(alert) => write!(f, "the client sent the alert {alert:?}"),
+            Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
         }
     }

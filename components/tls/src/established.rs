@@ -27,7 +27,7 @@ pub(crate) const MAX_PLAINTEXT: usize = 1 << 14;
 pub(crate) const MAX_PROTECTED_TLS12: usize = MAX_PLAINTEXT + 2048;
 const MAX_PROTECTED_TLS13: usize = MAX_PLAINTEXT + 256;
 
-/// Records without application data that a client may send in a row. rustls allows 32 key updates.
+/// Records without application data that a peer may send in a row. rustls allows 32 key updates.
 const MAX_DATALESS: u8 = 32;
 
 const KEY_UPDATE: u8 = 24;
@@ -64,7 +64,7 @@ enum Role {
 pub(crate) enum Received<'a> {
     /// Application data; it lies in the buffer that the record was in.
     Data(&'a [u8]),
-    /// The client sends no more (RFC 8446, section 6.1).
+    /// The peer sends no more (RFC 8446, section 6.1).
     CloseNotify,
     /// Nothing to hand on; the bytes, if any, are to be sent back.
     Handled(Vec<u8>),

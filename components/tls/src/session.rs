@@ -85,7 +85,7 @@ pub struct Session {
     outgoing: Queue,
     /// Plaintext that did not fit above.
     held: Queue,
-    /// The client has said that it sends no more.
+    /// The peer has said that it sends no more.
     received_close: bool,
     sent_close: bool,
     copies: Copies,
@@ -169,7 +169,7 @@ impl Session {
         self.peer
     }
 
-    /// Whether the client has said that it sends no more and all that it sent was handed on.
+    /// Whether the peer has said that it sends no more and all that it sent was handed on.
     pub fn input_ended(&self) -> bool {
         self.received_close && self.held.is_empty()
     }
@@ -213,7 +213,7 @@ impl Session {
         };
         let peer = handshake.peer();
         self.state = State::Open(Box::new(handshake.into_established()?));
-        // With the keys at hand, so that the client can be told.
+        // With the keys at hand, so that the peer can be told.
         self.peer = peer?;
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Session {
         Ok(())
     }
 
-    /// Queues the alert that tells the client, and forgets the keys.
+    /// Queues the alert that tells the peer, and forgets the keys.
     fn fail(&mut self, error: &Error) {
         match core::mem::replace(&mut self.state, State::Failed) {
             State::Handshake(mut handshake) => handshake.take_alert(&mut self.outgoing),
