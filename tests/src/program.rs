@@ -47,7 +47,12 @@ pub fn run<S: AsRef<OsStr>>(words: &[S], input: &[u8], limit: Duration) -> Resul
         .collect::<Vec<_>>()
         .join(" ");
     let mut child = Command::new("timeout")
-        .args(["--kill-after=5", &limit.as_secs().max(1).to_string()])
+        // In this process's own group, so that it is ended with it.
+        .args([
+            "--foreground",
+            "--kill-after=5",
+            &limit.as_secs().max(1).to_string(),
+        ])
         .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -13,6 +13,7 @@ mod probe;
 mod run;
 mod runs;
 mod setup;
+mod signals;
 mod status;
 mod suites;
 mod ui;

@@ -3,19 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use selkie_qemu::{Accelerator, Forward, Guest, Launch, Network, is_free};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::build;
 use super::make::Built;
 use super::runs::{self, Run};
 use super::setup::{self, Scope};
+use super::signals::Signals;
 use super::{BuildOptions, Context, Endpoint, banner, ui};
 
 /// Lines of the serial log that a failure shows.
@@ -343,31 +341,6 @@ fn forward(text: &str) -> Result<Forward, String> {
     match parts {
         Some((host, guest)) if host != 0 && guest != 0 => Ok(Forward { host, guest }),
         _ => Err("two port numbers with a colon between them, such as 9000:80".into()),
-    }
-}
-
-/// The signals that ask this process to end: they end QEMU first.
-struct Signals(Arc<AtomicUsize>);
-
-impl Signals {
-    fn catch() -> anyhow::Result<Self> {
-        let seen = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let value = usize::try_from(signal).unwrap_or_default();
-            signal_hook::flag::register_usize(signal, Arc::clone(&seen), value)
-                .context("cannot handle signals")?;
-        }
-        Ok(Self(seen))
-    }
-
-    fn caught(&self) -> Option<u8> {
-        let signal = self.0.load(Ordering::Relaxed);
-        u8::try_from(signal).ok().filter(|&signal| signal != 0)
-    }
-
-    /// As shells report a process that a signal ended.
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::from(128 + self.caught().unwrap_or_default())
     }
 }
 

@@ -1,24 +1,22 @@
 //! `selkie test`: every suite in turn, one line of totals at the end.
 
 mod list;
+mod perform;
 mod tally;
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
 
 use super::setup::{self, Scope};
-use super::ui::Step;
-use super::{BoardOptions, Context};
+use super::signals::Signals;
+use super::{BoardOptions, Context, runs};
 use crate::board::KernelKind;
 use crate::microkit::Sdk;
 use crate::settings::Configuration;
-use list::{Counted, Job, Suite, suites};
+use list::{Suite, suites};
 use tally::Tally;
 
 /// Which suites are run.
@@ -58,9 +56,15 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
         .filter_map(|(board, state)| state.is_ok().then_some(board.0))
         .collect();
     setup::ensure(context, Scope::Test, &needed)?;
+    let signals = Signals::catch()?;
     let mut total = Tally::default();
     for suite in chosen {
-        total += run(context, suite, &boards, options.verbose);
+        total += run(context, suite, &boards, options.verbose, &signals);
+        stop_left_over(context);
+        if signals.caught().is_some() {
+            context.ui.say(format!("interrupted; until then {total}"));
+            return Ok(signals.exit_code());
+        }
     }
     // The line that programs read is the last and alone.
     context.ui.result(total.to_string());
@@ -112,7 +116,24 @@ fn choose<'a>(suites: &'a [Suite], only: &[String]) -> anyhow::Result<Vec<&'a Su
     Ok(suites.iter().filter(wanted).collect())
 }
 
-fn run(context: &Context, suite: &Suite, boards: &Boards, verbose: bool) -> Tally {
+/// Ends the systems that a test which was ended has left running: a detached one outlives whoever started it. Only
+/// those of `tests/systems`: others are the user's.
+fn stop_left_over(context: &Context) {
+    for (folder, run) in runs::all(&context.output()) {
+        let description = format!("tests/systems/{}.toml", run.name);
+        if context.root.join(description).is_file() && run.stop(&folder).is_err() {
+            context.ui.say(format!("cannot end {}", run.name));
+        }
+    }
+}
+
+fn run(
+    context: &Context,
+    suite: &Suite,
+    boards: &Boards,
+    verbose: bool,
+    signals: &Signals,
+) -> Tally {
     let deadline = Instant::now() + Duration::from_secs(suite.minutes * 60);
     let mut total = Tally::default();
     for job in &suite.jobs {
@@ -131,7 +152,8 @@ fn run(context: &Context, suite: &Suite, boards: &Boards, verbose: bool) -> Tall
             }
         }
         let step = context.ui.step(format!("{}: {}", suite.name, job.what));
-        let outcome = perform(&context.root, job, deadline, &step);
+        let stop = || signals.caught().is_some();
+        let outcome = perform::perform(&context.root, job, deadline, &step, &stop);
         if outcome.tally.is_good() {
             step.done(outcome.tally.to_string());
         } else {
@@ -146,118 +168,16 @@ fn run(context: &Context, suite: &Suite, boards: &Boards, verbose: bool) -> Tall
             }
         }
         total += outcome.tally;
+        if stop() {
+            break;
+        }
     }
     total
 }
 
-/// What a command came to.
-struct Outcome {
-    tally: Tally,
-    output: String,
-}
-
-fn perform(root: &Path, job: &Job, deadline: Instant, step: &Step) -> Outcome {
-    let started = Command::new("sh")
-        // One pipe for both streams keeps their lines in order.
-        .args(["-c", "exec \"$0\" \"$@\" 2>&1"])
-        .args(&job.words)
-        .current_dir(root.join(job.folder))
-        .envs(job.environment.iter().copied())
-        .env("SELKIE_ROOT", root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) => {
-            return Outcome {
-                tally: Tally::failure(),
-                output: format!("cannot start {}: {error}", job.words.join(" ")),
-            };
-        }
-    };
-    let (mut output, in_time) = follow(&mut child, deadline, step);
-    if !in_time {
-        output.push_str("\nended: it took too long\n");
-        // A failure means that it has just ended by itself.
-        let _ = child.kill();
-    }
-    let good = child.wait().is_ok_and(|status| status.success()) && in_time;
-    let tally = match job.counted {
-        Counted::Once if good => Tally::success(),
-        Counted::Once => Tally::failure(),
-        Counted::Tests => tally::of_tests(&output, good),
-    };
-    Outcome { tally, output }
-}
-
-/// Collects what the child prints until it ends; says whether it did before the deadline.
-fn follow(child: &mut Child, deadline: Instant, step: &Step) -> (String, bool) {
-    let (send, lines) = mpsc::channel();
-    if let Some(pipe) = child.stdout.take() {
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(pipe);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                line.clear();
-                if send.send(text).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    let mut output = String::new();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(left) {
-            Ok(line) => {
-                step.at(line.trim());
-                output.push_str(&line);
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => return (output, false),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return (output, true),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::list::{once, tests};
     use super::*;
-    use crate::cli::Ui;
-
-    fn outcome(job: &Job, time: Duration) -> Outcome {
-        let step = Ui::new().step("test");
-        perform(Path::new("/"), job, Instant::now() + time, &step)
-    }
-
-    #[test]
-    fn an_exit_code_counts_once() {
-        let minute = Duration::from_secs(60);
-        assert_eq!(outcome(&once("", "true"), minute).tally, Tally::success());
-        assert_eq!(outcome(&once("", "false"), minute).tally, Tally::failure());
-        let absent = outcome(&once("", "no-such-program"), minute);
-        assert_eq!(absent.tally, Tally::failure());
-    }
-
-    #[test]
-    fn both_streams_are_collected_in_order() {
-        let mut job = once("", "sh -c");
-        job.words.push("echo one; echo two >&2; echo three".into());
-        assert_eq!(
-            outcome(&job, Duration::from_secs(60)).output,
-            "one\ntwo\nthree\n"
-        );
-    }
-
-    #[test]
-    fn what_takes_too_long_is_ended_and_failed() {
-        let job = tests("", "sleep 60");
-        let outcome = outcome(&job, Duration::from_millis(50));
-        assert!(!outcome.tally.is_good());
-        assert!(outcome.output.contains("too long"));
-    }
 
     #[test]
     fn an_unknown_suite_is_refused_with_the_known_ones() {
