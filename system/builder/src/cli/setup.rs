@@ -206,17 +206,22 @@ fn install(ui: &Ui, missing: &[Missing], log: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// The line that an administrator runs.
+/// The line that an administrator runs; Debian's installer leaves sudo out when root has a password.
 fn by_hand(packages: &[&str]) -> String {
-    let sudo = if rustix::process::geteuid().is_root() {
-        ""
-    } else {
-        "sudo "
-    };
-    format!(
-        "{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {}",
+    let root = rustix::process::geteuid().is_root();
+    line(packages, root, find_program("sudo").is_some())
+}
+
+fn line(packages: &[&str], root: bool, sudo: bool) -> String {
+    let install = format!(
+        "apt-get install -y --no-install-recommends {}",
         packages.join(" ")
-    )
+    );
+    match (root, sudo) {
+        (true, _) => format!("apt-get update && {install}"),
+        (false, true) => format!("sudo apt-get update && sudo {install}"),
+        (false, false) => format!("su -c 'apt-get update && {install}'"),
+    }
 }
 
 fn names(missing: &[Missing]) -> String {
@@ -296,7 +301,20 @@ mod tests {
 
     #[test]
     fn an_administrator_is_told_one_line() {
-        let line = by_hand(&["make", "qemu-system-x86"]);
-        assert!(line.ends_with("install -y --no-install-recommends make qemu-system-x86"));
+        let packages = ["make", "qemu-system-x86"];
+        let install = "apt-get install -y --no-install-recommends make qemu-system-x86";
+        let update = "apt-get update";
+        assert_eq!(
+            line(&packages, true, true),
+            format!("{update} && {install}")
+        );
+        assert_eq!(
+            line(&packages, false, true),
+            format!("sudo {update} && sudo {install}")
+        );
+        assert_eq!(
+            line(&packages, false, false),
+            format!("su -c '{update} && {install}'")
+        );
     }
 }

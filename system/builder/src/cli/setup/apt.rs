@@ -21,7 +21,7 @@ impl Installer {
     /// An installer that logs to this file.
     ///
     /// # Errors
-    /// When there is no `apt-get`, or this user may not use it without typing a password.
+    /// When there is no `apt-get`, this user may not use it without typing a password, or the log cannot be written.
     pub fn new(log: &Path) -> anyhow::Result<Self> {
         if super::find_program("apt-get").is_none() {
             bail!("there is no apt-get here; the names are Debian's");
@@ -30,8 +30,10 @@ impl Installer {
             &[]
         } else if super::succeeds(Command::new("sudo").args(["-n", "true"])) {
             &["sudo", "-n"]
+        } else if super::find_program("sudo").is_none() {
+            bail!("only root may install, and there is no sudo");
         } else {
-            bail!("only root may install, and sudo asks for a password");
+            bail!("only root may install, and sudo asks this user for a password or refuses");
         };
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder)?;
