@@ -20,7 +20,7 @@ mod upstream;
 
 use libtest_mimic::{Arguments, Trial};
 use selkie_tests::Outcome;
-use selkie_tests::system::Shared;
+use selkie_tests::system::{Shared, with_logs};
 
 /// The systems that tests share.
 static SYSTEMS: Shared = Shared::new();
@@ -60,5 +60,5 @@ fn main() {
 
 /// A named test.
 fn trial(name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
-    Trial::test(name, test)
+    Trial::test(name, || with_logs(test))
 }

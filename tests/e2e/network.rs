@@ -34,7 +34,10 @@ fn tap() -> Result<Completion, Failed> {
     let system = System::boot_with("static", &options)?;
     let scoped = format!("{GUEST_LINK_LOCAL}%{INTERFACE}");
     let checks = || -> Result<(), Failed> {
-        wait_for_ping(&namespace)?;
+        // The interface's own IPv6 address may be used once nobody else has claimed it (RFC 4862, section 5.4).
+        for address in [GUEST, &scoped] {
+            wait_for_ping(&namespace, address)?;
+        }
         ping(
             &namespace,
             &["-4", "-c", "10", "-i", "0.2", "-s", "1000", GUEST],
@@ -53,17 +56,18 @@ fn tap() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-fn wait_for_ping(namespace: &Namespace) -> Result<(), Failed> {
+fn wait_for_ping(namespace: &Namespace, address: &str) -> Result<(), Failed> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
-        let words = ["ping", "-4", "-n", "-c", "1", "-W", "1", GUEST];
+        let words = ["ping", "-n", "-c", "1", "-W", "1", address];
         let output = namespace.run(&words, b"", Duration::from_secs(5))?;
         if output.code == Some(0) {
             return Ok(());
         }
         ensure(Instant::now() < end, || {
-            format!("no answer to ping: {}", output.text())
+            format!("no answer to ping: {}{}", output.text(), output.err)
         })?;
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Booted systems.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,15 +8,48 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selkie::cli::{Built, Endpoint, Protocol, Request, make, root};
-use selkie_qemu::{Forward, Guest, Launch, Machine, Network, free_port};
+use selkie_qemu::{Forward, Guest, Launch, Machine, Network, SerialLog, free_port};
 
-use crate::{Failed, ground};
+use crate::{Failed, Outcome, ground};
 
 /// Within this time a system must serve. It takes about a second on an idle machine.
 const BOOT: Duration = Duration::from_secs(90);
 
 /// Lines of the serial log that a failure shows.
 const TAIL: usize = 40;
+
+thread_local! {
+    /// The serial logs of the systems that this thread's test has asked for.
+    static LOGS: RefCell<Vec<SerialLog>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a test; its error gets the ends of the serial logs of all systems that it has asked for.
+///
+/// # Errors
+/// The test's.
+pub fn with_logs(test: impl FnOnce() -> Outcome) -> Outcome {
+    LOGS.take();
+    test().map_err(|error| {
+        let message = error.message().unwrap_or("no message");
+        let logs = LOGS.take().into_iter().map(|log| end_of(&log));
+        // Some tests show the log that matters by themselves.
+        let logs: String = logs.filter(|end| !message.contains(end)).collect();
+        format!("{message}{logs}").into()
+    })
+}
+
+fn remember(log: &SerialLog) {
+    LOGS.with_borrow_mut(|logs| {
+        if logs.iter().all(|other| other.path() != log.path()) {
+            logs.push(log.clone());
+        }
+    });
+}
+
+fn end_of(log: &SerialLog) -> String {
+    let path = log.path().display();
+    format!("\n--- the end of {path} ---\n{}", log.tail(TAIL))
+}
 
 /// A system that runs in QEMU and serves.
 #[derive(Debug)]
@@ -120,8 +154,10 @@ impl System {
             pcap: options.pcap.clone(),
             ..launch
         };
+        let guest = launch.start()?;
+        remember(guest.serial());
         Ok(Self {
-            guest: launch.start()?,
+            guest,
             endpoints,
             built: built.clone(),
         })
@@ -153,13 +189,7 @@ impl System {
 
     /// An error with the end of the serial log.
     pub fn failure(&self, what: &str) -> Failed {
-        let log = self.guest.serial();
-        format!(
-            "{what}\n--- the end of {} ---\n{}",
-            log.path().display(),
-            log.tail(TAIL)
-        )
-        .into()
+        format!("{what}{}", end_of(self.guest.serial())).into()
     }
 
     /// Waits for a line on the serial port that holds `what`, written after this offset in bytes.
@@ -241,7 +271,9 @@ impl Shared {
                 .map(Arc::new)
                 .map_err(|error| error.message().unwrap_or("no message").to_string())
         });
-        Ok(entry.clone()?)
+        let system = entry.clone()?;
+        remember(system.guest.serial());
+        Ok(system)
     }
 
     /// Ends all systems.
