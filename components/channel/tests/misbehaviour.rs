@@ -254,6 +254,173 @@ fn a_consumer_checks_a_peers_identity() {
     }
 }
 
+#[test]
+fn a_connections_flags_stay_within_its_generation() {
+    const FIRST: (usize, u64) = (Slot::STATE, 1 << 32 | OPEN);
+    let ended = (Slot::STATE, 1 << 32 | OPEN | END);
+    assert_eq!(consumer_error(&[FIRST, ended, ended]), None);
+    assert_eq!(
+        consumer_error(&[FIRST, ended, FIRST]),
+        Some(PeerMisbehaved::WrongState)
+    );
+    // Of a new connection nothing may be said before it is open.
+    assert_eq!(
+        consumer_error(&[(Slot::STATE, 1 << 32)]),
+        Some(PeerMisbehaved::WrongState)
+    );
+}
+
+/// The ring of messages behind one slot, for answers and for requests: the head of the other direction's comes before
+/// a consumer's, behind a provider's.
+struct Messages {
+    words: OwnWords,
+    tail: usize,
+    posted: u64,
+}
+
+impl Messages {
+    fn post(&mut self, head: u64) {
+        let place = self.tail + LINE + 4 * (self.posted as usize % 16);
+        self.words.set(place, head);
+        self.posted += 1;
+        self.words.publish(self.tail, self.posted);
+    }
+}
+
+const LISTEN: u64 = 2 << 32;
+
+fn provider() -> (Provider, Messages) {
+    let layout = streams::Layout::new(1, 256).unwrap();
+    let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
+    let messages = Messages {
+        words,
+        tail: 5 * LINE,
+        posted: 0,
+    };
+    let provider = Provider::new(layout, own, peer, Bell::default()).unwrap();
+    (provider, messages)
+}
+
+/// How many events there are, and the error that they end with.
+fn requests(provider: &mut Provider) -> (usize, Option<PeerMisbehaved>) {
+    let mut count = 0;
+    loop {
+        match provider.next_event() {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => {
+                provider.sleep();
+                return (count, None);
+            }
+            Err(misbehaved) => return (count, Some(misbehaved)),
+        }
+    }
+}
+
+#[test]
+fn a_provider_checks_requests() {
+    let (mut provider, mut messages) = provider();
+    messages.post(LISTEN);
+    assert_eq!(requests(&mut provider), (1, None));
+    messages.post(3 << 32);
+    let unknown = Some(PeerMisbehaved::UnknownMessage);
+    assert_eq!(requests(&mut provider), (0, unknown));
+    assert_eq!(requests(&mut provider), (0, unknown));
+}
+
+/// Sixteen requests may wait for an answer, and for each answer that was taken one more.
+#[test]
+fn a_provider_holds_no_more_requests_than_it_can_answer() {
+    let (mut provider, mut messages) = self::provider();
+    (0..16).for_each(|token| messages.post(LISTEN | token));
+    assert_eq!(requests(&mut provider), (16, None));
+    provider.answer(0, Ok(()));
+    messages.words.publish(4 * LINE, 1); // the answer is taken
+    messages.post(LISTEN | 16);
+    assert_eq!(requests(&mut provider), (1, None));
+    provider.answer(1, Ok(()));
+    messages.post(LISTEN | 17); // this answer is not
+    let full = Some(PeerMisbehaved::UnknownMessage);
+    assert_eq!(requests(&mut provider), (0, full));
+}
+
+#[test]
+fn a_provider_sees_answers_taken_that_it_did_not_give() {
+    let (mut provider, mut messages) = self::provider();
+    messages.words.publish(4 * LINE, 1);
+    messages.post(LISTEN);
+    let jumped = Some(PeerMisbehaved::IndexJumped);
+    assert_eq!(requests(&mut provider), (0, jumped));
+}
+
+#[test]
+fn a_provider_checks_whose_generation_it_is() {
+    let open = |state: u64| {
+        let (mut provider, messages) = self::provider();
+        let mut slot = Slot {
+            words: messages.words,
+            first: 0,
+            flips: 0,
+        };
+        let description = streams::Opened {
+            peer: "192.0.2.1:1".parse().unwrap(),
+            local_port: 1,
+            token: None,
+            identity: None,
+        };
+        provider.open(0, &description).unwrap();
+        slot.set(Slot::STATE, state);
+        requests(&mut provider).1
+    };
+    assert_eq!(open(1 << 32 | OPEN), None);
+    assert_eq!(open(2 << 32 | OPEN), Some(PeerMisbehaved::WrongGeneration));
+    // Of the generation before there is nothing but what was seen of it.
+    assert_eq!(open(0), None);
+}
+
+#[test]
+fn a_consumer_checks_answers() {
+    let answered = |heads: &[u64]| {
+        let (mut consumer, slot) = consumer();
+        let mut messages = Messages {
+            words: slot.words,
+            tail: DESCRIPTION + 4 * LINE,
+            posted: 0,
+        };
+        assert_eq!(consumer.listen(80), Ok(0));
+        heads.iter().for_each(|&head| messages.post(head));
+        round(&mut consumer)
+    };
+    let unknown = Some(PeerMisbehaved::UnknownMessage);
+    assert_eq!(answered(&[0]), None);
+    assert_eq!(answered(&[1]), unknown, "nothing was asked with this token");
+    assert_eq!(answered(&[0, 0]), unknown, "it was answered before");
+    assert_eq!(answered(&[5 << 32]), unknown, "there is no such refusal");
+}
+
+#[test]
+fn a_consumer_takes_no_connection_for_its_own_that_it_did_not_ask_for() {
+    const HAS_TOKEN: u64 = 1 << 32;
+    let opened = |token: u64| {
+        let (mut consumer, mut slot) = consumer();
+        assert_eq!(consumer.connect("192.0.2.1:1".parse().unwrap()), Ok(0));
+        slot.words.set(2, HAS_TOKEN);
+        slot.words.set(3, token);
+        slot.set(Slot::STATE, 1 << 32 | OPEN);
+        round(&mut consumer)
+    };
+    assert_eq!(opened(0), None);
+    assert_eq!(opened(1), Some(PeerMisbehaved::UnknownMessage));
+}
+
+#[test]
+fn a_log_writer_sees_lines_taken_that_it_did_not_write() {
+    let (own, peer, words) = victim(log::CONSUMER_SIZE, log::PROVIDER_SIZE);
+    let mut writer = log::Writer::new(own, peer, Bell::default()).unwrap();
+    words.publish(LINE, 1);
+    writer.write(log::Level::Information, 0, "lost");
+    assert_eq!(writer.misbehaved(), Some(PeerMisbehaved::IndexJumped));
+}
+
 /// A provider that lends its receive ring cannot move bytes in it, and no consumer may ask for that.
 #[test]
 fn a_lent_ring_is_not_restarted() {
