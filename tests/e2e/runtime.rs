@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use selkie::cli::root;
-use selkie_tests::system::{System, machine};
+use selkie_tests::system::{Options, System, machine};
 use selkie_tests::{Failed, Outcome, ensure, ground};
 
 use crate::trial;
@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
     if !ground().is_microkit() {
         trials.extend([
             trial("runtime::leaves_no_copy_of_what_fills_a_region", copies),
+            trial("runtime::keeps_no_authority_of_the_initialiser", authority),
             trial("runtime::says_how_much_memory_is_missing", too_large),
             trial("runtime::names_what_cannot_be_set_up", impossible_interrupt),
         ]);
@@ -67,6 +68,44 @@ fn copies() -> Outcome {
     ensure(found == 3, || {
         format!("{found} copies in memory, 3 regions")
     })
+}
+
+/// When the PDs begin, the initialiser has no capability left with which anything could be made, taken or reached: no
+/// untyped memory, no device, no interrupt, no I/O port, no endpoint, no table and no address space of a PD. The kernel
+/// itself is asked, which only a debug kernel answers; what gives the capabilities up is the same in a release.
+fn authority() -> Outcome {
+    let file = variant("authority", |text| text)?;
+    let options = Options {
+        debug: true,
+        ..Options::default()
+    };
+    let system = System::boot_with(&file.to_string_lossy(), &options)?;
+    system.wait_for_line(0, "initialiser: left: nothing else", PATIENCE)?;
+    let log = system.guest.serial().text();
+    let mut left: Vec<(&str, u32)> = Vec::new();
+    for line in log.lines() {
+        let words = line.trim().strip_prefix("initialiser: left: ");
+        let Some((count, kind)) = words.and_then(|words| words.split_once(' ')) else {
+            continue;
+        };
+        if let Ok(count) = count.parse() {
+            left.push((kind, count));
+        }
+    }
+    // Frames and what maps them keep the PDs' memory mapped; the pool keeps their identifiers valid. Its own: a table,
+    // its address space's paging structures, and a thread that stops, beside the two PDs' threads, which have no parent.
+    let alive = [
+        "frame",
+        "page table",
+        "page directory",
+        "page directory pointer table",
+    ];
+    let others: Vec<_> = left
+        .iter()
+        .filter(|(kind, _)| !alive.contains(kind))
+        .collect();
+    let expected = [&("table", 1), &("thread", 3), &("identifier pool", 1)];
+    ensure(others == expected, || format!("{others:?} are left\n{log}"))
 }
 
 /// Bytes that are nowhere else.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selkie::cli::{Built, Endpoint, Protocol, Request, make, root};
+use selkie::settings::Configuration;
 use selkie_qemu::{Forward, Guest, Launch, Machine, Network, SerialLog, free_port};
 
 use crate::{Failed, Outcome, ground};
@@ -69,6 +70,8 @@ pub struct Options {
     pub tap: Option<Tap>,
     /// Capture of the network device's frames.
     pub pcap: Option<PathBuf>,
+    /// A debug kernel and programs for it, whatever the configuration.
+    pub debug: bool,
 }
 
 /// A TAP interface, and the words that start a program where it is.
@@ -95,7 +98,7 @@ impl System {
     /// # Errors
     /// As [`System::boot`].
     pub fn boot_with(system: &str, options: &Options) -> Result<Self, Failed> {
-        Self::boot_built(&built(system)?, options)
+        Self::boot_built(&built_for(system, options.debug)?, options)
     }
 
     /// Boots what was built; otherwise as [`System::boot_with`].
@@ -223,18 +226,27 @@ pub fn machine(built: &Built) -> Result<&'static Machine, Failed> {
 /// # Errors
 /// When it does not build.
 pub fn built(system: &str) -> Result<Built, Failed> {
-    static BUILT: Mutex<BTreeMap<String, Result<Built, String>>> = Mutex::new(BTreeMap::new());
+    built_for(system, false)
+}
+
+fn built_for(system: &str, debug: bool) -> Result<Built, Failed> {
+    type Key = (String, bool);
+    static BUILT: Mutex<BTreeMap<Key, Result<Built, String>>> = Mutex::new(BTreeMap::new());
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(built) = all.get(system) {
+    let key = (system.to_string(), debug);
+    if let Some(built) = all.get(&key) {
         return Ok(built.clone()?);
     }
     let request = Request {
         system: description(system),
         board: ground().board.name.clone(),
-        configuration: ground().configuration,
+        configuration: match debug {
+            true => Configuration::Debug,
+            false => ground().configuration,
+        },
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
-    all.insert(system.to_string(), built.clone());
+    all.insert(key, built.clone());
     Ok(built?)
 }
 

@@ -430,6 +430,12 @@ pub fn debug_name_thread(thread: cap::Tcb, name: &str) {
     }
 }
 
+/// What a debug kernel says is in a slot; none, when the kernel does not say. The numbers are the kernel's own
+/// (`structures.bf` in its source): 0 is an empty slot.
+pub fn debug_cap_identify(slot: Word) -> Option<Word> {
+    crate::PRINTING.then(|| super::syscall::debug_cap_identify(slot))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

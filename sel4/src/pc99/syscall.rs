@@ -23,6 +23,7 @@ pub(super) enum Number {
     Reply = -6,
     Yield = -7,
     DebugPutChar = -9,
+    DebugCapIdentify = -11,
     DebugNameThread = -13,
 }
 
@@ -116,6 +117,11 @@ fn exchange(number: Number, target: Word, info: Word, direct: Direct) -> Receive
 /// Prints a byte; an unknown system call in kernels that do not print.
 pub(crate) fn debug_put_char(byte: u8) {
     exchange(Number::DebugPutChar, byte.into(), 0, [0; 4]);
+}
+
+/// The kind of a capability; an unknown system call in kernels that do not print.
+pub(super) fn debug_cap_identify(capability: Word) -> Word {
+    exchange(Number::DebugCapIdentify, capability, 0, [0; 4]).badge
 }
 
 /// Names a thread by the text in the message registers; an unknown system call in kernels that do not print.

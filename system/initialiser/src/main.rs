@@ -24,6 +24,7 @@ mod retire;
 mod serial;
 
 use core::arch::{asm, global_asm};
+use core::fmt;
 
 use initialiser_spec::Spec;
 use sel4::pc99::root::BootInfo;
@@ -86,7 +87,9 @@ fn start(boot: &BootInfo, started: u64) -> Result<(), Failure> {
     retire::wipe_boot_module(&mut machine, boot, &image);
     domains::resume(&spec, &domains)?;
     report(&machine, &spec, boot, started);
+    let slots = 1 << boot.cnode_size_bits;
     retire::give_up(&spec, boot, &domains, temporary);
+    retire::report(slots);
     Ok(())
 }
 
@@ -171,27 +174,29 @@ pub(crate) fn timestamp() -> u64 {
     high << 32 | low
 }
 
-/// A line on a debug kernel's console.
+/// Says what was set up, on a debug kernel's console.
 fn report(machine: &Machine<'_>, spec: &Spec, boot: &BootInfo, started: u64) {
     if !sel4::PRINTING {
         return;
     }
+    let tsc_mhz = boot.tsc_mhz;
+    let microseconds = (timestamp() - started) / tsc_mhz.max(1);
+    say(format_args!(
+        "{} PDs set up in {microseconds} us, {} KiB free",
+        spec.domains().len(),
+        machine.free() / 1024
+    ));
+}
+
+/// A line on a debug kernel's console; nothing, when the kernel has none.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
     struct Console;
-    impl core::fmt::Write for Console {
-        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+    impl fmt::Write for Console {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
             text.bytes().for_each(debug_put_char);
             Ok(())
         }
     }
-    let tsc_mhz = boot.tsc_mhz;
-    let microseconds = (timestamp() - started) / tsc_mhz.max(1);
     // Writing to the console cannot fail.
-    let _ = core::fmt::Write::write_fmt(
-        &mut Console,
-        format_args!(
-            "initialiser: {} PDs set up in {microseconds} us, {} KiB free\n",
-            spec.domains().len(),
-            machine.free() / 1024
-        ),
-    );
+    let _ = fmt::Write::write_fmt(&mut Console, format_args!("initialiser: {line}\n"));
 }

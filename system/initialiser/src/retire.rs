@@ -6,11 +6,12 @@
 
 use initialiser_spec::Spec;
 use sel4::WORD_SIZE;
-use sel4::pc99::root::{BootInfo, initial};
+use sel4::pc99::root::{BootInfo, debug_cap_identify, initial};
 
 use crate::Image;
 use crate::domains::Domains;
 use crate::machine::Machine;
+use crate::say;
 
 /// Of the initial capabilities these stay: thread, table, identifier pool, IPC buffer. The last one is needed for
 /// the calls that delete the others.
@@ -52,6 +53,50 @@ pub(crate) fn give_up(
         .filter(|slot| !KEPT.contains(slot))
         .for_each(delete);
 }
+
+/// Says how many capabilities of which kind are left, on a debug kernel's console. It is the kernel that tells the kinds,
+/// slot by slot: nothing of what this program believes goes into it.
+pub(crate) fn report(slots: u64) {
+    let mut left = [0_u32; KINDS.len()];
+    for slot in 0..slots {
+        let Some(kind) = debug_cap_identify(slot) else {
+            return;
+        };
+        // The first stands for kinds that have no name here.
+        let named = KINDS.iter().position(|&(number, _)| number == kind);
+        left[named.unwrap_or(0)] += 1;
+    }
+    for ((number, name), count) in KINDS.into_iter().zip(left) {
+        if number != EMPTY && count > 0 {
+            say(format_args!("left: {count} {name}"));
+        }
+    }
+    say(format_args!("left: nothing else"));
+}
+
+/// The kernel's number of an empty slot.
+const EMPTY: u64 = 0;
+
+/// Kinds of capabilities by the kernel's numbers.
+const KINDS: [(u64, &str); 17] = [
+    (u64::MAX, "of another kind"),
+    (EMPTY, "empty slot"),
+    (1, "frame"),
+    (2, "untyped"),
+    (3, "page table"),
+    (4, "endpoint"),
+    (5, "page directory"),
+    (6, "notification"),
+    (7, "page directory pointer table"),
+    (9, "address space"),
+    (10, "table"),
+    (11, "identifier control"),
+    (12, "thread"),
+    (13, "identifier pool"),
+    (14, "interrupt control"),
+    (16, "interrupt"),
+    (19, "I/O ports"),
+];
 
 /// Deleting from the root table fails only for a slot that is none.
 fn delete(slot: u64) {
