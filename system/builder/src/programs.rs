@@ -5,12 +5,12 @@
 //! no libraries: the library folder holds empty archives for those that crates name), and what remains is checked:
 //! a program that needs a dynamic linker or thread-local storage is refused.
 //!
-//! The same sources in the same folder give the same bytes, and no path of the machine is in them: paths are mapped to
-//! `/selkie` and `/cargo`. In another folder Cargo gives the crates outside `protections/` other hashes, and the order of
-//! functions changes with them.
+//! The same sources give the same bytes in any folder, and no path of the machine is in them: paths are mapped to
+//! `/selkie` and `/cargo`, and crates are told apart by what they are instead of where they lie (`programs/rustc`).
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, fs, thread};
@@ -26,6 +26,10 @@ use platform::Folders;
 pub use platform::{Compiler, Kernel, Platform, Variant, c_compiler, triple};
 
 const LINKER_SCRIPT: &str = include_str!("programs/pd.ld");
+
+/// Stands before rustc: see there.
+const WRAPPER_NAME: &str = "rustc";
+const WRAPPER: &str = include_str!("programs/rustc");
 
 /// Libraries of the operating system that crates name.
 const EMPTY_LIBRARIES: [&str; 7] = ["c", "m", "rt", "pthread", "util", "dl", "gcc_s"];
@@ -128,14 +132,15 @@ pub fn symbols(
     Ok(writer.to_bytes())
 }
 
-/// The linker script and the empty libraries.
+/// The linker script, the empty libraries, and what stands before rustc.
 fn write_support(folder: &Path) -> Result<(), ProgramError> {
     /// An archive without members.
     const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
     fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
     let libraries = EMPTY_LIBRARIES.map(|name| (format!("lib{name}.a"), EMPTY_ARCHIVE));
-    let script = ("pd.ld".to_owned(), LINKER_SCRIPT.as_bytes());
-    for (name, content) in libraries.into_iter().chain([script]) {
+    let scripts = [("pd.ld", LINKER_SCRIPT), (WRAPPER_NAME, WRAPPER)]
+        .map(|(name, text)| (name.to_owned(), text.as_bytes()));
+    for (name, content) in libraries.into_iter().chain(scripts) {
         let path = folder.join(name);
         // Untouched when unchanged, so that nothing is linked again for it.
         if fs::read(&path).is_ok_and(|present| present == content) {
@@ -143,7 +148,9 @@ fn write_support(folder: &Path) -> Result<(), ProgramError> {
         }
         fs::write(&path, content).map_err(|error| file_error(&path, error))?;
     }
-    Ok(())
+    let wrapper = folder.join(WRAPPER_NAME);
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
+        .map_err(|error| file_error(&wrapper, error))
 }
 
 fn command(
@@ -174,6 +181,7 @@ fn command(
         .arg("--workspace")
         .args(programs.iter().flat_map(|program| ["--bin", program]))
         .envs(platform.environment(&folders))
+        .env("RUSTC_WRAPPER", support.join(WRAPPER_NAME))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -235,6 +243,45 @@ fn file_error(path: &Path, error: io::Error) -> ProgramError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the wrapper hands to rustc, here a shell that prints it.
+    fn wrapped(version: &str, arguments: &[&str]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        write_support(folder.path()).unwrap();
+        let output = Command::new(folder.path().join(WRAPPER_NAME))
+            .args(["echo"])
+            .args(arguments)
+            .env("CARGO_PKG_NAME", "channel")
+            .env("CARGO_PKG_VERSION", version)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn a_crate_is_told_by_what_it_is_and_not_by_where_it_lies() {
+        let crates = ["--crate-name", "channel", "--cfg", "feature=\"a b\""];
+        let here = wrapped(
+            "1.0.0",
+            &[&crates[..], &["/here/lib.rs", "-C", "metadata=1"]].concat(),
+        );
+        let there = wrapped(
+            "1.0.0",
+            &[&crates[..], &["/there/lib.rs", "-C", "metadata=2"]].concat(),
+        );
+        assert_eq!(here.replace("/here", "/there"), there);
+        assert!(
+            here.starts_with(
+                "--crate-name channel --cfg feature=\"a b\" /here/lib.rs -C metadata="
+            )
+        );
+        let other = wrapped(
+            "1.0.1",
+            &[&crates[..], &["/here/lib.rs", "-C", "metadata=1"]].concat(),
+        );
+        assert_ne!(here, other);
+        assert_eq!(wrapped("1", &["-vV"]), "-vV");
+    }
 
     #[test]
     fn executables_are_found_among_cargos_messages() {
