@@ -2,8 +2,8 @@
 
 use initialiser_spec::memory::{Block, Pool, Step, Unavailable};
 use initialiser_spec::{CNODE_BITS, Fill, Spec};
-use sel4::cap;
 use sel4::pc99::root::{BootInfo, ObjectType, RETYPE_LIMIT, initial};
+use sel4::{WORD_SIZE, cap};
 
 use crate::failure::Failure;
 
@@ -141,13 +141,19 @@ impl<'a> Machine<'a> {
             *place = slot;
             count += 1;
         }
+        let Ok(place) = self.slots(1) else {
+            return;
+        };
         for slot in &slots[..count] {
             // Nobody uses the object, and a block that is too small for it holds nothing either.
-            if let Ok(place) = self.slots(1) {
-                let _ =
-                    cap::Untyped::from_bits(*slot).untyped_retype(ObjectType::Untyped(4), place, 1);
-            }
+            let _ = cap::Untyped::from_bits(*slot).untyped_retype(ObjectType::Untyped(4), place, 1);
+            let _ = initial::CNODE.delete(place, WORD_SIZE as u8);
         }
+    }
+
+    /// The slots of the smaller blocks that were made.
+    pub(crate) fn fillers(&self, boot: &BootInfo) -> core::ops::Range<u64> {
+        self.end_slot..boot.empty.end
     }
 
     fn make_filler(

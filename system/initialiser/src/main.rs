@@ -88,6 +88,7 @@ fn start(boot: &BootInfo, started: u64) -> Result<(), Failure> {
     domains::resume(&spec, &domains)?;
     report(&machine, &spec, boot, started);
     let slots = 1 << boot.cnode_size_bits;
+    let temporary = [temporary, machine.fillers(boot)];
     retire::give_up(&spec, boot, &domains, temporary);
     retire::report(slots);
     Ok(())

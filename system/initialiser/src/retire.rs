@@ -31,12 +31,12 @@ pub(crate) fn wipe_boot_module(machine: &mut Machine<'_>, boot: &BootInfo, image
     }
 }
 
-/// Deletes every capability that no running PD depends on.
+/// Deletes every capability that no running PD depends on. `temporary`: those that were made beside the PDs' objects.
 pub(crate) fn give_up(
     spec: &Spec<'static>,
     boot: &BootInfo,
     domains: &Domains,
-    temporary: core::ops::Range<u64>,
+    temporary: [core::ops::Range<u64>; 2],
 ) {
     let untyped = boot.untyped;
     let children = (0..)
@@ -45,7 +45,7 @@ pub(crate) fn give_up(
         .map(|(index, _)| domains.thread(index).bits());
     children
         .chain(domains.temporary().into_iter().flatten())
-        .chain(temporary)
+        .chain(temporary.into_iter().flatten())
         .chain(untyped.start..untyped.end)
         .for_each(delete);
     // The boot information goes with its capability; it is not read from here on.
