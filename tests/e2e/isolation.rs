@@ -31,6 +31,10 @@ impl Attack {
             ("privileged", Architecture::Aarch64 | Architecture::Riscv64) => {
                 "undefined instruction"
             }
+            // The processor does not tell whether something is mapped there.
+            ("write", Architecture::Riscv64) if self.report.contains("only read") => {
+                "intruder wrote to 0x20000000, which it may not"
+            }
             _ => self.report,
         }
     }
