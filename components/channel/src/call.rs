@@ -63,6 +63,12 @@ impl CallError {
     }
 }
 
+impl From<CallError> for u64 {
+    fn from(error: CallError) -> Self {
+        error.label()
+    }
+}
+
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -94,4 +100,22 @@ pub(crate) fn exact<const N: usize>(
 /// The first `N` words of a request with exactly as many.
 pub(crate) fn arguments<const N: usize>(words: &[u64]) -> Result<[u64; N], CallError> {
     words.try_into().map_err(|_| CallError::BadRequest)
+}
+
+/// Writes bytes as little-endian words, the last one padded with zeros, and says how many; bytes that `words` has no
+/// room for are left out.
+pub(crate) fn pack(bytes: &[u8], words: &mut [u64]) -> usize {
+    let mut count = 0;
+    for (chunk, word) in bytes.chunks(8).zip(words.iter_mut()) {
+        let mut padded = [0; 8];
+        padded[..chunk.len()].copy_from_slice(chunk);
+        *word = u64::from_le_bytes(padded);
+        count += 1;
+    }
+    count
+}
+
+/// The bytes of little-endian words.
+pub(crate) fn unpack(words: &[u64]) -> impl Iterator<Item = u8> {
+    words.iter().flat_map(|word| word.to_le_bytes())
 }

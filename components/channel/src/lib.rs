@@ -13,7 +13,7 @@
 //! | [`streams`] | a lower and an upper layer | connections as pairs of byte rings |
 //! | [`log`] | a PD and the console | lines, lossy |
 //! | [`status`] | a PD and the status page | named counters |
-//! | [`random`], [`time`], [`pci`] | a PD and a server | protected procedure calls in message registers |
+//! | [`random`], [`time`], [`pci`], [`sign`] | a PD and a server | protected procedure calls in message registers |
 //!
 //! The roles of an interface are different types, so the wrong one does not compile:
 //!
@@ -49,6 +49,7 @@ pub mod memory;
 pub mod packets;
 pub mod pci;
 pub mod random;
+pub mod sign;
 pub mod status;
 pub mod streams;
 #[cfg(any(test, feature = "testing", loom))]

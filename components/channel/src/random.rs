@@ -4,7 +4,7 @@
 
 use alloc::boxed::Box;
 
-use crate::call::{Call, CallError, arguments};
+use crate::call::{Call, CallError, arguments, pack};
 
 /// The most bytes that one call gives: half of the 64 message registers.
 pub const MAX_BYTES: usize = 256;
@@ -90,14 +90,7 @@ impl Request {
 
 /// Writes the answer's words and says how many; bytes that `words` has no room for are left out.
 pub fn encode(bytes: &[u8], words: &mut [u64]) -> usize {
-    let mut count = 0;
-    for (chunk, word) in bytes.chunks(8).zip(words.iter_mut()) {
-        let mut padded = [0; 8];
-        padded[..chunk.len()].copy_from_slice(chunk);
-        *word = u64::from_le_bytes(padded);
-        count += 1;
-    }
-    count
+    pack(bytes, words)
 }
 
 #[cfg(test)]
