@@ -1,0 +1,392 @@
+//! A vault as its clients see it: what it signs, what it refuses, and what it says of its keys.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use channel::sign::{
+    Content, KeyId, MAX_WORDS, PublicKey, Role, Share, Sign, SignError, Transcript,
+};
+use channel::{Call, CallError, OK, Reply};
+use proptest::prelude::*;
+use rcgen::{CertificateParams, KeyPair};
+use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::*;
+
+const NOW: u64 = 1_800_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// Two clients: a server with few signatures, and one that may be a TLS client.
+const CLIENTS: [Client; 2] = [
+    Client {
+        rate: 10,
+        client: false,
+    },
+    Client {
+        rate: 1_000,
+        client: true,
+    },
+];
+
+const SERVER_VERIFY: Content = Content::CertificateVerify {
+    role: Role::Server,
+    transcript: Transcript::Sha256([0x11; 32]),
+};
+const CLIENT_VERIFY: Content = Content::CertificateVerify {
+    role: Role::Client,
+    transcript: Transcript::Sha384([0x22; 48]),
+};
+const EXCHANGE: Content = Content::KeyExchange {
+    client_random: [0x33; 32],
+    server_random: [0x44; 32],
+    share: Share::X25519([0x55; 32]),
+};
+
+/// RSA keys, which no part of Selkie can make: 2048, 3072 and 4096 bits, PKCS#8 and PKCS#1.
+const RSA: [(&[u8], usize); 3] = [
+    (include_bytes!("../tests/rsa-2048.der"), 256),
+    (include_bytes!("../tests/rsa-3072.der"), 384),
+    (include_bytes!("../tests/rsa-4096-pkcs1.der"), 512),
+];
+
+/// A vault at the end of a call, and its clock.
+#[derive(Clone)]
+struct Shared {
+    vault: Arc<Mutex<Vault>>,
+    now: Arc<AtomicU64>,
+    client: usize,
+}
+
+impl Shared {
+    fn new(keys: Vec<Entry>, schemes: &[Scheme]) -> Self {
+        let vault = Vault::new(&Keyring(keys), schemes, &CLIENTS, NOW).unwrap();
+        Self {
+            vault: Arc::new(Mutex::new(vault)),
+            now: Arc::default(),
+            client: 1,
+        }
+    }
+
+    fn client(&self, client: usize) -> Self {
+        Self {
+            client,
+            ..self.clone()
+        }
+    }
+
+    fn keys(&self) -> Vec<PublicKey> {
+        Sign::new(self.clone()).keys().unwrap()
+    }
+
+    fn sign(&self, key: KeyId, scheme: Scheme, content: &Content) -> Result<Vec<u8>, SignError> {
+        Sign::new(self.clone()).sign(key, scheme.number(), content)
+    }
+
+    fn counters(&self) -> Counters {
+        self.vault.lock().unwrap().counters()
+    }
+}
+
+impl Call for Shared {
+    fn call(&self, label: u64, request: &[u64], reply: &mut [u64]) -> Reply {
+        let mut words = [0; MAX_WORDS];
+        let now = self.now.load(Ordering::Relaxed);
+        let mut vault = self.vault.lock().unwrap();
+        match vault.answer(self.client, label, request, now, &mut words) {
+            Ok(count) => {
+                reply[..count].copy_from_slice(&words[..count]);
+                Reply { label: OK, count }
+            }
+            Err(error) => Reply {
+                label: error.into(),
+                count: 0,
+            },
+        }
+    }
+}
+
+fn all() -> Vec<Scheme> {
+    Scheme::ALL.iter().map(|(_, scheme)| *scheme).collect()
+}
+
+fn made(kind: Kind) -> Entry {
+    let names = ["selkie.test", "*.selkie.test", "192.0.2.1", "2001:db8::1"];
+    Entry::Made {
+        kind,
+        names: names.map(String::from).to_vec(),
+    }
+}
+
+const KINDS: [Kind; 3] = [Kind::EcdsaP256, Kind::EcdsaP384, Kind::Ed25519];
+
+/// An RSA key with a "certificate" that holds its public key: the vault looks for nothing else in it.
+fn rsa(der: &[u8]) -> Entry {
+    let pair = ring::rsa::KeyPair::from_pkcs8(der);
+    let pair = pair.or_else(|_| ring::rsa::KeyPair::from_der(der)).unwrap();
+    let public = signature::KeyPair::public_key(&pair).as_ref().to_vec();
+    Entry::Prefilled {
+        names: vec!["rsa.test".into()],
+        chain: vec![public],
+        key: der.to_vec(),
+    }
+}
+
+fn verifier(scheme: Scheme) -> &'static dyn VerificationAlgorithm {
+    match scheme {
+        Scheme::EcdsaSecp256r1Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        Scheme::EcdsaSecp384r1Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+        Scheme::Ed25519 => &signature::ED25519,
+        Scheme::RsaPssRsaeSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        Scheme::RsaPssRsaeSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+        Scheme::RsaPssRsaeSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+        Scheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        Scheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        Scheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+    }
+}
+
+/// The bytes as the RFCs give them, written independently of the vault's own.
+fn expected(content: &Content) -> Vec<u8> {
+    match content {
+        Content::CertificateVerify { role, transcript } => {
+            let side = match role {
+                Role::Server => "server",
+                Role::Client => "client",
+            };
+            let text = std::format!("{}TLS 1.3, {side} CertificateVerify\0", " ".repeat(64));
+            [text.as_bytes(), transcript.as_bytes()].concat()
+        }
+        Content::KeyExchange { .. } => {
+            let mut bytes = vec![0x33; 32];
+            bytes.extend([0x44; 32]);
+            bytes.extend([3, 0, 29, 32]);
+            bytes.extend([0x55; 32]);
+            bytes
+        }
+    }
+}
+
+fn verify(scheme: Scheme, public: &[u8], content: &Content, signature: &[u8]) {
+    UnparsedPublicKey::new(verifier(scheme), public)
+        .verify(&expected(content), signature)
+        .unwrap_or_else(|_| panic!("{scheme:?} does not verify"));
+}
+
+#[test]
+fn every_scheme_signs_every_content_that_it_may() {
+    for kind in KINDS {
+        let vault = Shared::new(vec![made(kind)], &all());
+        let key = vault.keys().remove(0);
+        let scheme = Scheme::numbered(key.schemes[0]).unwrap();
+        let (_, certificate) = X509Certificate::from_der(&key.chain[0]).unwrap();
+        let public = &certificate.public_key().subject_public_key.data;
+        for content in [SERVER_VERIFY, CLIENT_VERIFY, EXCHANGE] {
+            let signature = vault.sign(key.id, scheme, &content).unwrap();
+            verify(scheme, public, &content, &signature);
+        }
+    }
+}
+
+#[test]
+fn rsa_keys_sign_in_both_encodings_and_in_tls13_in_one() {
+    for (der, length) in RSA {
+        let vault = Shared::new(vec![rsa(der)], &all());
+        let key = vault.keys().remove(0);
+        assert_eq!(key.schemes.len(), 6);
+        for scheme in key
+            .schemes
+            .iter()
+            .map(|number| Scheme::numbered(*number).unwrap())
+        {
+            let signature = vault.sign(key.id, scheme, &EXCHANGE).unwrap();
+            assert_eq!(signature.len(), length);
+            verify(scheme, &key.chain[0], &EXCHANGE, &signature);
+            let tls13 = vault.sign(key.id, scheme, &SERVER_VERIFY);
+            match scheme.in_tls13() {
+                true => verify(scheme, &key.chain[0], &SERVER_VERIFY, &tls13.unwrap()),
+                false => assert_eq!(tls13, Err(SignError::SchemeRefused)),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_made_keys_certificate_is_right() {
+    for kind in KINDS {
+        let vault = Shared::new(vec![made(kind)], &all());
+        let key = vault.keys().remove(0);
+        let (rest, certificate) = X509Certificate::from_der(&key.chain[0]).unwrap();
+        assert_eq!(rest, b"");
+        certificate.verify_signature(None).unwrap();
+        assert_eq!(certificate.version().0, 2);
+        assert_eq!(certificate.subject(), certificate.issuer());
+        assert_eq!(certificate.subject().to_string(), "CN=selkie.test");
+        let validity = certificate.validity();
+        assert_eq!(validity.not_before.timestamp(), NOW as i64 - 24 * 3600);
+        assert_eq!(validity.not_after.timestamp(), NOW as i64 + 825 * 24 * 3600);
+        let constraints = certificate.basic_constraints().unwrap().unwrap();
+        assert!(constraints.critical && !constraints.value.ca);
+        let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && usage.client_auth);
+        let names = certificate
+            .subject_alternative_name()
+            .unwrap()
+            .unwrap()
+            .value;
+        assert_eq!(
+            names.general_names,
+            [
+                GeneralName::DNSName("selkie.test"),
+                GeneralName::DNSName("*.selkie.test"),
+                GeneralName::IPAddress(&[192, 0, 2, 1]),
+                GeneralName::IPAddress(&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+            ]
+        );
+        assert_eq!(key.names.len(), 4);
+    }
+}
+
+#[test]
+fn each_start_makes_another_key_and_another_serial_number() {
+    let key = || {
+        Shared::new(vec![made(Kind::Ed25519)], &all())
+            .keys()
+            .remove(0)
+    };
+    let (one, other) = (key(), key());
+    assert_ne!(one.id, other.id);
+    let serial = |key: &PublicKey| {
+        let (_, certificate) = X509Certificate::from_der(&key.chain[0]).unwrap();
+        certificate.raw_serial().to_vec()
+    };
+    assert_ne!(serial(&one), serial(&other));
+}
+
+#[test]
+fn keys_from_files_are_taken_over_and_told_from_others() {
+    let pair = || KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let (one, other) = (pair(), pair());
+    let params = CertificateParams::new(vec!["file.test".to_string()]).unwrap();
+    let chain = vec![params.self_signed(&one).unwrap().der().to_vec()];
+    let entry = |chain: &[Vec<u8>], key: &KeyPair| Entry::Prefilled {
+        names: vec!["file.test".into()],
+        chain: chain.to_vec(),
+        key: key.serialize_der(),
+    };
+    let vault = Shared::new(vec![entry(&chain, &one)], &all());
+    let key = vault.keys().remove(0);
+    assert_eq!((&key.chain, &key.names[0][..]), (&chain, "file.test"));
+    let error = |entry| Vault::new(&Keyring(vec![entry]), &all(), &[], 0).err();
+    let chained = |error| Some(VaultError::Chain(0, error));
+    assert_eq!(error(entry(&chain, &other)), chained(ChainError::OtherKey));
+    assert_eq!(error(entry(&[], &one)), chained(ChainError::Count));
+    let long = [&chain[..], &[vec![0; 65_536]]].concat();
+    assert_eq!(error(entry(&long, &one)), chained(ChainError::TooLong));
+    let nonsense = Entry::Prefilled {
+        names: vec![],
+        chain,
+        key: vec![0x30; 100],
+    };
+    let expected = VaultError::Key(0, KeyError::Malformed);
+    assert_eq!(error(nonsense), Some(expected));
+}
+
+#[test]
+fn only_allowed_schemes_roles_and_keys_are_signed_with() {
+    let allowed = [Scheme::EcdsaSecp256r1Sha256, Scheme::RsaPssRsaeSha256];
+    let keys = vec![made(Kind::EcdsaP256), rsa(RSA[0].0), made(Kind::Ed25519)];
+    let vault = Shared::new(keys, &allowed);
+    let [ecdsa, rsa, ed25519] = &vault.keys()[..] else {
+        panic!("there are three keys");
+    };
+    assert_eq!(rsa.schemes, [Scheme::RsaPssRsaeSha256.number()]);
+    assert_eq!(ed25519.schemes, []);
+    let refused = Err(SignError::SchemeRefused);
+    for (key, scheme) in [
+        (rsa, Scheme::RsaPssRsaeSha512),
+        (rsa, Scheme::RsaPkcs1Sha256),
+        (rsa, Scheme::EcdsaSecp256r1Sha256),
+        (ecdsa, Scheme::EcdsaSecp384r1Sha384),
+        (ecdsa, Scheme::RsaPssRsaeSha256),
+        (ed25519, Scheme::Ed25519),
+    ] {
+        assert_eq!(vault.sign(key.id, scheme, &EXCHANGE), refused);
+    }
+    let unknown = Sign::new(vault.clone()).sign(ecdsa.id, 0x0203, &EXCHANGE);
+    assert_eq!(unknown, refused);
+    let scheme = Scheme::EcdsaSecp256r1Sha256;
+    let server = vault.client(0);
+    let role = server.sign(ecdsa.id, scheme, &CLIENT_VERIFY);
+    assert_eq!(role, Err(SignError::RoleRefused));
+    let key = vault.sign(KeyId(ecdsa.id.0 ^ 1), scheme, &EXCHANGE);
+    assert_eq!(key, Err(SignError::UnknownKey));
+    let nobody = vault.client(7).sign(ecdsa.id, scheme, &EXCHANGE);
+    assert_eq!(nobody, Err(CallError::BadRequest.into()));
+    assert_eq!(vault.counters().signatures, 0);
+    assert_eq!(vault.counters().refused, 10);
+}
+
+#[test]
+fn a_flood_is_cut_off_and_holds_up_nobody_else() {
+    let vault = Shared::new(vec![made(Kind::Ed25519)], &all());
+    let key = vault.keys()[0].id;
+    let (slow, other) = (vault.client(0), vault.client(1));
+    let flood = |count: usize| {
+        let signed = |_: &usize| slow.sign(key, Scheme::Ed25519, &SERVER_VERIFY).is_ok();
+        (0..count).filter(signed).count()
+    };
+    assert_eq!(flood(100), 10);
+    assert!(other.sign(key, Scheme::Ed25519, &SERVER_VERIFY).is_ok());
+    vault.now.store(SECOND / 2, Ordering::Relaxed);
+    assert_eq!(flood(100), 5);
+    let refused = slow.sign(key, Scheme::Ed25519, &SERVER_VERIFY);
+    assert_eq!(refused, Err(SignError::TooMany));
+    assert_eq!(vault.counters().signatures, 16);
+    assert_eq!(vault.counters().too_many, 186);
+}
+
+#[test]
+fn a_keyring_survives_its_encoding_and_others_are_refused() {
+    let keyring = Keyring(vec![made(Kind::EcdsaP256), rsa(RSA[0].0)]);
+    let mut bytes = keyring.to_bytes();
+    bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    assert_eq!(Keyring::from_bytes(&bytes), Ok(keyring));
+    let malformed = Err(VaultError::Malformed);
+    assert_eq!(Keyring::from_bytes(&[]), malformed);
+    assert_eq!(Keyring::from_bytes(&bytes[1..]), malformed);
+    assert_eq!(Keyring::from_bytes(&[1, 0xff, 0xff]), malformed);
+    let many = Keyring(vec![made(Kind::Ed25519); 17]).to_bytes();
+    assert_eq!(Keyring::from_bytes(&many), malformed);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever a client sends, it gets an answer: public parts, a signature over what the vault built, or an error.
+    #[test]
+    fn any_message_is_answered(
+        label in 0u64..6,
+        key in any::<bool>(),
+        words in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..64, Just(0x0807)], 0..=64),
+    ) {
+        static VAULT: std::sync::OnceLock<(Shared, KeyId)> = std::sync::OnceLock::new();
+        let (vault, id) = VAULT.get_or_init(|| {
+            let vault = Shared::new(vec![made(Kind::Ed25519)], &all());
+            let id = vault.keys()[0].id;
+            (vault, id)
+        });
+        let mut words = words;
+        if let Some(first) = words.first_mut().filter(|_| key) {
+            *first = id.0;
+        }
+        let mut reply = [0; MAX_WORDS];
+        let reply = vault.call(label, &words, &mut reply);
+        prop_assert!(reply.count <= MAX_WORDS);
+        prop_assert!(reply.label != OK || (1..=4).contains(&label));
+    }
+}

@@ -1,0 +1,233 @@
+//! Keys, policy and counters.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use channel::sign::{
+    Content, KeyId, MAX_PUBLIC, MAX_WORDS, PublicKey, Request, Role, SignError, encode_chunk,
+    encode_signature,
+};
+use channel::{CallError, sign};
+
+use crate::certificate::Subject;
+use crate::content::signed;
+use crate::key::{Key, Scheme};
+use crate::limit::Limit;
+use crate::{ChainError, Entry, Keyring, VaultError};
+
+/// Most certificates in a chain.
+const MAX_CHAIN: usize = 16;
+
+/// Longest name and most names that are told to clients, as their encoding has room for.
+const MAX_NAME: usize = 255;
+
+/// What one client may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Signatures a second, 1 to 10^9.
+    pub rate: u32,
+    /// Whether it may sign as a TLS client.
+    pub client: bool,
+}
+
+/// Requests since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Signatures that were given.
+    pub signatures: u64,
+    /// Requests that were refused, those below included.
+    pub refused: u64,
+    /// Requests that were refused because the client had too many.
+    pub too_many: u64,
+}
+
+/// All keys, and what may be asked of them.
+pub struct Vault {
+    keys: Vec<Held>,
+    /// The schemes that the description allows.
+    schemes: Vec<Scheme>,
+    clients: Vec<(Client, Limit)>,
+    counters: Counters,
+}
+
+/// A key with its public part.
+struct Held {
+    key: Box<Key>,
+    id: KeyId,
+    /// The schemes of the key that are allowed.
+    schemes: Vec<Scheme>,
+    /// Encoded for clients.
+    public: Vec<u8>,
+}
+
+impl Vault {
+    /// Takes over, or makes, the keys. `schemes` are what may be used at all; `now` is the time in seconds
+    /// since 1970, for the certificates of keys that are made.
+    ///
+    /// # Errors
+    /// [`VaultError`], when one key cannot be made or used, or its chain is none of its own.
+    pub fn new(
+        keyring: &Keyring,
+        schemes: &[Scheme],
+        clients: &[Client],
+        now: u64,
+    ) -> Result<Self, VaultError> {
+        let mut vault = Self {
+            keys: Vec::new(),
+            schemes: schemes.to_vec(),
+            clients: clients
+                .iter()
+                .map(|client| (*client, Limit::new(client.rate)))
+                .collect(),
+            counters: Counters::default(),
+        };
+        for (index, entry) in keyring.0.iter().enumerate() {
+            let held = vault.held(index, entry, now)?;
+            vault.keys.push(held);
+        }
+        Ok(vault)
+    }
+
+    fn held(&self, index: usize, entry: &Entry, now: u64) -> Result<Held, VaultError> {
+        let at = |error| VaultError::Key(index, error);
+        let (key, names, chain) = match entry {
+            Entry::Made { kind, names } => {
+                let (kind, key) = (*kind, Box::new(Key::made(*kind).map_err(at)?));
+                let subject = Subject {
+                    key: &key,
+                    kind,
+                    names,
+                };
+                let certificate = subject.self_signed(now).map_err(at)?;
+                (key, names, alloc::vec![certificate])
+            }
+            Entry::Prefilled { names, chain, key } => {
+                let key = Key::from_der(key).map_err(at)?;
+                (Box::new(key), names, chain.clone())
+            }
+        };
+        self.with_chain(key, names, chain)
+            .map_err(|error| VaultError::Chain(index, error))
+    }
+
+    fn with_chain(
+        &self,
+        key: Box<Key>,
+        names: &[String],
+        chain: Vec<Vec<u8>>,
+    ) -> Result<Held, ChainError> {
+        check(&chain, &key)?;
+        let names = names.iter().filter(|name| name.len() <= MAX_NAME);
+        let schemes = key.schemes();
+        let schemes: Vec<Scheme> = schemes.filter(|s| self.schemes.contains(s)).collect();
+        let id = key.id();
+        let public = PublicKey {
+            id,
+            schemes: schemes.iter().map(|scheme| scheme.number()).collect(),
+            names: names.take(MAX_NAME).cloned().collect(),
+            chain,
+        };
+        let public = public.to_bytes();
+        if public.len() > MAX_PUBLIC {
+            return Err(ChainError::TooLong);
+        }
+        Ok(Held {
+            key,
+            id,
+            schemes,
+            public,
+        })
+    }
+
+    /// The public parts of all keys.
+    pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
+        self.keys
+            .iter()
+            .filter_map(|held| PublicKey::from_bytes(&held.public))
+    }
+
+    /// Requests since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Answers a client's request at this time (monotonic nanoseconds): the number of words of the answer.
+    ///
+    /// # Errors
+    /// [`SignError`], which is the answer then.
+    pub fn answer(
+        &mut self,
+        client: usize,
+        label: u64,
+        request: &[u64],
+        now: u64,
+        words: &mut [u64; MAX_WORDS],
+    ) -> Result<usize, SignError> {
+        let answer = Request::decode(label, request).and_then(|request| match request {
+            Request::Keys => {
+                words[0] = self.keys.len() as u64;
+                Ok(1)
+            }
+            Request::Read { key, offset } => {
+                let held = self.keys.get(key).ok_or(SignError::UnknownKey)?;
+                encode_chunk(&held.public, 0, offset, words)
+            }
+            Request::Sign {
+                key,
+                scheme,
+                content,
+            } => self.sign(client, key, scheme, &content, now, words),
+        });
+        match answer {
+            Ok(_) => {}
+            Err(error) => {
+                self.counters.refused += 1;
+                self.counters.too_many += u64::from(error == SignError::TooMany);
+            }
+        }
+        answer
+    }
+
+    fn sign(
+        &mut self,
+        client: usize,
+        key: KeyId,
+        scheme: u16,
+        content: &Content,
+        now: u64,
+        words: &mut [u64; sign::MAX_WORDS],
+    ) -> Result<usize, SignError> {
+        let (policy, limit) = self.clients.get_mut(client).ok_or(CallError::BadRequest)?;
+        let held = self.keys.iter().find(|held| held.id == key);
+        let held = held.ok_or(SignError::UnknownKey)?;
+        let scheme = Scheme::numbered(scheme).filter(|scheme| held.schemes.contains(scheme));
+        let scheme = scheme.ok_or(SignError::SchemeRefused)?;
+        if let Content::CertificateVerify { role, .. } = content {
+            if !scheme.in_tls13() {
+                return Err(SignError::SchemeRefused);
+            }
+            if *role == Role::Client && !policy.client {
+                return Err(SignError::RoleRefused);
+            }
+        }
+        if !limit.take(now) {
+            return Err(SignError::TooMany);
+        }
+        let signature = held.key.sign(scheme, &signed(content))?;
+        self.counters.signatures += 1;
+        Ok(encode_signature(&signature, words))
+    }
+}
+
+/// Checks that a chain begins with a certificate for this key. Whoever gives the chain is trusted to give a
+/// certificate; that the public key lies in it shows that it was not mistaken for another.
+fn check(chain: &[Vec<u8>], key: &Key) -> Result<(), ChainError> {
+    let first = chain.first().filter(|_| chain.len() <= MAX_CHAIN);
+    let first = first.ok_or(ChainError::Count)?;
+    let public = key.public();
+    match first.windows(public.len()).any(|part| part == public) {
+        true => Ok(()),
+        false => Err(ChainError::OtherKey),
+    }
+}
