@@ -17,7 +17,7 @@ use rustls::{
     SupportedProtocolVersion, version,
 };
 
-use crate::tests::{KeyKind, Pair, client_config, identity};
+use crate::tests::{Pair, client_config, keys};
 use crate::*;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
@@ -255,7 +255,7 @@ impl Authority {
                 clients,
                 ..Options::default()
             };
-            let server = server(&identity(KeyKind::P256), options, clock.clone()).unwrap();
+            let server = server(keys(vault::Kind::EcdsaP256), options, clock.clone()).unwrap();
             server.tickets.as_ref().unwrap().advance(1);
             (version, server, clock)
         })

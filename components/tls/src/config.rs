@@ -5,15 +5,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{
+    NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
 
-use crate::{Authorities, AuthoritiesError, Identity, IdentityError, Tickets};
+use crate::{Authorities, AuthoritiesError, Tickets};
 
 /// The protocol name of HTTP/1.1 (RFC 7301, section 6).
 pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
@@ -67,27 +67,24 @@ pub struct Server {
 /// Why there is no configuration.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The identity cannot be used.
-    Identity(IdentityError),
     /// The authorities cannot be used.
     Authorities(AuthoritiesError),
     /// The name of the server to connect to is no DNS name or IP address.
     ServerName,
-    /// rustls refuses the key, the chain or the versions.
+    /// rustls refuses the versions or the authorities.
     Rustls(rustls::Error),
 }
 
-/// A server with one identity.
+/// A server with these keys.
 ///
 /// # Errors
-/// [`ConfigError`] when the key and the certificate do not fit or are of an unknown kind.
+/// [`ConfigError`].
 pub fn server(
-    identity: &Identity,
+    keys: Arc<dyn ResolvesServerCert>,
     options: Options,
     time: Arc<dyn TimeProvider>,
 ) -> Result<Server, ConfigError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let resolver = single_certificate(identity, &provider)?;
     let random = provider.secure_random;
     let versions: &[_] = match options.tls12 {
         true => &[&version::TLS13, &version::TLS12],
@@ -100,7 +97,7 @@ pub fn server(
     let mut config = ServerConfig::builder_with_details(provider, time)
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(clients.clone().unwrap_or_else(|| Arc::new(NoClientAuth)))
-        .with_cert_resolver(resolver);
+        .with_cert_resolver(keys);
     // A TLS 1.2 session without it can be resumed on another connection than the client's own (RFC 7627), and with
     // it what its certificate stands for.
     config.require_ems = clients.is_some();
@@ -137,33 +134,6 @@ fn verifier(
         .map_err(|error| rustls::Error::General(error.to_string()).into())
 }
 
-/// What a client that connects with this identity shows to servers that ask.
-///
-/// # Errors
-/// As [`server`].
-pub fn own_certificate(identity: &Identity) -> Result<Arc<dyn ResolvesClientCert>, ConfigError> {
-    let provider = rustls::crypto::ring::default_provider();
-    Ok(single_certificate(identity, &provider)?)
-}
-
-fn single_certificate(
-    identity: &Identity,
-    provider: &CryptoProvider,
-) -> Result<Arc<SingleCertAndKey>, ConfigError> {
-    let key = provider
-        .key_provider
-        .load_private_key(identity.private_key()?)?;
-    let certified = CertifiedKey::new(identity.certificates(), key);
-    certified.keys_match()?;
-    Ok(Arc::new(SingleCertAndKey::from(certified)))
-}
-
-impl From<IdentityError> for ConfigError {
-    fn from(error: IdentityError) -> Self {
-        Self::Identity(error)
-    }
-}
-
 impl From<AuthoritiesError> for ConfigError {
     fn from(error: AuthoritiesError) -> Self {
         Self::Authorities(error)
@@ -179,10 +149,9 @@ impl From<rustls::Error> for ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Identity(error) => error.fmt(f),
             Self::Authorities(error) => error.fmt(f),
             Self::ServerName => f.write_str("the server's name is no DNS name or IP address"),
-            Self::Rustls(error) => write!(f, "the certificate or key is refused: {error}"),
+            Self::Rustls(error) => write!(f, "rustls refuses the configuration: {error}"),
         }
     }
 }

@@ -4,6 +4,8 @@ use core::fmt;
 
 use rustls::AlertDescription;
 
+use crate::keys;
+
 /// Why a session failed. The client has been sent [`Error::alert`] where TLS asks for one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
@@ -39,10 +41,12 @@ pub enum Fault {
 }
 
 impl Error {
-    /// The alert that tells the client of this error; rustls sends its own during the handshake.
+    /// The alert that tells the client of this error; rustls sends its own during the handshake, but for a signature
+    /// that the vault refuses.
     pub fn alert(&self) -> Option<AlertDescription> {
         let fault = match self {
             Self::Record(fault) => fault,
+            Self::Handshake(error) if keys::is_refusal(error) => &Fault::Internal,
             Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
                 return Some(error.clone().into());
             }

@@ -10,9 +10,10 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{CommonState, HandshakeKind};
+use rustls::{AlertDescription, CommonState, HandshakeKind};
 
 use crate::buffers::{Incoming, Queue};
+use crate::established::HEADER;
 use crate::{Client, Error, Established, Fault, Server, peer};
 
 /// A handshake under way.
@@ -66,11 +67,16 @@ impl Handshake {
         }
     }
 
-    /// Queues the alert that rustls has for its error.
-    pub(crate) fn take_alert(&mut self, outgoing: &mut Queue) {
-        match &mut self.connection {
-            Connection::Server(connection) => take_alert(connection, outgoing),
-            Connection::Client(connection) => take_alert(connection, outgoing),
+    /// Queues the alert that rustls has for its error, or ours where it has none.
+    pub(crate) fn take_alert(&mut self, ours: Option<AlertDescription>, outgoing: &mut Queue) {
+        match (&mut self.connection, ours) {
+            (Connection::Server(connection), None) => take_alert(connection, outgoing),
+            (Connection::Client(connection), None) => take_alert(connection, outgoing),
+            // What rustls has queued begins with a ServerHello that the client has not seen: without it, the alert needs
+            // no protection.
+            (Connection::Server(_), Some(alert)) => outgoing.push(&plain_alert(alert)),
+            // Here the keys are in use, and rustls seals no alert for others: the server sees the connection end.
+            (Connection::Client(_), Some(_)) => {}
         }
     }
 
@@ -209,4 +215,11 @@ fn take_alert(connection: &mut impl Unbuffered, outgoing: &mut Queue) {
     {
         outgoing.encode(|buffer| data.encode(buffer));
     }
+}
+
+/// A fatal alert in a record of its own, before there are keys (RFC 8446, section 6).
+fn plain_alert(description: AlertDescription) -> [u8; HEADER + 2] {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    [ALERT, 3, 3, 0, 2, FATAL, description.into()]
 }

@@ -22,7 +22,7 @@ mod ends;
 mod error;
 mod established;
 mod handshake;
-mod identity;
+mod keys;
 mod outward;
 mod peer;
 mod relay;
@@ -30,12 +30,10 @@ mod session;
 mod tickets;
 
 pub use authorities::{Authorities, AuthoritiesError};
-pub use config::{
-    ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, own_certificate, server,
-};
+pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, server};
 pub use error::{Error, Fault};
 pub use established::Established;
-pub use identity::{Identity, IdentityError, Origin};
+pub use keys::VaultKeys;
 pub use outward::{Client, ClientOptions, client};
 pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};

@@ -13,7 +13,7 @@ use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, version};
 
-use crate::{Authorities, ConfigError, Error};
+use crate::{Authorities, ConfigError, Error, VaultKeys};
 
 /// What a description can choose for connections to others.
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ pub struct ClientOptions {
     /// The name that a server's certificate must be for, and that it is asked for (RFC 6066, section 3). Without one it
     /// must be for the address that is connected to.
     pub name: Option<String>,
-    /// What this client proves who it is with, where it is asked; nothing if absent.
+    /// What this client proves who it is with, where it is asked; nothing if absent. With the keys of a vault it can
+    /// do so in TLS 1.3 only: in TLS 1.2 a client signs all messages, which a vault does not.
     pub keys: Option<Arc<dyn ResolvesClientCert>>,
 }
 
@@ -74,6 +75,13 @@ pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Cli
 }
 
 impl Client {
+    /// From here on these keys are shown, if any are.
+    pub(crate) fn replace_keys(&mut self, keys: Arc<VaultKeys>) {
+        if self.config.client_auth_cert_resolver.has_certs() {
+            Arc::make_mut(&mut self.config).client_auth_cert_resolver = keys;
+        }
+    }
+
     pub(crate) fn connect(&self, remote: IpAddr) -> Result<UnbufferedClientConnection, Error> {
         let name = self.name.clone();
         let name = name.unwrap_or_else(|| ServerName::IpAddress(address(remote)));

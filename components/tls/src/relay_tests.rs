@@ -13,7 +13,7 @@ use channel::testing::streams_pair;
 use rustls::ClientConnection;
 use rustls::time_provider::DefaultTimeProvider;
 
-use crate::tests::{KeyKind, client, identity};
+use crate::tests::{client, keys};
 use crate::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -323,7 +323,7 @@ pub(crate) fn ends(connections: usize, options: Options) -> (Provider, Relay, Co
     let (tcp, below, _) = streams_pair(layout).unwrap();
     let (above, service, _) = streams_pair(layout).unwrap();
     let time = Arc::new(DefaultTimeProvider);
-    let server = server(&identity(KeyKind::P256), options, time).unwrap();
+    let server = server(keys(vault::Kind::EcdsaP256), options, time).unwrap();
     (tcp, Relay::new(server, below, above), service)
 }
 

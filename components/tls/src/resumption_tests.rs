@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, SupportedProtocolVersion, version};
 
-use crate::tests::{KeyKind, Pair, client_config, identity};
+use crate::tests::{Pair, client_config, keys};
 use crate::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -109,7 +109,7 @@ fn resumption_can_be_switched_off() {
             ..Options::default()
         };
         let time = Arc::new(DefaultTimeProvider);
-        let server = server(&identity(KeyKind::P256), options, time).unwrap();
+        let server = server(keys(vault::Kind::EcdsaP256), options, time).unwrap();
         let config = client(version);
         for _ in 0..2 {
             let mut pair = Pair::new(&server, connection(&config, "localhost"));
@@ -122,7 +122,7 @@ fn resumption_can_be_switched_off() {
 fn servers() -> impl Iterator<Item = (&'static SupportedProtocolVersion, Server)> {
     VERSIONS.into_iter().map(|version| {
         let time = Arc::new(DefaultTimeProvider);
-        let server = server(&identity(KeyKind::P256), Options::default(), time).unwrap();
+        let server = server(keys(vault::Kind::EcdsaP256), Options::default(), time).unwrap();
         server.tickets.as_ref().unwrap().advance(SECOND);
         (version, server)
     })

@@ -301,7 +301,9 @@ impl Session {
     /// Queues the alert that tells the peer, and forgets the keys.
     fn fail(&mut self, error: &Error) {
         match core::mem::replace(&mut self.state, State::Failed) {
-            State::Handshake(mut handshake) => handshake.take_alert(&mut self.outgoing),
+            State::Handshake(mut handshake) => {
+                handshake.take_alert(error.alert(), &mut self.outgoing);
+            }
             State::Open(mut established) => {
                 let record = error.alert().map(|alert| established.seal_alert(alert));
                 if let Some(Ok(record)) = record {

@@ -6,6 +6,10 @@ use alloc::vec::Vec;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::string::ToString;
+use std::sync::Mutex;
+
+use channel::sign::{MAX_WORDS, PublicKey, Sign};
+use channel::{Call, CallError, OK, Reply};
 
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,6 +19,7 @@ use rustls::{
     AlertDescription, CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct,
     ProtocolVersion, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, crypto,
 };
+use vault::{Entry, Keyring, Kind, Scheme, Vault};
 
 use crate::*;
 
@@ -35,7 +40,7 @@ fn every_suite_carries_data_both_ways() {
 #[test]
 fn small_rings_lose_nothing() {
     for space in [2048, 3000, 4096] {
-        let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+        let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
         pair.below.limit = space;
         pair.above.limit = space;
         pair.handshake();
@@ -45,7 +50,7 @@ fn small_rings_lose_nothing() {
 
 #[test]
 fn a_payload_byte_is_copied_twice_each_way() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
     pair.handshake();
     pair.transfer(&pattern(200_000, 5), &pattern(200_000, 6), 32 * 1024);
     let copies = pair.session.copies();
@@ -57,7 +62,7 @@ fn a_payload_byte_is_copied_twice_each_way() {
 
 #[test]
 fn close_notify_goes_both_ways() {
-    let mut pair = Pair::new(&server(KeyKind::Ed25519), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::Ed25519), client(None, &[]));
     pair.handshake();
     pair.above.to_send.extend(b"last words");
     pair.above.finished = true;
@@ -72,7 +77,7 @@ fn close_notify_goes_both_ways() {
 
 #[test]
 fn the_client_may_change_keys_at_any_time() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
     pair.handshake();
     for round in 0..40 {
         pair.client.refresh_traffic_keys().unwrap();
@@ -82,7 +87,7 @@ fn the_client_may_change_keys_at_any_time() {
 
 #[test]
 fn used_up_keys_are_changed() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
     pair.handshake();
     pair.session.established_mut().set_send_limit(3);
     pair.transfer(&[], &pattern(400_000, 7), 16 * 1024);
@@ -91,7 +96,7 @@ fn used_up_keys_are_changed() {
 #[test]
 fn used_up_keys_end_a_tls12_session() {
     let suite = crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
-    let mut pair = Pair::new(&server(KeyKind::P256), client(Some(suite), &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(Some(suite), &[]));
     pair.handshake();
     pair.session.established_mut().set_send_limit(2);
     pair.above.to_send.extend(pattern(100_000, 8));
@@ -121,7 +126,7 @@ fn a_changed_record_is_refused_with_bad_record_mac() {
 
 #[test]
 fn plain_text_and_wrong_records_are_refused() {
-    let server = server(KeyKind::P256);
+    let server = server(Kind::EcdsaP256);
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[22, 3, 1, 0xff, 0xff, 0],
@@ -150,7 +155,7 @@ fn plain_text_and_wrong_records_are_refused() {
 
 #[test]
 fn unencrypted_records_after_the_handshake_are_refused() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
     pair.handshake();
     pair.below.incoming.extend([20, 3, 3, 0, 1, 1]);
     assert_eq!(pair.run_to_error(), Error::Record(Fault::UnexpectedMessage));
@@ -158,7 +163,7 @@ fn unencrypted_records_after_the_handshake_are_refused() {
 
 #[test]
 fn another_application_protocol_is_refused() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[b"h2"]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[b"h2"]));
     pair.pump();
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
     assert_eq!(pair.client_alert(), AlertDescription::NoApplicationProtocol);
@@ -166,7 +171,7 @@ fn another_application_protocol_is_refused() {
 
 #[test]
 fn endless_handshake_messages_are_refused() {
-    let mut pair = Pair::new(&server(KeyKind::P256), client(None, &[]));
+    let mut pair = Pair::new(&server(Kind::EcdsaP256), client(None, &[]));
     // A ClientHello that says it is 2^24 - 1 bytes long, in full records.
     let mut first = vec![22, 3, 1, 0x40, 0];
     first.extend([1, 0xff, 0xff, 0xff]);
@@ -184,33 +189,72 @@ fn endless_handshake_messages_are_refused() {
 }
 
 #[test]
-fn an_identity_survives_its_encoding_and_refuses_others() {
-    let identity = identity(KeyKind::P256);
-    let mut bytes = identity.to_bytes();
-    bytes.resize(bytes.len().next_multiple_of(4096), 0);
-    assert!(Identity::from_bytes(&bytes).unwrap() == identity);
-    assert_eq!(
-        Identity::from_bytes(&[]).unwrap_err(),
-        IdentityError::Malformed
-    );
-    assert_eq!(
-        Identity::from_bytes(&bytes[1..]).unwrap_err(),
-        IdentityError::Malformed
-    );
-    let empty = Identity::new(Origin::Files, vec![], vec![], vec![1]);
-    assert_eq!(
-        Identity::from_bytes(&empty.to_bytes()).unwrap_err(),
-        IdentityError::EmptyChain
-    );
+fn a_refused_signature_is_an_internal_error_and_the_next_handshake_works() {
+    for version in rustls::ALL_VERSIONS {
+        let vault = TestVault::new(&[Kind::EcdsaP256]);
+        let server = vault.server();
+        vault.refuse(true);
+        let mut pair = Pair::new(&server, client_of(&[*version], "localhost"));
+        pair.pump();
+        assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+        assert_eq!(pair.client_alert(), AlertDescription::InternalError);
+        assert!(pair.session.output_ended());
+        vault.refuse(false);
+        Pair::new(&server, client_of(&[*version], "localhost")).handshake();
+    }
 }
 
 #[test]
-fn a_key_that_does_not_fit_the_certificate_is_refused() {
-    let (one, other) = (identity(KeyKind::P256), identity(KeyKind::P256));
-    let key = other.private_key().unwrap().secret_der().to_vec();
-    let mixed = Identity::new(Origin::Files, vec![], one.chain.clone(), key);
-    let server = crate::server(&mixed, Options::default(), Arc::new(DefaultTimeProvider));
-    assert!(matches!(server, Err(ConfigError::Rustls(_))));
+fn the_name_that_a_client_asks_for_picks_the_key() {
+    let names = |name: &str| vec![name.to_string()];
+    let entry = |kind, name| Entry::Made {
+        kind,
+        names: names(name),
+    };
+    let vault = TestVault::of(vec![
+        entry(Kind::EcdsaP256, "one.test"),
+        entry(Kind::Ed25519, "two.test"),
+        entry(Kind::EcdsaP384, "*.three.test"),
+    ]);
+    let server = vault.server();
+    for (name, expected) in [
+        ("one.test", "one.test"),
+        ("TWO.test", "two.test"),
+        ("www.three.test", "*.three.test"),
+        ("other.test", "one.test"),
+    ] {
+        let mut pair = Pair::new(&server, client_of(rustls::ALL_VERSIONS, name));
+        pair.handshake();
+        let certificates = pair.client.peer_certificates().unwrap();
+        let chain = certificates[0].to_vec();
+        let key = vault.keys().into_iter().find(|key| key.chain[0] == chain);
+        assert_eq!(key.unwrap().names, names(expected));
+    }
+}
+
+#[test]
+fn keys_of_a_vault_that_was_restarted_are_found_to_be_stale() {
+    let vault = TestVault::new(&[Kind::EcdsaP256]);
+    let keys = Arc::new(VaultKeys::read(&vault.sign()).unwrap());
+    let time = Arc::new(DefaultTimeProvider);
+    let server = crate::server(keys.clone(), Options::default(), time).unwrap();
+    vault.restart();
+    assert!(!keys.stale());
+    let mut pair = Pair::new(&server, client(None, &[]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::InternalError);
+    assert!(keys.stale());
+    Pair::new(&vault.server(), client(None, &[])).handshake();
+}
+
+#[test]
+fn a_vault_without_keys_refuses_handshakes() {
+    let vault = TestVault::new(&[]);
+    let mut pair = Pair::new(&vault.server(), client(None, &[]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::AccessDenied);
 }
 
 proptest! {
@@ -252,14 +296,90 @@ proptest! {
 
 // What the tests are made of.
 
-#[derive(Clone, Copy)]
-pub(crate) enum KeyKind {
-    P256,
-    Ed25519,
+/// A vault at the other end of a call.
+#[derive(Clone)]
+struct TestVault(Arc<Mutex<State>>);
+
+struct State {
+    entries: Vec<Entry>,
+    vault: Vault,
+    refuses: bool,
+}
+
+impl TestVault {
+    fn new(kinds: &[Kind]) -> Self {
+        let entry = |kind: &Kind| Entry::Made {
+            kind: *kind,
+            names: vec!["localhost".into()],
+        };
+        Self::of(kinds.iter().map(entry).collect())
+    }
+
+    fn of(entries: Vec<Entry>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            vault: vault(&entries),
+            entries,
+            refuses: false,
+        })))
+    }
+
+    fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().refuses = refuses;
+    }
+
+    fn restart(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.vault = vault(&state.entries);
+    }
+
+    fn sign(&self) -> Sign {
+        Sign::new(self.clone())
+    }
+
+    fn keys(&self) -> Vec<PublicKey> {
+        self.sign().keys().unwrap()
+    }
+
+    fn server(&self) -> Server {
+        let keys = Arc::new(VaultKeys::read(&self.sign()).unwrap());
+        let time = Arc::new(DefaultTimeProvider);
+        crate::server(keys, Options::default(), time).unwrap()
+    }
+}
+
+impl Call for TestVault {
+    fn call(&self, label: u64, request: &[u64], reply: &mut [u64]) -> Reply {
+        let mut state = self.0.lock().unwrap();
+        let mut words = [0; MAX_WORDS];
+        let answer = match state.refuses {
+            true => Err(CallError::Restarted.into()),
+            false => state.vault.answer(0, label, request, 0, &mut words),
+        };
+        match answer {
+            Ok(count) => {
+                reply[..count].copy_from_slice(&words[..count]);
+                Reply { label: OK, count }
+            }
+            Err(error) => Reply {
+                label: error.into(),
+                count: 0,
+            },
+        }
+    }
+}
+
+fn vault(entries: &[Entry]) -> Vault {
+    let schemes = Scheme::ALL.map(|(_, scheme)| scheme);
+    let client = vault::Client {
+        rate: 1_000_000,
+        client: false,
+    };
+    let keyring = Keyring(entries.to_vec());
+    Vault::new(&keyring, &schemes, &[client], 1_700_000_000).unwrap()
 }
 
 /// Every suite that a P-256 key can serve, with Ed25519 in turn where it may.
-fn suites() -> impl Iterator<Item = (KeyKind, SupportedCipherSuite)> {
+fn suites() -> impl Iterator<Item = (Kind, SupportedCipherSuite)> {
     let usable = crypto::ring::ALL_CIPHER_SUITES.iter().filter(|suite| {
         !matches!(
             suite.suite(),
@@ -268,44 +388,36 @@ fn suites() -> impl Iterator<Item = (KeyKind, SupportedCipherSuite)> {
                 | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
         )
     });
-    usable.flat_map(|suite| [(KeyKind::P256, *suite), (KeyKind::Ed25519, *suite)])
+    usable.flat_map(|suite| [(Kind::EcdsaP256, *suite), (Kind::Ed25519, *suite)])
 }
 
-pub(crate) fn identity(kind: KeyKind) -> Identity {
-    let algorithm = match kind {
-        KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-        KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
-    };
-    let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_string()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let chain = vec![certificate.der().to_vec()];
-    Identity::new(
-        Origin::Development,
-        vec!["localhost".into()],
-        chain,
-        key.serialize_der(),
-    )
+/// The key of a vault of its own.
+pub(crate) fn keys(kind: Kind) -> Arc<VaultKeys> {
+    Arc::new(VaultKeys::read(&TestVault::new(&[kind]).sign()).unwrap())
 }
 
-fn server(kind: KeyKind) -> Server {
-    crate::server(
-        &identity(kind),
-        Options::default(),
-        Arc::new(DefaultTimeProvider),
-    )
-    .unwrap()
+fn server(kind: Kind) -> Server {
+    TestVault::new(&[kind]).server()
 }
 
 fn shared_server() -> Server {
     static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
-    SERVER.get_or_init(|| server(KeyKind::P256)).clone()
+    SERVER.get_or_init(|| server(Kind::EcdsaP256)).clone()
 }
 
 pub(crate) fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
     let mut config = client_config(suite, rustls::ALL_VERSIONS);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
+}
+
+/// A client of these versions that asks for this name.
+fn client_of(
+    versions: &[&'static SupportedProtocolVersion],
+    name: &'static str,
+) -> ClientConnection {
+    let config = client_config(None, versions);
+    ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap()
 }
 
 pub(crate) fn client_config(
@@ -549,7 +661,7 @@ fn tls12_can_be_switched_off() {
         ..Options::default()
     };
     let server = crate::server(
-        &identity(KeyKind::P256),
+        keys(Kind::EcdsaP256),
         options,
         Arc::new(DefaultTimeProvider),
     )

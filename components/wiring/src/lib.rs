@@ -336,14 +336,6 @@ impl Connection {
         integer(&self.parameters, key)
     }
 
-    /// A truth value among the connection's parameters.
-    ///
-    /// # Errors
-    /// [`WiringError::NoKey`] or [`WiringError::WrongType`].
-    pub fn boolean(&self, key: &str) -> Result<bool, WiringError> {
-        boolean(&self.parameters, key)
-    }
-
     /// A text among the connection's parameters.
     ///
     /// # Errors

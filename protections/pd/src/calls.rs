@@ -1,6 +1,6 @@
 //! Protected procedure calls over Microkit's message registers.
 
-use channel::{Call, CallError, OK, Reply};
+use channel::{Call, OK, Reply};
 use heapless::Vec;
 use sel4_microkit::{Channel, MessageInfo, with_msg_regs, with_msg_regs_mut};
 
@@ -46,14 +46,14 @@ pub fn request(info: &MessageInfo) -> Message {
     }
 }
 
-/// The answer that `protected` returns: so many of the words, or the error.
-pub fn answer(result: Result<usize, CallError>, words: &[u64]) -> MessageInfo {
+/// The answer that `protected` returns: so many of the words, or the error's label.
+pub fn answer<E: Into<u64>>(result: Result<usize, E>, words: &[u64]) -> MessageInfo {
     match result {
         Ok(count) => {
             let count = count.min(words.len()).min(MAX_WORDS);
             with_msg_regs_mut(|registers| registers[..count].copy_from_slice(&words[..count]));
             MessageInfo::new(OK, count)
         }
-        Err(error) => MessageInfo::new(error.label(), 0),
+        Err(error) => MessageInfo::new(error.into(), 0),
     }
 }

@@ -23,7 +23,7 @@ pub use heap::wipe_released_memory;
 pub use log::{Level, write as write_log};
 pub use ports::{
     LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,
-    status, status_readers, streams_consumer, streams_provider, streams_providers, time,
+    sign, status, status_readers, streams_consumer, streams_provider, streams_providers, time,
 };
 pub use random::{fill_random, random};
 pub use start::{data, monotonic, wall_clock, wiring};

@@ -9,6 +9,7 @@ use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Pool};
 use channel::pci::Pci;
 use channel::random::Random;
+use channel::sign::Sign;
 use channel::time::Time;
 use channel::{Notify, log, status, streams};
 use sel4_microkit::Channel;
@@ -127,6 +128,14 @@ pub fn time() -> Time {
 /// When the port is not connected.
 pub fn pci() -> Pci {
     Pci::new(Client(channel_of(one("pci"))))
+}
+
+/// The client of a `sign` port. Changes of the keys arrive as notifications.
+///
+/// # Panics
+/// When the port is not connected.
+pub fn sign(port: &str) -> Sign {
+    Sign::new(Client(channel_of(one(port))))
 }
 
 /// One end of a `log` port that the console reads.

@@ -7,40 +7,52 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use channel::PeerMisbehaved;
+use channel::sign::Sign;
 use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tls::{Identity, Options, Origin, Relay, Report};
+use tls::{Options, Relay, Report, VaultKeys};
 
 use crate::trust;
 
-/// The relay that the wiring describes.
+/// The relay that the wiring describes, with the vault's keys.
 ///
 /// # Panics
-/// When the certificate region or the configuration cannot be used: then there is nothing to serve.
-pub fn relay() -> Relay {
+/// When the configuration cannot be used: then there is nothing to serve.
+pub fn relay(keys: Arc<VaultKeys>) -> Relay {
     let wiring = pd::wiring();
-    let identity = Identity::from_bytes(pd::data("certificate"))
-        .unwrap_or_else(|error| panic!("no certificate: {error}"));
-    if identity.origin == Origin::Development {
-        pd::warn!("development certificate: its private key is in the boot image");
-    }
     let options = Options {
         tls12: wiring.boolean("tls12").unwrap_or(true),
         alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
         ticket_period: ticket_period(wiring),
-        clients: trust::clients(wiring, &identity),
+        clients: trust::clients(wiring, &keys),
     };
-    let client = trust::client(wiring, &identity, &options, Arc::new(WallClock));
-    let server = tls::server(&identity, options, Arc::new(WallClock))
-        .unwrap_or_else(|error| panic!("{error}"));
-    pd::info!("certificate for {}", identity.names.join(", "));
+    let client = trust::client(wiring, &keys, &options, Arc::new(WallClock));
+    let server =
+        tls::server(keys, options, Arc::new(WallClock)).unwrap_or_else(|error| panic!("{error}"));
     Relay::new(
         server,
         pd::streams_consumer("streams"),
         pd::streams_provider("clients"),
     )
     .with_client(client)
+}
+
+/// The vault's keys as they are now. A vault that does not answer has none: it is asked again when it
+/// notifies.
+pub fn read_keys(sign: &Sign) -> Option<Arc<VaultKeys>> {
+    match VaultKeys::read(sign) {
+        Ok(keys) => {
+            for names in keys.names() {
+                pd::info!("certificate for {}", names.join(", "));
+            }
+            Some(Arc::new(keys))
+        }
+        Err(error) => {
+            pd::error!("vault: {error}");
+            None
+        }
+    }
 }
 
 fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {

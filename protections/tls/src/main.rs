@@ -4,9 +4,9 @@
 //! stack that cryptography ran on after every handshake and every teardown.
 //!
 //! Prohibitions: it decrypts nothing in memory that another protection domain can see, since the TCP
-//! stack must not read plaintext and must not change bytes behind the tag check. It neither borrows the
-//! private key from its prefilled region for longer than start-up nor writes it anywhere. It does not wait for
-//! the service or the stack: a peer that does not move holds up only its own connection.
+//! stack must not read plaintext and must not change bytes behind the tag check. It has no private key: the vault
+//! signs for it, and tells it when its keys have changed. It does not wait for the service or the stack: a peer that
+//! does not move holds up only its own connection.
 #![no_std]
 #![no_main]
 
@@ -15,20 +15,24 @@ extern crate alloc;
 mod glue;
 mod trust;
 
+use alloc::sync::Arc;
 use core::convert::Infallible;
 
+use channel::sign::Sign;
 use crypto_stack::CryptoStack;
-use glue::{Counters, describe, relay};
-use sel4_microkit::{ChannelSet, Handler, protection_domain};
-use tls::Relay;
+use glue::{Counters, describe, read_keys, relay};
+use sel4_microkit::{Channel, ChannelSet, Handler, protection_domain};
+use tls::{Relay, VaultKeys};
 
-/// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep; RSA-4096 with its window
-/// tables about 40 KiB.
+/// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep.
 const CRYPTO_STACK: usize = 96 * 1024;
 
 struct Tls {
     stack: CryptoStack,
     relay: Relay,
+    sign: Sign,
+    vault: Channel,
+    keys: Arc<VaultKeys>,
     time: channel::time::Time,
     counters: Counters,
     alarm: Option<u64>,
@@ -38,13 +42,15 @@ struct Tls {
 #[protection_domain]
 fn init() -> Tls {
     pd::wipe_released_memory();
-    let mut stack = CryptoStack::new(CRYPTO_STACK);
-    let relay = stack.run(relay);
-    stack.wipe();
+    let sign = pd::sign("sign");
+    let keys = read_keys(&sign).unwrap_or_default();
     let (time, counters) = (pd::time(), Counters::new());
     let mut tls = Tls {
-        stack,
-        relay,
+        stack: CryptoStack::new(CRYPTO_STACK),
+        relay: relay(keys.clone()),
+        sign,
+        vault: pd::server_channel("sign"),
+        keys,
         time,
         counters,
         alarm: None,
@@ -57,7 +63,10 @@ fn init() -> Tls {
 impl Handler for Tls {
     type Error = Infallible;
 
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        if channels.contains(self.vault) {
+            self.renew_keys();
+        }
         self.work();
         Ok(())
     }
@@ -71,6 +80,9 @@ impl Tls {
             let relay = &mut self.relay;
             let turn = self.stack.run(|| relay.poll(now, &mut describe));
             self.counters.publish(self.relay.counters());
+            if self.keys.stale() {
+                self.renew_keys();
+            }
             match turn {
                 Ok(turn) => {
                     if turn.wipe {
@@ -86,6 +98,14 @@ impl Tls {
                     return self.counters.misbehaved(peer);
                 }
             }
+        }
+    }
+
+    /// Reads the vault's keys anew; the old ones stay when that fails.
+    fn renew_keys(&mut self) {
+        if let Some(keys) = read_keys(&self.sign) {
+            self.keys = keys.clone();
+            self.relay.replace_keys(keys);
         }
     }
 

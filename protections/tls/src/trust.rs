@@ -3,15 +3,16 @@
 use alloc::string::ToString;
 use alloc::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::time_provider::TimeProvider;
-use tls::{Authorities, Client, ClientOptions, ClientPolicy, Identity, Options};
+use tls::{Authorities, Client, ClientOptions, ClientPolicy, Options, VaultKeys};
 use wiring::Wiring;
 
 /// Whose certificates clients have to show, if any.
 ///
 /// # Panics
 /// When the authorities' region cannot be used, as all functions here.
-pub fn clients(wiring: &Wiring, own: &Identity) -> Option<ClientPolicy> {
+pub fn clients(wiring: &Wiring, own: &Arc<VaultKeys>) -> Option<ClientPolicy> {
     let authorities = authorities(wiring, "client_authorities", own)?;
     let anonymous = wiring.boolean("anonymous").unwrap_or(false);
     let whom = if anonymous { "may" } else { "must" };
@@ -26,7 +27,7 @@ pub fn clients(wiring: &Wiring, own: &Identity) -> Option<ClientPolicy> {
 /// What the service connects to servers with, where the description lets it.
 pub fn client(
     wiring: &Wiring,
-    own: &Identity,
+    own: &Arc<VaultKeys>,
     options: &Options,
     time: Arc<dyn TimeProvider>,
 ) -> Option<Client> {
@@ -36,9 +37,7 @@ pub fn client(
     }
     let authorities = authorities(wiring, "server_authorities", own)?;
     let shown = wiring.boolean("show_certificate").unwrap_or(false);
-    let keys = shown.then(|| {
-        tls::own_certificate(own).unwrap_or_else(|error| panic!("show_certificate: {error}"))
-    });
+    let keys = shown.then(|| own.clone() as Arc<dyn ResolvesClientCert>);
     let options = ClientOptions {
         tls12: options.tls12,
         alpn: options.alpn.clone(),
@@ -49,14 +48,14 @@ pub fn client(
     Some(tls::client(options, time).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// The authorities in the description's file, and with `trust_own` the own certificate.
-fn authorities(wiring: &Wiring, data: &str, own: &Identity) -> Option<Authorities> {
+/// The authorities in the description's file, and with `trust_own` the certificates of the vault's keys at the start.
+fn authorities(wiring: &Wiring, data: &str, own: &Arc<VaultKeys>) -> Option<Authorities> {
     let given = wiring.data(data).ok().map(|_| {
         Authorities::from_bytes(pd::data(data)).unwrap_or_else(|error| panic!("{data}: {error}"))
     });
     let own = wiring.boolean("trust_own").unwrap_or(false).then(|| {
-        let certificate = own.chain.iter().take(1).cloned().collect();
-        Authorities::new(certificate).unwrap_or_else(|error| panic!("trust_own: {error}"))
+        let certificates = own.certificates().map(<[u8]>::to_vec).collect();
+        Authorities::new(certificates).unwrap_or_else(|error| panic!("trust_own: {error}"))
     });
     match (given, own) {
         (Some(given), Some(own)) => Some(given.and(own)),

@@ -18,7 +18,6 @@ use microkit_sdf::System;
 use thiserror::Error;
 use wiring::Wiring;
 
-use crate::certificate::{self, CertificateError};
 use crate::diagnostics::Source;
 use crate::plan::{Content, Plan};
 use crate::report::Report;
@@ -80,9 +79,6 @@ pub enum CompileError {
         /// Why not.
         reason: String,
     },
-    /// There is no certificate.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
     /// The system does not fit the board.
     #[error(
         "the system needs {needed} bytes of memory with its programs, the board `{board}` has {available}"
@@ -108,14 +104,13 @@ impl CompileError {
 }
 
 impl Plan {
-    /// Allocates everything for this plan, makes a development certificate if one is asked for and there is
-    /// none, and puts the parts together.
+    /// Allocates everything for this plan, and puts the parts together.
     ///
     /// # Errors
     /// [`CompileError`], when a program is missing or unusable or the system does not fit.
     pub fn compile(&self, artefacts: &Artefacts) -> Result<Compiled, CompileError> {
         let images = image::read(self, &artefacts.elfs)?;
-        let contents = self.contents(artefacts)?;
+        let contents = self.contents(artefacts);
         let allocation = allocate::allocate(self, &images, &contents)?;
         let wirings = wire::wirings(self, &images, &allocation);
         let (system, prefills) = wire::system(self, &allocation, &wirings, contents);
@@ -138,21 +133,16 @@ impl Plan {
     }
 
     /// The bytes of each protection's data.
-    fn contents(&self, artefacts: &Artefacts) -> Result<Contents, CompileError> {
-        let bytes = |content: &Content| -> Result<Vec<u8>, CompileError> {
-            Ok(match content {
-                Content::Bytes(bytes) => bytes.clone(),
-                Content::Symbols => artefacts.symbols.clone(),
-                Content::Development { names, key, folder } => {
-                    certificate::development(folder, *key, names)?.to_bytes()
-                }
-            })
+    fn contents(&self, artefacts: &Artefacts) -> Contents {
+        let bytes = |content: &Content| match content {
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::Symbols => artefacts.symbols.clone(),
         };
-        self.protections
-            .iter()
+        let protections = self.protections.iter();
+        protections
             .map(|protection| {
                 let data = protection.data.iter();
-                data.map(|(name, content)| Ok((name.clone(), bytes(content)?)))
+                data.map(|(name, content)| (name.clone(), bytes(content)))
                     .collect()
             })
             .collect()
@@ -185,7 +175,7 @@ impl Compiled {
                 .map_err(CompileError::file(&path))
         };
         for (path, bytes) in &self.prefills {
-            // A certificate's data holds its key.
+            // A vault's data may hold keys.
             write(path, bytes, 0o600)?;
         }
         for (program, path) in &self.programs {

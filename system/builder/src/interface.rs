@@ -129,6 +129,11 @@ pub static INTERFACES: [Interface; 8] = [
     },
     Interface {
         common: false,
+        provider_notifies: true,
+        parameters: &[
+            parameter("rate", ParameterKind::Number(1, 1_000_000, 1000)),
+            parameter("client", ParameterKind::Flag),
+        ],
         ..calls("sign")
     },
     Interface {

@@ -11,7 +11,6 @@
 //! place.
 
 pub mod board;
-pub mod certificate;
 pub mod cli;
 pub mod elf;
 pub mod manifest;
@@ -26,6 +25,7 @@ mod description;
 mod diagnostics;
 mod diagram;
 mod interface;
+pub mod keys;
 mod plan;
 mod toml;
 

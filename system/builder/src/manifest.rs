@@ -86,8 +86,8 @@ pub enum DataKind {
     Folder,
     /// The bytes of a file.
     File,
-    /// A certificate with its key.
-    Certificate,
+    /// The keys of a vault.
+    Keys,
     /// Certificates of authorities.
     Authorities,
     /// The symbols of all programs.
@@ -320,13 +320,12 @@ fn data_entry(reader: &mut Reader<'_>, entry: &Entry) -> Option<Data> {
     let kind = match name.value.as_str() {
         "folder" => DataKind::Folder,
         "file" => DataKind::File,
-        "certificate" => DataKind::Certificate,
+        "keys" => DataKind::Keys,
         "authorities" => DataKind::Authorities,
         "symbols" => DataKind::Symbols,
         _ => {
             let problem = reader.wrong(&name.span, "there is no such kind of data");
-            problem.help =
-                Some("kinds: `folder`, `file`, `certificate`, `authorities`, `symbols`".into());
+            problem.help = Some("kinds: `folder`, `file`, `keys`, `authorities`, `symbols`".into());
             return None;
         }
     };

@@ -3,6 +3,7 @@
 
 mod connections;
 mod devices;
+mod keys;
 mod memory;
 mod peers;
 mod priorities;
@@ -11,13 +12,12 @@ mod settings;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use wiring::Value;
 
 use crate::board::{Board, Device};
-use crate::certificate::KeyKind;
 use crate::description::{self, Description, Written};
 use crate::diagnostics::{Diagnostics, Problem, Source, suggest};
 use crate::interface::{Interface, Sizes};
@@ -85,15 +85,6 @@ pub struct Scheduling {
 pub enum Content {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A development certificate for these names.
-    Development {
-        /// DNS names beside `localhost`.
-        names: Vec<String>,
-        /// The kind of its key.
-        key: KeyKind,
-        /// Where it is kept.
-        folder: PathBuf,
-    },
     /// The symbols of all programs.
     Symbols,
 }

@@ -15,7 +15,7 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// A workspace with programs and a board of its own, in which certificates can be made.
+/// A workspace with programs and a board of its own.
 fn root() -> &'static Path {
     static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
     let root = ROOT.get_or_init(|| {
@@ -74,10 +74,14 @@ packets = "nic"
 "#;
 
 const HTTPS: &str = r#"
+[protection.vault]
+program = "vault"
+data = { keys = { make = "ed25519", names = ["selkie.test"] } }
+
 [protection.tls]
 program = "tls"
 streams = { from = "tcpip", listen = [443, 8443] }
-data = { certificate = { names = ["selkie.test"] } }
+sign = { from = "vault", client = true }
 
 [protection.site]
 program = "http"
@@ -469,12 +473,13 @@ proptest! {
             "packets = \"nic\"",
             &format!("packets = {{ from = \"nic\", buffers = {} }}", 1 << buffers),
         );
+        text += "\n[protection.vault]\nprogram = \"vault\"\n";
         for (index, (connections, buffer, behind_tls)) in services.into_iter().enumerate() {
             let mut from = "tcpip".to_string();
             if behind_tls {
                 from = format!("tls{index}");
                 text += &format!(
-                    "\n[protection.{from}]\nprogram = \"tls\"\nmemory = \"64K\"\nstreams = {{ from = \"tcpip\", connections = 2, buffer = 512 }}\n"
+                    "\n[protection.{from}]\nprogram = \"tls\"\nmemory = \"64K\"\nstreams = {{ from = \"tcpip\", connections = 2, buffer = 512 }}\nsign = \"vault\"\n"
                 );
             }
             text += &format!(

@@ -26,12 +26,13 @@ use libfuzzer_sys::fuzz_target;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, ServerConfig,
     ServerConnection, SignatureScheme, version,
 };
-use tls::{Authorities, ClientOptions, ClientPolicy, Identity, Options, Origin, Relay, Server};
+use tls::{Authorities, ClientOptions, ClientPolicy, Options, Relay, Server};
 
 fuzz_target!(|input: &[u8]| WORLD.with(|world| {
     let regions = world.regions.map(Region::clean);
@@ -128,8 +129,10 @@ impl World {
             name: Some("localhost".into()),
             keys: None,
         };
-        let chain = vec![certificate.to_vec()];
-        let identity = Identity::new(Origin::Development, vec![], chain, key);
+        let ring = rustls::crypto::ring::default_provider().key_provider;
+        let key = ring.load_private_key(PrivateKeyDer::try_from(key).unwrap());
+        // The vault is no neighbor that this target plays.
+        let keys = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key.unwrap()));
         let options = Options {
             clients: Some(ClientPolicy {
                 authorities,
@@ -140,7 +143,7 @@ impl World {
         let clients = [&version::TLS13, &version::TLS12]
             .map(|version| [None, Some(issue())].map(|holder| client(version, holder)));
         Self {
-            server: tls::server(&identity, options, Arc::new(DefaultTimeProvider)).unwrap(),
+            server: tls::server(Arc::new(keys), options, Arc::new(DefaultTimeProvider)).unwrap(),
             clients,
             servers,
             outward: tls::client(outward, Arc::new(DefaultTimeProvider)).unwrap(),

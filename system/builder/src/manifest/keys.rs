@@ -30,8 +30,8 @@ pub enum KeyKind {
     Integer(i64, i64),
     /// `true` or `false`.
     Boolean,
-    /// A list of texts.
-    List,
+    /// A list of texts; each one of these, if there are any.
+    List(Vec<String>),
 }
 
 /// Reads a key as a manifest describes it.
@@ -52,14 +52,15 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry) -> Option<Key> {
         None => Some(otherwise),
     };
     let (min, max) = (bound(min, i64::MIN)?, bound(max, i64::MAX)?);
+    let choices = match one_of {
+        Some(entry) => reader.texts(entry)?,
+        None => Vec::new(),
+    };
     let kind = match name.value.as_str() {
-        "string" => KeyKind::Text(match one_of {
-            Some(entry) => reader.texts(entry)?,
-            None => Vec::new(),
-        }),
+        "string" => KeyKind::Text(choices),
         "integer" => KeyKind::Integer(min, max),
         "boolean" => KeyKind::Boolean,
-        "list" => KeyKind::List,
+        "list" => KeyKind::List(choices),
         _ => {
             let problem = reader.wrong(&name.span, "there is no such type");
             problem.help = Some("types: `string`, `integer`, `boolean`, `list`".into());
@@ -88,18 +89,27 @@ pub(crate) fn value(reader: &mut Reader<'_>, entry: &Entry, kind: &KeyKind) -> O
         KeyKind::Text(choices) => {
             let text = reader.text(entry)?;
             if !choices.is_empty() && !choices.contains(&text.value) {
-                let help = suggest(&text.value, "choices", choices.iter().map(String::as_str));
-                let message = format!("`{}` cannot be `{}`", entry.key, text.value);
-                reader.wrong(&text.span, message).help = Some(help);
+                no_choice(reader, entry, &text.value, choices);
                 return None;
             }
             Some(Value::Text(text.value))
         }
         KeyKind::Integer(min, max) => Some(Value::Integer(reader.number(entry, *min, *max)?.value)),
         KeyKind::Boolean => Some(Value::Boolean(reader.boolean(entry)?)),
-        KeyKind::List => {
+        KeyKind::List(choices) => {
             let texts = reader.texts(entry)?;
+            let known = |text: &String| choices.is_empty() || choices.contains(text);
+            if let Some(wrong) = texts.iter().find(|text| !known(text)) {
+                no_choice(reader, entry, wrong, choices);
+                return None;
+            }
             Some(Value::List(texts.into_iter().map(Value::Text).collect()))
         }
     }
+}
+
+fn no_choice(reader: &mut Reader<'_>, entry: &Entry, value: &str, choices: &[String]) {
+    let help = suggest(value, "choices", choices.iter().map(String::as_str));
+    let message = format!("`{}` cannot be `{value}`", entry.key);
+    reader.wrong(&entry.value.span, message).help = Some(help);
 }

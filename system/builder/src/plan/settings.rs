@@ -6,12 +6,12 @@ use microkit_sdf::{MAX_STACK_SIZE, MIN_STACK_SIZE};
 use wiring::Value;
 
 use super::{Content, Planner, pages};
-use crate::certificate::{self, KeyKind};
 use crate::compile::bundle;
 use crate::description::Written;
 use crate::diagnostics::Problem;
+use crate::keys;
 use crate::manifest::{self, Data, DataKind, Program};
-use crate::toml::{Entry, Fields, Kind, Spanned, show_size};
+use crate::toml::{Entry, Fields, Spanned, show_size};
 
 impl Planner<'_> {
     /// The heap of a protection in bytes.
@@ -109,9 +109,7 @@ impl Planner<'_> {
             }
             let content = match fields.take(&data.name) {
                 Some(entry) => self.content(entry, data),
-                None if data.kind == DataKind::Certificate => {
-                    Some(self.development(Vec::new(), KeyKind::EcdsaP256))
-                }
+                None if data.kind == DataKind::Keys => Some(Self::default_keys()),
                 None if data.optional => None,
                 None => {
                     self.missing_data(written, data);
@@ -148,11 +146,11 @@ impl Planner<'_> {
                 let bytes = std::fs::read(file).map_err(|error| error.to_string());
                 self.made(&path, bytes)
             }
-            DataKind::Certificate => self.certificate(entry),
+            DataKind::Keys => self.keys(entry),
             DataKind::Authorities => {
                 let path = self.reader().text(entry)?;
                 let file = self.existing(&path, "file", |path| path.is_file())?;
-                let authorities = certificate::authorities(&file);
+                let authorities = keys::authorities(&file);
                 self.made(
                     &path,
                     authorities
@@ -165,7 +163,7 @@ impl Planner<'_> {
     }
 
     /// The path that a description gives, if there is such a thing.
-    fn existing(
+    pub(super) fn existing(
         &mut self,
         path: &Spanned<String>,
         what: &str,
@@ -187,81 +185,18 @@ impl Planner<'_> {
         match bytes {
             Ok(bytes) => Some(Content::Bytes(bytes)),
             Err(reason) => {
-                // Paths are shown as the description has them.
-                let folder = format!("{}/", self.folder.display());
-                let message = format!("`{}` cannot be used", path.value);
-                let problem = self.wrong(&path.span, message);
-                problem.help = Some(reason.replace(&folder, ""));
+                self.unusable(path, &reason);
                 None
             }
         }
     }
 
-    /// `"development"`, or a table with `chain` and `key` files, or with `names` and a kind of `key`.
-    fn certificate(&mut self, entry: &Entry) -> Option<Content> {
-        let mut reader = self.reader();
-        if let Kind::Text(text) = &entry.value.kind {
-            if text == "development" {
-                return Some(self.development(Vec::new(), KeyKind::EcdsaP256));
-            }
-            let message = format!("`{text}` is no certificate");
-            reader.wrong(&entry.value.span, message).help =
-                Some("use \"development\", or { chain = \"FILE\", key = \"FILE\" }".into());
-            return None;
-        }
-        let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
-        let (chain, key) = (fields.take("chain"), fields.take("key"));
-        let names = fields.take("names");
-        fields.finish(&mut reader, "a certificate");
-        let key = match key {
-            Some(entry) => Some(reader.text(entry)?),
-            None => None,
-        };
-        let Some(chain) = chain else {
-            let names = match names {
-                Some(entry) => reader.texts(entry)?,
-                None => Vec::new(),
-            };
-            let kind = self.key_kind(key)?;
-            return Some(self.development(names, kind));
-        };
-        let chain = reader.text(chain)?;
-        let Some(key) = key else {
-            let problem = reader.wrong(&entry.value.span, "the certificate has no key");
-            problem.help = Some("add: key = \"FILE\"".into());
-            return None;
-        };
-        let files = (
-            self.existing(&chain, "file", |path| path.is_file()),
-            self.existing(&key, "file", |path| path.is_file()),
-        );
-        let identity = certificate::from_files(&files.0?, &files.1?);
-        self.made(
-            &chain,
-            identity.map(|i| i.to_bytes()).map_err(|e| e.to_string()),
-        )
-    }
-
-    fn key_kind(&mut self, key: Option<Spanned<String>>) -> Option<KeyKind> {
-        match key.as_ref().map(|key| key.value.as_str()) {
-            None | Some("ecdsa-p256") => Some(KeyKind::EcdsaP256),
-            Some("ed25519") => Some(KeyKind::Ed25519),
-            Some(_) => {
-                let span = key.map_or(0..0, |key| key.span);
-                self.wrong(&span, "there is no such kind of key").help = Some(
-                    "use `ecdsa-p256` or `ed25519`; a key file needs `chain` beside it".into(),
-                );
-                None
-            }
-        }
-    }
-
-    fn development(&self, names: Vec<String>, key: KeyKind) -> Content {
-        let folder = self.root.join("target/selkie/certificates");
-        Content::Development {
-            names,
-            key,
-            folder: folder.join(&self.description.name.value),
-        }
+    /// Says why what lies at a path is of no use.
+    pub(super) fn unusable(&mut self, path: &Spanned<String>, reason: &str) {
+        // Paths are shown as the description has them.
+        let folder = format!("{}/", self.folder.display());
+        let message = format!("`{}` cannot be used", path.value);
+        let problem = self.wrong(&path.span, message);
+        problem.help = Some(reason.replace(&folder, ""));
     }
 }

@@ -1,0 +1,84 @@
+//! `vault` holds the private keys of the system and signs TLS handshakes with them.
+//!
+//! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
+//! sign what its policy allows, and wipe the stack that it signed on after each signature.
+//!
+//! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
+//! never let a private key, or anything that depends on one but a signature, leave its memory: it shares no
+//! memory with its clients, and writes names and counts to the log only. It calls `clock` and `entropy`, which
+//! are more trusted, and waits for nobody else.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod clients;
+
+use channel::sign::{MAX_WORDS, SignError};
+use crypto_stack::CryptoStack;
+use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
+
+use crate::clients::{Clients, open};
+
+/// Bytes of stack for cryptography: ring's ECDSA and X.509 reach about 20 KiB deep, RSA-4096 with its window tables
+/// about 40 KiB.
+const CRYPTO_STACK: usize = 64 * 1024;
+
+struct Vault {
+    stack: CryptoStack,
+    vault: vault::Vault,
+    clients: Clients,
+    time: channel::time::Time,
+}
+
+#[protection_domain]
+fn init() -> Vault {
+    pd::wipe_released_memory();
+    let mut stack = CryptoStack::new(CRYPTO_STACK);
+    let clients = Clients::new();
+    let vault = stack.run(|| open(&clients));
+    stack.wipe();
+    Vault {
+        stack,
+        vault,
+        clients,
+        time: pd::time(),
+    }
+}
+
+impl Handler for Vault {
+    type Error = Infallible;
+
+    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn protected(&mut self, from: Channel, info: MessageInfo) -> Result<MessageInfo, Infallible> {
+        let message = pd::request(&info);
+        let mut words = [0; MAX_WORDS];
+        let answer = self.answer(from, message.label, &message.words, &mut words);
+        if let Err(error) = answer {
+            self.clients.refused(from, error);
+        }
+        Ok(pd::answer(answer, &words))
+    }
+}
+
+impl Vault {
+    fn answer(
+        &mut self,
+        from: Channel,
+        label: u64,
+        request: &[u64],
+        words: &mut [u64; MAX_WORDS],
+    ) -> Result<usize, SignError> {
+        let client = self.clients.index(from);
+        let now = self.time.now()?;
+        let vault = &mut self.vault;
+        let answer = self
+            .stack
+            .run(|| vault.answer(client, label, request, now, words));
+        self.stack.wipe();
+        answer
+    }
+}

@@ -1,0 +1,209 @@
+//! PEM files: private keys for a vault's prefilled region, and authorities' certificates.
+//!
+//! A key in the image is for development: whoever has the image has the key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+use tls::Authorities;
+use vault::{Entry, Keyring, Scheme, Vault};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// Why files make no key.
+#[derive(Debug, Error)]
+pub enum KeyFileError {
+    /// A file cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file is not PEM, or holds nothing of the kind.
+    #[error("{}: {problem}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The vault would refuse them.
+    #[error("{} and {}: {problem}", chain.display(), key.display())]
+    Unusable {
+        /// The certificate file.
+        chain: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What the vault says.
+        problem: String,
+    },
+}
+
+/// The key in two PEM files: the chain with the key's own certificate first, and the private key.
+///
+/// # Errors
+/// [`KeyFileError`] when a file is missing or malformed, or when the two do not fit each other.
+pub fn from_files(chain: &Path, key: &Path) -> Result<Entry, KeyFileError> {
+    let certificates = read_chain(chain)?;
+    let entry = Entry::Prefilled {
+        names: names_of(&certificates[0]),
+        chain: certificates,
+        key: read_key(key)?,
+    };
+    let all: Vec<Scheme> = Scheme::ALL.iter().map(|(_, scheme)| *scheme).collect();
+    match Vault::new(&Keyring(vec![entry.clone()]), &all, &[], 0) {
+        Ok(_) => Ok(entry),
+        Err(error) => Err(KeyFileError::Unusable {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+            problem: error.to_string(),
+        }),
+    }
+}
+
+/// The certificates of authorities in a PEM file.
+///
+/// # Errors
+/// [`KeyFileError`] when the file is missing or malformed, or when one of them cannot be a trust anchor.
+pub fn authorities(path: &Path) -> Result<Authorities, KeyFileError> {
+    Authorities::new(read_chain(path)?).map_err(|error| KeyFileError::Pem {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// The certificates of a PEM file, in DER; at least one.
+fn read_chain(path: &Path) -> Result<Vec<Vec<u8>>, KeyFileError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem_error(path, "certificate", error))?;
+    if certificates.is_empty() {
+        return Err(KeyFileError::Pem {
+            path: path.to_owned(),
+            problem: "no certificate in it; expected a line `-----BEGIN CERTIFICATE-----`".into(),
+        });
+    }
+    Ok(certificates.iter().map(|der| der.to_vec()).collect())
+}
+
+/// The private key of a PEM file in a form that the vault reads: PKCS#8 or PKCS#1.
+fn read_key(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    // A file that cannot be read is told apart from one with the wrong contents.
+    fs::metadata(path).map_err(|error| KeyFileError::File {
+        path: path.to_owned(),
+        error,
+    })?;
+    match PrivateKeyDer::from_pem_file(path) {
+        Ok(PrivateKeyDer::Sec1(_)) => Err(KeyFileError::Pem {
+            path: path.to_owned(),
+            problem: "the key is in SEC 1 form; `openssl pkcs8 -topk8 -nodes` makes PKCS#8 of it"
+                .into(),
+        }),
+        Ok(key) => Ok(key.secret_der().to_vec()),
+        Err(error) => Err(pem_error(path, "private key", error)),
+    }
+}
+
+/// The DNS names and addresses that the certificate is for (RFC 5280, section 4.2.1.6).
+fn names_of(certificate: &[u8]) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(alternatives)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes)
+                .ok()
+                .map(|ip| std::net::Ipv4Addr::from(ip).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
+        },
+        _ => None,
+    };
+    alternatives
+        .value
+        .general_names
+        .iter()
+        .filter_map(name)
+        .collect()
+}
+
+fn pem_error(path: &Path, kind: &str, error: rustls::pki_types::pem::Error) -> KeyFileError {
+    let path = path.to_owned();
+    match error {
+        rustls::pki_types::pem::Error::Io(error) => KeyFileError::File { path, error },
+        error => KeyFileError::Pem {
+            path,
+            problem: format!("no {kind} in it: {error:?}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path, pair: &rcgen::KeyPair, name: &str) -> (PathBuf, PathBuf) {
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.self_signed(pair).unwrap();
+        let (chain, key) = (
+            folder.join(format!("{name}.pem")),
+            folder.join(format!("{name}.key")),
+        );
+        fs::write(&chain, certificate.pem()).unwrap();
+        fs::write(&key, pair.serialize_pem()).unwrap();
+        (chain, key)
+    }
+
+    #[test]
+    fn every_kind_of_key_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for algorithm in [
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+            &rcgen::PKCS_ED25519,
+        ] {
+            let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let (chain, key) = files(folder.path(), &pair, "selkie.test");
+            let Entry::Prefilled {
+                ref chain,
+                ref names,
+                ..
+            } = from_files(&chain, &key).unwrap()
+            else {
+                panic!("files make a prefilled key");
+            };
+            assert_eq!(
+                (chain.len(), &names[..]),
+                (1, &["selkie.test".to_owned()][..])
+            );
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let (chain, key) = files(folder.path(), &pair(), "one");
+        let (_, other) = files(folder.path(), &pair(), "other");
+        let said = |chain: &Path, key: &Path| from_files(chain, key).unwrap_err().to_string();
+        assert!(said(&chain, &other).contains("is for another key"));
+        assert!(said(&key, &key).contains("no certificate in it"));
+        assert!(said(&chain, &chain).contains("no private key in it"));
+        assert!(said(&chain, Path::new("/nowhere")).starts_with("/nowhere: "));
+        fs::write(
+            &key,
+            "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n",
+        )
+        .unwrap();
+        assert!(said(&chain, &key).contains("topk8"));
+    }
+}

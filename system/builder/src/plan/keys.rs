@@ -1,0 +1,134 @@
+//! What a description says of a vault's keys.
+
+use std::net::IpAddr;
+
+use channel::sign::MAX_KEYS;
+use vault::{Entry as Key, Keyring, Kind};
+
+use super::{Content, Planner};
+use crate::diagnostics::suggest;
+use crate::keys;
+use crate::toml::{Entry, Fields, Kind as Toml, Node, Spanned};
+
+/// The kinds of key that a vault makes, as descriptions name them.
+const KINDS: [(&str, Kind); 3] = [
+    ("ecdsa-p256", Kind::EcdsaP256),
+    ("ecdsa-p384", Kind::EcdsaP384),
+    ("ed25519", Kind::Ed25519),
+];
+
+/// Names of a made key's certificate, where a description gives none: how QEMU's forwarded ports are reached.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+impl Planner<'_> {
+    /// The key of a vault of which the description says nothing.
+    pub(super) fn default_keys() -> Content {
+        let key = made(Kind::EcdsaP256, Vec::new());
+        Content::Bytes(Keyring(vec![key]).to_bytes())
+    }
+
+    /// A table that says where a key comes from, or a list of such.
+    pub(super) fn keys(&mut self, entry: &Entry) -> Option<Content> {
+        let nodes = match &entry.value.kind {
+            Toml::List(nodes) => &nodes[..],
+            _ => std::slice::from_ref(&entry.value),
+        };
+        if nodes.is_empty() || nodes.len() > MAX_KEYS {
+            let message = format!("a vault has 1 to {MAX_KEYS} keys, not {}", nodes.len());
+            self.wrong(&entry.value.span, message).help =
+                Some("leave `keys` out for one that the vault makes".into());
+            return None;
+        }
+        let keys: Vec<Option<Key>> = nodes.iter().map(|node| self.key(node)).collect();
+        let keys = keys.into_iter().collect::<Option<_>>()?;
+        Some(Content::Bytes(Keyring(keys).to_bytes()))
+    }
+
+    fn key(&mut self, node: &Node) -> Option<Key> {
+        let Toml::Table(entries) = &node.kind else {
+            self.no_key(node);
+            return None;
+        };
+        let mut fields = Fields::new(entries);
+        let (make, names) = (fields.take("make"), fields.take("names"));
+        let (chain, key) = (fields.take("chain"), fields.take("key"));
+        fields.finish(&mut self.reader(), "a private key");
+        match (make, names, chain, key) {
+            (Some(make), names, None, None) => self.generated(make, names),
+            (None, None, Some(chain), Some(key)) => self.prefilled(chain, key),
+            _ => {
+                self.no_key(node);
+                None
+            }
+        }
+    }
+
+    fn no_key(&mut self, node: &Node) {
+        let problem = self.wrong(&node.span, "this does not say where a key comes from");
+        problem.help = Some(
+            "use { make = \"ecdsa-p256\", names = [\"…\"] }, or { chain = \"FILE\", key = \"FILE\" }"
+                .into(),
+        );
+    }
+
+    fn generated(&mut self, make: &Entry, names: Option<&Entry>) -> Option<Key> {
+        let word = self.reader().text(make)?;
+        let known = KINDS.iter().find(|(name, _)| *name == word.value);
+        let Some((_, kind)) = known else {
+            let help = suggest(&word.value, "kinds", KINDS.iter().map(|(name, _)| *name));
+            let message = format!("a vault makes no key of the kind `{}`", word.value);
+            self.wrong(&word.span, message).help = Some(help);
+            return None;
+        };
+        let names = match names {
+            Some(entry) => self.host_names(entry)?,
+            None => Vec::new(),
+        };
+        Some(made(*kind, names))
+    }
+
+    /// DNS names and IP addresses.
+    fn host_names(&mut self, entry: &Entry) -> Option<Vec<String>> {
+        let names = self.reader().texts(entry)?;
+        if let Some(wrong) = names.iter().find(|name| !is_host_name(name)) {
+            let message = format!("`{wrong}` is neither a DNS name nor an IP address");
+            self.wrong(&entry.value.span, message).help =
+                Some("for example: \"example.test\", \"*.example.test\" or \"192.0.2.1\"".into());
+            return None;
+        }
+        Some(names)
+    }
+
+    fn prefilled(&mut self, chain: &Entry, key: &Entry) -> Option<Key> {
+        let chain: Spanned<String> = self.reader().text(chain)?;
+        let key = self.reader().text(key)?;
+        let files = (
+            self.existing(&chain, "file", |path| path.is_file()),
+            self.existing(&key, "file", |path| path.is_file()),
+        );
+        match keys::from_files(&files.0?, &files.1?) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                self.unusable(&chain, &error.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn made(kind: Kind, mut names: Vec<String>) -> Key {
+    if names.is_empty() {
+        names.extend(LOCAL.map(str::to_owned));
+    }
+    Key::Made { kind, names }
+}
+
+/// Labels of letters, digits and hyphens (RFC 1123, section 2.1), the first may be `*`; or an address.
+fn is_host_name(name: &str) -> bool {
+    let fits = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len()) && label.chars().all(inner)
+    };
+    let labels = name.strip_prefix("*.").unwrap_or(name);
+    name.parse::<IpAddr>().is_ok() || name.len() <= 253 && labels.split('.').all(fits)
+}
