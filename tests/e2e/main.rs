@@ -17,6 +17,7 @@ mod runtime;
 mod sdk;
 mod tls;
 mod upstream;
+mod vault;
 
 use libtest_mimic::{Arguments, Trial};
 use selkie_tests::Outcome;
@@ -47,6 +48,7 @@ fn main() {
     let last = [
         resources::trials(),
         isolation::trials(),
+        vault::trials(),
         network::trials(),
         commands::trials(),
     ];

@@ -25,6 +25,18 @@ pub fn connect(
     endpoint: &Endpoint,
     version: &'static SupportedProtocolVersion,
 ) -> Result<Stream, Failed> {
+    let mut stream = StreamOwned::new(client(version)?, client::connect(endpoint)?);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+/// A client that has not sent its first message.
+///
+/// # Errors
+/// When rustls refuses the version.
+pub fn client(version: &'static SupportedProtocolVersion) -> Result<ClientConnection, Failed> {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[version])?
@@ -33,12 +45,7 @@ pub fn connect(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-    let connection = ClientConnection::new(Arc::new(config), name)?;
-    let mut stream = StreamOwned::new(connection, client::connect(endpoint)?);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
+    Ok(ClientConnection::new(Arc::new(config), name)?)
 }
 
 /// Trusts every certificate, but checks that the peer holds its key.
