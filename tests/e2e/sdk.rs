@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Completion, Trial};
 use microkit_sdf::Architecture;
-use selkie::cli::root;
+use selkie::cli::{Request, make, root};
 use selkie::microkit::Sdk;
 use selkie::programs::c_compiler;
 use selkie::settings::{Configuration, Settings};
@@ -34,7 +34,37 @@ pub fn trials() -> Vec<Trial> {
         Trial::ignorable_test("sdk::rust_beside_selkie", || {
             beside("rust", "hello, world from Rust!", rust)
         }),
+        Trial::ignorable_test("sdk::builds_for_a_real_board", real_board),
     ]
+}
+
+/// A board that QEMU does not emulate: an image comes out, and `run` says what to do with it.
+fn real_board() -> Result<Completion, Failed> {
+    const BOARD: &str = "rpi4b_2gb";
+    if ground().board.target.architecture != Architecture::Aarch64 {
+        return Ok(Completion::ignored_with("its processor is another"));
+    }
+    if sdk()?.board(BOARD, ground().configuration).is_err() {
+        return Ok(Completion::ignored_with(format!("the SDK has no {BOARD}")));
+    }
+    let request = Request {
+        system: root().join("tests/systems/bare.toml"),
+        board: BOARD.into(),
+        configuration: ground().configuration,
+    };
+    let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"))?;
+    ensure(built.machine.is_none() && built.image_size > 0, || {
+        format!("{built:?}")
+    })?;
+    ensure(built.folder.join("report.txt").is_file(), || {
+        "the tool's report is not kept".into()
+    })?;
+    Ok(Completion::Completed)
+}
+
+fn sdk() -> Result<Sdk, Failed> {
+    let settings = Settings::load(&root()).map_err(|wrong| wrong.to_string())?;
+    Ok(Sdk::find(&settings)?)
 }
 
 /// Where an example's program is made: in this folder, for this folder of the SDK.
@@ -43,8 +73,7 @@ type Make = fn(&Path, &Sdk) -> Result<Option<PathBuf>, Failed>;
 /// Boots the example `name` beside our exercise. Ours writes to the serial port; the example prints with the kernel, which
 /// only a debug kernel does.
 fn beside(name: &str, says: &str, make: Make) -> Result<Completion, Failed> {
-    let settings = Settings::load(&root()).map_err(|wrong| wrong.to_string())?;
-    let sdk = Sdk::find(&settings)?;
+    let sdk = sdk()?;
     let folder = root()
         .join("target/selkie/tests/systems")
         .join(format!("beside-{name}"));

@@ -276,3 +276,36 @@ fn what_the_tool_is_asked_for() {
     );
     assert_eq!(asked, expected);
 }
+
+/// The repository itself: its boards and descriptions.
+fn repository() -> PathBuf {
+    selkie::cli::root()
+}
+
+fn planned_here(system: &str, board: &str) -> Result<Plan, String> {
+    let root = repository();
+    let path = root.join(system);
+    plan(&root, &path, board).map_err(|wrong| wrong.to_string())
+}
+
+#[test]
+fn every_system_is_right_for_every_machine_as_it_stands() {
+    for machine in selkie_qemu::MACHINES {
+        for system in ["echo", "http", "https"] {
+            let plan = planned_here(&format!("system/{system}.toml"), machine.name);
+            plan.unwrap_or_else(|wrong| panic!("{system} on {}: {wrong}", machine.name));
+        }
+    }
+}
+
+#[test]
+fn a_board_without_drivers_says_which_are_missing_and_how_to_add_them() {
+    let wrong = planned_here("system/https.toml", "rpi4b_2gb").expect_err("they are missing");
+    for kind in ["bcm2835-system-timer", "bcm2711-rng200", "bcm2711-genet"] {
+        let help = format!("there is no driver for a `{kind}` yet; docs/porting.md says how");
+        assert!(wrong.contains(&help), "{wrong}");
+    }
+    assert!(repository().join("docs/porting.md").is_file());
+    let bare = planned_here("tests/systems/bare.toml", "rpi4b_2gb");
+    assert_eq!(bare.map(|plan| plan.protections.len()), Ok(2));
+}
