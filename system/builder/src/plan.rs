@@ -252,12 +252,13 @@ impl<'a> Planner<'a> {
             });
             protections.push(protection);
         }
+        let protections: Vec<Protection> = protections.into_iter().collect::<Option<_>>()?;
         let plan = Plan {
             name: self.description.name.value.clone(),
             board: self.board.clone(),
-            protections: protections.into_iter().collect::<Option<_>>()?,
+            notes: self.notes(&protections),
+            protections,
             connections,
-            notes: self.notes(),
             source: self.source.clone(),
         };
         if self.problems.is_empty() {
@@ -267,13 +268,16 @@ impl<'a> Planner<'a> {
         Some(plan)
     }
 
-    /// What is not as the description has it, because of the board.
-    fn notes(&self) -> Vec<String> {
+    /// What is not as the description has it, because of the board, and what keys in the image mean there.
+    fn notes(&self, protections: &[Protection]) -> Vec<String> {
         let board = &self.board.name;
         let left_out = self.left_out.iter().map(|name| {
             format!("`{name}` is left out: the board `{board}` has no device of its kind")
         });
-        left_out.chain(self.ignored_scheduling()).collect()
+        left_out
+            .chain(self.ignored_scheduling())
+            .chain(keys::notes(protections, self.board.kernel))
+            .collect()
     }
 
     /// Whether the board has no device for the protection of this name.

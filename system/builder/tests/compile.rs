@@ -331,6 +331,27 @@ fn configuration_space_is_told_of_the_devices() {
 }
 
 #[test]
+fn a_key_in_the_image_is_said() {
+    let (made, ..) = compiled(&https());
+    assert_eq!(made.notes, [] as [String; 0]);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let pair = rcgen::KeyPair::generate().expect("the system has random numbers");
+    let params = rcgen::CertificateParams::new(vec!["selkie.test".into()]).expect("it is a name");
+    let certificate = params.self_signed(&pair).expect("the key can sign");
+    let (chain, key) = (
+        folder.path().join("chain.pem"),
+        folder.path().join("key.pem"),
+    );
+    fs::write(&chain, certificate.pem()).expect("it is writable");
+    fs::write(&key, pair.serialize_pem()).expect("it is writable");
+    let files = format!("{{ chain = {chain:?}, key = {key:?} }}");
+    let text = https().replace("{ make = \"ed25519\", names = [\"selkie.test\"] }", &files);
+    let (plan, ..) = compiled(&text);
+    assert_eq!(plan.notes.len(), 1);
+    assert!(plan.notes[0].contains("`vault` has a key from a file, for development"));
+}
+
+#[test]
 fn layers_below_have_higher_priorities() {
     let (plan, _, _folder) = compiled(&https());
     let priority = |name: &str| {

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use channel::sign::MAX_KEYS;
 use vault::{Entry as Key, Keyring, Kind};
 
-use super::{Content, Planner};
+use super::{Content, Planner, Protection};
+use crate::board::KernelKind;
 use crate::diagnostics::suggest;
 use crate::keys;
+use crate::manifest::{Data, DataKind};
 use crate::toml::{Entry, Fields, Kind as Toml, Node, Spanned};
 
 /// The kinds of key that a vault makes, as descriptions name them.
@@ -114,6 +116,43 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// What a key that came in the image leaves in memory, for each vault that has one.
+pub(super) fn notes(
+    protections: &[Protection],
+    kernel: KernelKind,
+) -> impl Iterator<Item = String> {
+    let left = match kernel {
+        KernelKind::Pc99 => "once the system runs, only the vault's memory holds it",
+        KernelKind::Microkit => "and the machine's memory keeps copies of it outside the vault",
+    };
+    let vaults = protections
+        .iter()
+        .filter(|protection| has_prefilled(protection));
+    vaults.map(move |vault| {
+        let name = &vault.name;
+        format!("`{name}` has a key from a file, for development: the boot image holds it, {left}")
+    })
+}
+
+fn has_prefilled(protection: &Protection) -> bool {
+    let kinds = protection
+        .program
+        .data
+        .iter()
+        .filter(|data| data.kind == DataKind::Keys);
+    let content = |data: &Data| {
+        let found = protection.data.iter().find(|(name, _)| *name == data.name);
+        match found {
+            Some((_, Content::Bytes(bytes))) => Keyring::from_bytes(bytes).ok(),
+            _ => None,
+        }
+    };
+    let prefilled = |key: &Key| matches!(key, Key::Prefilled { .. });
+    kinds
+        .filter_map(content)
+        .any(|keyring| keyring.0.iter().any(prefilled))
 }
 
 fn made(kind: Kind, mut names: Vec<String>) -> Key {
