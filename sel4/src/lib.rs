@@ -20,6 +20,8 @@ use microkit as kernel;
 #[cfg(not(selkie_board = "microkit"))]
 use pc99 as kernel;
 
+#[cfg(all(selkie_freestanding, target_arch = "riscv64"))]
+mod byte_order;
 mod cptr;
 mod debug;
 mod error;

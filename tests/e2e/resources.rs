@@ -69,11 +69,23 @@ fn image() -> Outcome {
         let system = SYSTEMS.system(name)?;
         let size = own_size(&system.built)?;
         println!("measured: the boot image of {name} has {size} bytes");
-        ensure(size <= IMAGE, || {
-            format!("{name}: {size} bytes are more than {IMAGE}")
+        let most = most();
+        ensure(size <= most, || {
+            format!("{name}: {size} bytes are more than {most}")
         })?;
     }
     Ok(())
+}
+
+/// The largest boot image on this board. In the 64 MiB of `x86_64_generic` the rings of connections get no large pages,
+/// and the SDK's initialiser takes 170 bytes for each of their small ones.
+fn most() -> u64 {
+    let ground = ground();
+    if ground.is_microkit() && ground.board.target.architecture == Architecture::X86_64 {
+        IMAGE + (1 << 20)
+    } else {
+        IMAGE
+    }
 }
 
 /// Bytes of the boot image; on a board of the Microkit SDK, those beyond the SDK's own loader and kernel.

@@ -196,7 +196,7 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
         },
         Suite {
             name: "boards",
-            what: "the same on the boards of the Microkit SDK, in release and debug configuration",
+            what: "the same on the boards of the Microkit SDK; in debug configuration a part of it",
             minutes: 60,
             jobs: boards(),
         },
