@@ -11,6 +11,7 @@ use selkie_tests::{Outcome, ensure};
 
 const FILES: &[(&str, &str)] = &[
     ("doorbell.pml", include_str!("doorbell.pml")),
+    ("epoch.pml", include_str!("epoch.pml")),
     ("memory.pml", include_str!("memory.pml")),
     ("ready.pml", include_str!("ready.pml")),
     ("sleep.pml", include_str!("sleep.pml")),
@@ -23,6 +24,16 @@ struct Model {
 }
 
 const MODELS: &[Model] = &[
+    Model {
+        name: "epoch",
+        mutants: &[
+            ("FIXED_EPOCH", "from["),
+            ("JOINS_FIRST", "from["),
+            ("NO_JOIN_FENCE", "got=="),
+            ("WRITES_AT_ONCE", "from["),
+            ("JOINS_SILENTLY", "got=="),
+        ],
+    },
     Model {
         name: "sleep",
         mutants: &[

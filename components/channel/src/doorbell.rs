@@ -43,6 +43,17 @@ impl Doorbell {
         })
     }
 
+    /// Takes the peer for another one (module `epoch`): that it was rung already means nothing.
+    pub(crate) fn forget(&mut self) {
+        self.rung = None;
+    }
+
+    /// Takes the peer for another one, and notifies it whatever it says of itself.
+    pub(crate) fn ring_anyway(&mut self) {
+        self.forget();
+        self.notify.notify();
+    }
+
     /// Tells the peer that this side is awake. A late view of it costs a notification and no more.
     pub(crate) fn wake(&mut self) {
         if self.state & AWAKE == 0 {

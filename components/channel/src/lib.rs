@@ -58,6 +58,7 @@ pub mod time;
 
 mod call;
 mod doorbell;
+mod epoch;
 mod error;
 mod ready;
 mod ring;

@@ -2,12 +2,17 @@
 //!
 //! The writer never waits: a line that does not fit is left out and counted, and the next line that fits says how
 //! many were lost before it. A line is a run of words: a head, the time, and the text.
+//!
+//! A writer that starts over begins an empty ring, and does not wait until the reader has noticed: the reader looks at
+//! the writer's epoch behind each line and drops a line that is not of the life that it knows. What was not read of the
+//! life before is lost, as it is when the reader starts over.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::doorbell::{self, ALWAYS, Doorbell};
+use crate::epoch::{self, Epoch};
 use crate::memory::{LINE, OwnRegion, OwnWords, PeerRegion, PeerWords};
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
@@ -20,9 +25,9 @@ const HEAD_WORDS: usize = 2;
 const MAX_WORDS: usize = HEAD_WORDS + MAX_TEXT / 8;
 
 /// Bytes of the region of the PD that writes lines (the consumer of the `log` interface).
-pub const CONSUMER_SIZE: usize = 8 * (doorbell::WORDS + LINE + RING);
+pub const CONSUMER_SIZE: usize = 8 * (epoch::WORDS + doorbell::WORDS + LINE + RING);
 /// Bytes of the region of the PD that reads them (its provider).
-pub const PROVIDER_SIZE: usize = 8 * (doorbell::WORDS + LINE);
+pub const PROVIDER_SIZE: usize = 8 * (epoch::WORDS + doorbell::WORDS + LINE);
 
 /// How important a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +60,7 @@ fn head(length: usize, level: Level, lost: u32) -> u64 {
 
 /// The writing end.
 pub struct Writer {
+    epoch: Epoch,
     bell: Doorbell,
     tail: OwnWords,
     ring: OwnWords,
@@ -76,6 +82,7 @@ impl Writer {
         notify: impl Notify + 'static,
     ) -> Result<Self, LayoutError> {
         Ok(Self {
+            epoch: Epoch::new(&mut own, &mut peers)?,
             bell: Doorbell::new(&mut own, &mut peers, Box::new(notify))?,
             tail: own.words(LINE)?,
             ring: own.words(RING)?,
@@ -113,6 +120,20 @@ impl Writer {
         self.failed
     }
 
+    /// Begins an empty ring for a reader that has started over. One that starts for the first time finds what was
+    /// written before.
+    fn follow(&mut self) {
+        if !self.epoch.has_changed() {
+            return;
+        }
+        if self.epoch.knows_peer() {
+            (self.written, self.taken) = (0, 0);
+            self.tail.publish(0, 0);
+        }
+        self.epoch.join();
+        self.bell.forget();
+    }
+
     fn put(&self, offset: usize, word: u64) {
         let at = self.written.wrapping_add(offset as u64) & (RING as u64 - 1);
         self.ring.set(at as usize, word);
@@ -122,8 +143,16 @@ impl Writer {
         if self.failed.is_some() {
             return 0;
         }
-        let taken = self.head.load(0);
+        self.follow();
+        let taken = match self.epoch.is_joined() {
+            true => self.head.load(0),
+            false => self.taken,
+        };
         if taken.wrapping_sub(self.taken) > self.written - self.taken {
+            if self.epoch.has_changed() {
+                self.follow();
+                return RING;
+            }
             self.failed = Some(PeerMisbehaved::IndexJumped);
             return 0;
         }
@@ -134,6 +163,7 @@ impl Writer {
 
 /// The reading end.
 pub struct Reader {
+    epoch: Epoch,
     bell: Doorbell,
     head: OwnWords,
     tail: PeerWords,
@@ -162,6 +192,7 @@ impl Reader {
         // The writer waits for nothing, so the reader never rings.
         let silent = Box::new(|| ());
         Ok(Self {
+            epoch: Epoch::new(&mut own, &mut peers)?,
             bell: Doorbell::new(&mut own, &mut peers, silent)?,
             head: own.words(LINE)?,
             tail: peers.words(LINE)?,
@@ -179,8 +210,25 @@ impl Reader {
     pub fn next(&mut self, text: &mut String) -> Result<Option<Line>, PeerMisbehaved> {
         self.failed.map_or(Ok(()), Err)?;
         self.bell.wake();
+        if self.epoch.has_changed() {
+            self.follow();
+        }
+        if !self.epoch.is_first_or_joined() {
+            return Ok(None);
+        }
         let line = self.try_next(text);
+        if self.epoch.has_changed() {
+            // What was read may be of a life that was not joined, or zeros. `sleep` says that there is more.
+            return Ok(None);
+        }
         line.inspect_err(|misbehaved| self.failed = Some(*misbehaved))
+    }
+
+    /// Begins with the writer's first line, or with that of its new life.
+    fn follow(&mut self) {
+        self.taken = 0;
+        self.head.publish(0, 0);
+        self.epoch.join();
     }
 
     fn try_next(&mut self, text: &mut String) -> Result<Option<Line>, PeerMisbehaved> {
@@ -219,7 +267,8 @@ impl Reader {
             return true;
         }
         self.bell.lie_down(0);
-        let work = self.tail.load(0) != self.taken;
+        let written = self.epoch.is_first_or_joined() && self.tail.load(0) != self.taken;
+        let work = written || self.epoch.has_changed();
         if work {
             self.bell.wake();
         }

@@ -65,6 +65,15 @@ impl Ready {
         })
     }
 
+    /// Begins anew, with a peer that does so too.
+    pub(crate) fn reset(&mut self) {
+        for (index, map) in self.maps.iter_mut().enumerate() {
+            *map = Map::default();
+            self.own.publish(index, 0);
+            self.own_seen.publish(index, 0);
+        }
+    }
+
     /// Notes that the slot has news for the peer.
     pub(crate) fn mark(&mut self, slot: usize) {
         self.maps[slot / BITS].news |= 1 << (slot % BITS);

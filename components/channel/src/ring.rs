@@ -42,6 +42,12 @@ impl<const WORDS: usize> Producer<WORDS> {
         })
     }
 
+    /// Begins anew, with a consumer that does so too.
+    pub(crate) fn reset(&mut self) {
+        (self.written, self.taken) = (0, 0);
+        self.tail.publish(0, 0);
+    }
+
     /// How many messages the consumer has not taken yet.
     pub(crate) fn used(&mut self) -> Result<usize, PeerMisbehaved> {
         let head = self.head.load(0);
@@ -91,6 +97,12 @@ impl<const WORDS: usize> Consumer<WORDS> {
             written: 0,
             taken: 0,
         })
+    }
+
+    /// Begins anew, with a producer that does so too.
+    pub(crate) fn reset(&mut self) {
+        (self.written, self.taken) = (0, 0);
+        self.head.publish(0, 0);
     }
 
     /// Whether a message waits that has not been seen yet.

@@ -8,7 +8,7 @@ use channel::log::{self, Level};
 use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Driver, Stack};
 use channel::streams::{self, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
-use channel::testing::{pool_pair, region_pair};
+use channel::testing::{meet, pool_pair, region_pair};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -96,9 +96,12 @@ fn streams() -> Streams {
     let layout = streams::Layout::new(1, RING).unwrap();
     let (first, second) = regions(layout.provider_size(), layout.consumer_size());
     let (wake_provider, wake_consumer) = (Notification::new(), Notification::new());
+    let mut provider = Provider::new(layout, first.0, first.1, wake_consumer.clone()).unwrap();
+    let mut consumer = Consumer::new(layout, second.0, second.1, wake_provider.clone()).unwrap();
+    meet(&mut provider, &mut consumer);
     Streams {
-        provider: Provider::new(layout, first.0, first.1, wake_consumer.clone()).unwrap(),
-        consumer: Consumer::new(layout, second.0, second.1, wake_provider.clone()).unwrap(),
+        provider,
+        consumer,
         wake_provider,
         wake_consumer,
     }

@@ -5,7 +5,7 @@ use channel::PeerMisbehaved;
 use channel::log;
 use channel::memory::{OwnRegion, OwnWords, PeerRegion};
 use channel::packets::{self, Driver, Stack};
-use channel::streams::{self, Consumer, ConsumerEvent, Provider};
+use channel::streams::{self, Consumer, ConsumerEvent, Provider, ProviderEvent};
 use channel::testing::{Bell, pool_pair, region_pair, with_hook};
 
 /// A victim's own region, what it reads, and the words of that.
@@ -107,11 +107,16 @@ fn a_stack_checks_every_descriptor() {
     }
 }
 
+/// The first word of a peer's region in its first life, and when it has joined the victim's.
+const ALONE: u64 = 1 << 32;
+const JOINED: u64 = 1 << 32 | 1;
+
 fn log_error(tail: u64, head: u64) -> Option<PeerMisbehaved> {
     let (own, peer, words) = victim(log::PROVIDER_SIZE, log::CONSUMER_SIZE);
+    words.set(0, ALONE);
     let mut reader = log::Reader::new(own, peer).unwrap();
-    words.set(2 * LINE, head);
-    words.publish(LINE, tail);
+    words.set(3 * LINE, head);
+    words.publish(2 * LINE, tail);
     reader.next(&mut String::new()).err()
 }
 
@@ -124,7 +129,7 @@ fn a_log_reader_checks_lengths() {
     assert_eq!(log_error(u64::MAX, 8), Some(PeerMisbehaved::IndexJumped));
 }
 
-/// The words of a peer with one connection behind its bell (and, of a provider, its descriptions).
+/// The words of a peer with one connection behind its epochs and bell (and, of a provider, its descriptions).
 struct Slot {
     words: OwnWords,
     first: usize,
@@ -154,13 +159,15 @@ fn consumer() -> (Consumer, Slot) {
     let (own, peer, words) = victim(layout.consumer_size(), layout.provider_size());
     let slot = Slot {
         words,
-        first: DESCRIPTION,
+        first: LINE + DESCRIPTION,
         flips: 0,
     };
-    (
-        Consumer::new(layout, own, peer, Bell::default()).unwrap(),
-        slot,
-    )
+    slot.words.set(0, ALONE);
+    let mut consumer = Consumer::new(layout, own, peer, Bell::default()).unwrap();
+    slot.words.publish(0, JOINED);
+    assert_eq!(consumer.next_event(), Ok(Some(ConsumerEvent::Started)));
+    consumer.sleep();
+    (consumer, slot)
 }
 
 /// Does one round, and gives the error that it ends with.
@@ -231,9 +238,9 @@ fn a_consumer_checks_a_peers_identity() {
     const HAS_IDENTITY: u64 = 1 << 33;
     let opened = |length: u64, name: u64| {
         let (mut consumer, mut slot) = consumer();
-        slot.words.set(2, HAS_IDENTITY);
-        slot.words.set(3, length << 32);
-        slot.words.set(8, name);
+        slot.words.set(LINE + 2, HAS_IDENTITY);
+        slot.words.set(LINE + 3, length << 32);
+        slot.words.set(LINE + 8, name);
         slot.set(Slot::STATE, 1 << 32 | OPEN);
         round(&mut consumer)
     };
@@ -426,10 +433,14 @@ fn a_log_writer_sees_lines_taken_that_it_did_not_write() {
 fn a_lent_ring_is_not_restarted() {
     let layout = streams::Layout::new(1, 256).unwrap();
     let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
+    words.set(0, ALONE);
     let mut provider = Provider::new(layout, own, peer, Bell::default()).unwrap();
+    words.publish(0, JOINED);
+    assert_eq!(provider.next_event(), Ok(Some(ProviderEvent::Started)));
+    provider.sleep();
     let mut slot = Slot {
         words,
-        first: 0,
+        first: LINE,
         flips: 0,
     };
     let description = streams::Opened {

@@ -100,7 +100,7 @@ impl<S> Service<S> {
             | ConsumerEvent::HalfClosed(id) => self.wake(id),
             ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id) => self.release(id),
             // This service asks for nothing: the description says what is listened on.
-            ConsumerEvent::Answer { .. } => {}
+            ConsumerEvent::Started | ConsumerEvent::Answer { .. } => {}
         }
     }
 

@@ -178,6 +178,11 @@ impl Connection {
         self.stage == Stage::Opening && self.origin == Origin::Accepted
     }
 
+    /// Whether the consumer waits for it.
+    pub fn is_asked_for(&self) -> bool {
+        self.stage == Stage::Opening && matches!(self.origin, Origin::Asked(_))
+    }
+
     /// Answers the SYN that `wire` holds. `seeded` is an interface whose next connection gets the right
     /// initial sequence number. Returns whether a handshake began.
     pub fn accept(
@@ -485,7 +490,7 @@ impl Connection {
             identity: None,
         };
         let Ok(id) = cx.provider.open(self.slot, &opened) else {
-            // The consumer holds a slot that it released: it broke the protocol, and its port says so.
+            // The consumer is starting over; or it holds a slot that it released, which its port calls by name.
             return self.abort(cx.counters);
         };
         self.id = Some(id);

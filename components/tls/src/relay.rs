@@ -214,6 +214,7 @@ impl Relay {
                     | ConsumerEvent::HalfClosed(id),
                 ) => self.queue(id.slot()),
                 Some(ConsumerEvent::Closed(id) | ConsumerEvent::Reset(id)) => self.remove(id),
+                Some(ConsumerEvent::Started) => {}
                 Some(ConsumerEvent::Answer { token, result }) => {
                     if let Some(above) = self.take_asked(token) {
                         let refusal = result.err().unwrap_or(Refusal::Unreachable);
@@ -244,6 +245,7 @@ impl Relay {
                     }
                 }
                 Some(ProviderEvent::Released(id)) => self.released(id),
+                Some(ProviderEvent::Started) => self.begin_anew(),
                 Some(ProviderEvent::Connect { token, remote }) => self.connect(token, remote),
                 Some(ProviderEvent::Listen { token, .. }) => {
                     self.above.answer(token, Err(Refusal::NotAllowed));
@@ -274,6 +276,12 @@ impl Relay {
     /// A connection came in, or one that the service asked for came about.
     fn begin(&mut self, id: ConnectionId, opened: Opened, now: u64) {
         let asked = opened.token.and_then(|token| self.take_asked(token));
+        if asked.is_none() && opened.token.is_some() {
+            // The service has started over since it asked.
+            self.below.abort(id);
+            self.below.release(id);
+            return;
+        }
         let session = match asked.and(self.client.as_ref()) {
             Some(client) => Session::connect(client, opened.peer.ip()),
             None => Session::new(&self.server),
@@ -516,6 +524,22 @@ impl Relay {
             .position(|entry| entry.as_deref().is_some_and(waits));
         if let Some(slot) = waiting {
             self.queue(slot);
+        }
+    }
+
+    /// A service that has started gets the sessions that were opened without it. What an earlier life of it asked for
+    /// nobody wants any more.
+    fn begin_anew(&mut self) {
+        self.asked.clear();
+        for slot in 0..self.entries.len() {
+            let Some(entry) = self.entries[slot].as_deref_mut() else {
+                continue;
+            };
+            if entry.asked.take().is_some() {
+                self.abort(slot);
+            } else if entry.above.is_none() && entry.session.stage() == Stage::Open {
+                self.queue(slot);
+            }
         }
     }
 

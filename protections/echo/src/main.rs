@@ -40,7 +40,7 @@ impl Echo {
                         self.echo(id)
                     }
                     Event::Closed(id) | Event::Reset(id) => self.streams.release(id),
-                    Event::Opened(..) | Event::Answer { .. } => {}
+                    Event::Started | Event::Opened(..) | Event::Answer { .. } => {}
                 }
             }
             if self.streams.sleep() {

@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Driver, HEADROOM, Link, Pool};
 use channel::streams::{self, Provider};
+use channel::testing::meet;
 use libfuzzer_sys::fuzz_target;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::*;
@@ -111,10 +112,14 @@ fn ends(memory: &mut [Vec<u64>; 5]) -> (Driver, packets::Stack, Provider) {
     };
     // SAFETY: as above.
     let pool = || unsafe { Pool::new(region[2].0) };
+    let mut provider = Provider::new(STREAMS, own(3), peers(4), || {}).unwrap();
+    // A consumer that is there, and then does nothing.
+    let mut consumer = streams::Consumer::new(STREAMS, own(4), peers(3), || {}).unwrap();
+    meet(&mut provider, &mut consumer);
     (
         Driver::new(PACKETS, own(0), peers(1), pool(), || {}).unwrap(),
         packets::Stack::new(PACKETS, own(1), peers(0), pool(), || {}).unwrap(),
-        Provider::new(STREAMS, own(3), peers(4), || {}).unwrap(),
+        provider,
     )
 }
 

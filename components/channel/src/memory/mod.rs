@@ -44,6 +44,7 @@ pub(crate) const LINE: usize = if cfg!(loom) { 1 } else { 8 };
 
 /// Overwrites words that held a secret, so that the compiler cannot leave the writes out.
 #[allow(unsafe_code)]
+#[inline(never)]
 pub fn wipe(words: &mut [u64]) {
     for word in words {
         // SAFETY: `word` is a valid, aligned, exclusive reference.

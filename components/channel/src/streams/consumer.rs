@@ -8,6 +8,7 @@ use super::layout::{OPENED_WORDS, REQUESTS, State, Word};
 use super::opened::{Opened, Refusal, Request, answer_from_words};
 use super::port::{Port, Side, news};
 use super::{Busy, ConnectionId, Layout};
+use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, PeerRegion, PeerWords};
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
@@ -17,6 +18,10 @@ pub struct Consumer {
     opened: PeerWords,
     /// Requests without an answer.
     asked: Vec<u32>,
+    /// Requests that the provider had not answered when it started over.
+    lost: Vec<u32>,
+    /// The session that `asked` belongs to.
+    session: u32,
     next_token: u32,
     /// The description that goes with the news of an opened slot.
     description: Option<Opened>,
@@ -37,6 +42,9 @@ pub enum ConsumerEvent {
     Closed(ConnectionId),
     /// The connection was cut.
     Reset(ConnectionId),
+    /// The provider has started, or started over: then every connection was reset and every request answered before, and
+    /// ports that were asked for have to be asked for again.
+    Started,
     /// The answer to a request; a connection that was asked for and came about is `Opened` instead.
     Answer {
         /// What the request gave.
@@ -57,12 +65,15 @@ impl Consumer {
         mut peers: PeerRegion,
         notify: impl Notify + 'static,
     ) -> Result<Self, LayoutError> {
+        let epoch = Epoch::new(&mut own, &mut peers)?;
         let opened = peers.words(OPENED_WORDS * layout.connections())?;
         let notify = Box::new(notify);
         Ok(Self {
-            port: Port::new(Side::Consumer, layout, &mut own, &mut peers, notify)?,
+            port: Port::new(Side::Consumer, layout, epoch, &mut own, &mut peers, notify)?,
             opened,
             asked: Vec::with_capacity(REQUESTS),
+            lost: Vec::new(),
+            session: 0,
             next_token: 0,
             description: None,
         })
@@ -86,8 +97,14 @@ impl Consumer {
                 Ok(())
             })
         })?;
+        let found = match found {
+            Some((_, news::STARTED)) => None,
+            Some(found) => Some(found),
+            None => return self.next_answer(),
+        };
+        self.follow_session();
         let Some((slot, news)) = found else {
-            return self.next_answer();
+            return Ok(Some(ConsumerEvent::Started));
         };
         let id = self.port.id(slot);
         Ok(match news {
@@ -103,7 +120,19 @@ impl Consumer {
         })
     }
 
+    /// Requests of an earlier session get no answer.
+    fn follow_session(&mut self) {
+        if core::mem::replace(&mut self.session, self.port.session) != self.port.session {
+            self.lost.append(&mut self.asked);
+        }
+    }
+
     fn next_answer(&mut self) -> Result<Option<ConsumerEvent>, PeerMisbehaved> {
+        self.follow_session();
+        if let Some(token) = self.lost.pop() {
+            let result = Err(Refusal::Restarted);
+            return Ok(Some(ConsumerEvent::Answer { token, result }));
+        }
         let Some(message) = self.port.next_message()? else {
             return Ok(None);
         };
@@ -120,7 +149,7 @@ impl Consumer {
     /// answer that says why not.
     ///
     /// # Errors
-    /// [`Busy`] when 16 requests have no answer yet.
+    /// [`Busy`] when 16 requests have no answer yet, or before [`ConsumerEvent::Started`].
     pub fn connect(&mut self, remote: SocketAddr) -> Result<u32, Busy> {
         self.ask(Request::Connect(remote))
     }
@@ -129,12 +158,13 @@ impl Consumer {
     /// for. Then comes an answer with the token that this gives.
     ///
     /// # Errors
-    /// [`Busy`] when 16 requests have no answer yet.
+    /// [`Busy`] when 16 requests have no answer yet, or before [`ConsumerEvent::Started`].
     pub fn listen(&mut self, port: u16) -> Result<u32, Busy> {
         self.ask(Request::Listen(port))
     }
 
     fn ask(&mut self, request: Request) -> Result<u32, Busy> {
+        self.follow_session();
         let token = self.next_token;
         if self.asked.len() == REQUESTS || !self.port.post(request.to_words(token)) {
             return Err(Busy);
@@ -167,7 +197,10 @@ impl Consumer {
             let cut = if over { 0 } else { State::RESET };
             self.port
                 .add_flags(slot, State::END | State::RELEASED | cut);
-            self.port.slots[slot].live = false;
+            self.port.retire(slot);
+            if self.port.ending.is_none() {
+                self.port.join_if_free();
+            }
         }
     }
 }

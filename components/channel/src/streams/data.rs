@@ -8,12 +8,12 @@ use crate::copies::{self, Direction};
 impl Port {
     /// The slot of a living connection, its produced bytes taken over from the peer.
     fn fresh_incoming(&mut self, id: ConnectionId) -> Option<usize> {
-        let slot = self.slot_of(id)?;
+        let slot = self.slot_of(id).filter(|_| !self.gone)?;
         if self.failed.is_none() {
             let updated = self.update_incoming(slot);
             self.note(updated)?;
         }
-        Some(slot)
+        (!self.gone).then_some(slot)
     }
 
     /// The slot of a connection that may be written, its consumed bytes taken over from the peer.
@@ -30,7 +30,8 @@ impl Port {
 
     /// The slot of a living connection, its consumed bytes taken over from the peer.
     fn consumed_by_peer(&mut self, id: ConnectionId) -> Option<usize> {
-        let slot = self.slot_of(id).filter(|_| self.failed.is_none())?;
+        let usable = self.failed.is_none() && !self.gone;
+        let slot = self.slot_of(id).filter(|_| usable)?;
         let updated = self.update_outgoing(slot);
         self.note(updated)?;
         Some(slot)
@@ -57,15 +58,20 @@ impl Port {
         let Some(slot) = self.fresh_incoming(id) else {
             return 0;
         };
-        let incoming = &mut self.slots[slot].incoming;
-        let bytes = incoming.read(target) as usize;
-        incoming.free(bytes);
+        let bytes = self.slots[slot].incoming.read(target) as usize;
+        if bytes > 0 && self.notice() {
+            return 0; // they may have been wiped before they were copied
+        }
+        self.slots[slot].incoming.free(bytes);
         copies::add(self.direction_of_incoming(), bytes);
         self.publish_consumed(slot);
         bytes
     }
 
     pub(super) fn consume(&mut self, id: ConnectionId, bytes: usize) -> usize {
+        if self.notice() {
+            return 0; // what was looked at may have been wiped before
+        }
         let taken = self.take(id, bytes);
         self.free(id, taken)
     }

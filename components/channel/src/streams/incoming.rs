@@ -120,6 +120,11 @@ impl Incoming {
         self.take(total)
     }
 
+    /// Forgets what was not taken: the peer's memory does not hold it any more.
+    pub(super) fn drop_untaken(&mut self) {
+        self.seen = self.taken;
+    }
+
     /// Moves the reading position by at most `bytes`; says by how many.
     pub(super) fn take(&mut self, bytes: usize) -> u32 {
         let bytes = bytes.min(self.available() as usize) as u32;

@@ -1,10 +1,10 @@
 //! Where everything lies in the two regions of a `streams` connection.
 //!
-//! Both regions begin alike: bell, ready bits, slots, messages. The provider's has the descriptions of the
-//! opened connections besides, and each ends with one byte ring for every slot.
+//! Both regions have alike: epochs, bell, ready bits, slots, messages. The provider's has the descriptions of the
+//! opened connections behind its epochs, and each ends with one byte ring for every slot.
 
 use crate::memory::{LINE, OwnRegion, OwnWords, PeerRegion, PeerWords};
-use crate::{LayoutError, doorbell, ready, ring};
+use crate::{LayoutError, doorbell, epoch, ready, ring};
 
 /// Words of a slot: its state, bytes produced, bytes consumed, and the count at which to wake the producer.
 pub(super) const SLOT_WORDS: usize = 4;
@@ -69,7 +69,8 @@ impl Layout {
     }
 
     const fn common_words(&self) -> usize {
-        doorbell::WORDS
+        epoch::WORDS
+            + doorbell::WORDS
             + ready::words(self.connections)
             + self.slot_words()
             + ring::producer_words(REQUESTS, MESSAGE)

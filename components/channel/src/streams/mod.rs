@@ -21,6 +21,12 @@
 //!      ◀────────────────── Released ──────────── release
 //! ```
 //!
+//! # When a side starts over
+//!
+//! The other one is told that every connection has ended ([`ConsumerEvent::Reset`], [`ProviderEvent::Released`]) and,
+//! once it has released them, that the two can begin anew ([`ConsumerEvent::Started`], [`ProviderEvent::Started`],
+//! which also come at the first start). Identifiers and requests of before then mean nothing any more.
+//!
 //! # A round of work
 //!
 //! ```
@@ -59,6 +65,7 @@ mod port;
 mod provider;
 mod roles;
 mod round;
+mod session;
 
 pub use consumer::{Consumer, ConsumerEvent};
 pub use identity::PeerIdentity;
@@ -75,6 +82,7 @@ use roles::both_roles;
 pub struct ConnectionId {
     slot: u16,
     generation: u32,
+    session: u32,
 }
 
 impl ConnectionId {
@@ -83,7 +91,7 @@ impl ConnectionId {
         self.slot.into()
     }
 
-    /// How many connections the slot has had, this one included (it wraps).
+    /// How many connections the slot has had since both sides were last there together, this one included (it wraps).
     pub fn generation(self) -> u32 {
         self.generation
     }
@@ -95,6 +103,6 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// As many requests as may wait for an answer do so already.
+/// As many requests as may wait for an answer do so already, or the provider has not started yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;

@@ -124,15 +124,18 @@ pub enum Refusal {
     Unreachable,
     /// No secure session came about: the other end did not prove who it is, refused this one, or broke the protocol.
     Insecure,
+    /// The provider started over before it answered.
+    Restarted,
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Unsupported,
         Self::NotAllowed,
         Self::NoRoom,
         Self::Unreachable,
         Self::Insecure,
+        Self::Restarted,
     ];
 }
 
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn unknown_kinds_are_none() {
         assert_eq!(Request::from_words([3 << 32, 0, 0, 0]), None);
-        assert_eq!(answer_from_words([6 << 32, 0, 0, 0]), None);
+        assert_eq!(answer_from_words([7 << 32, 0, 0, 0]), None);
         assert_eq!(answer_from_words([u64::MAX, 0, 0, 0]), None);
     }
 }

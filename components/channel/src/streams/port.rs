@@ -8,6 +8,7 @@ use super::layout::{MESSAGE, OwnSlots, PeerSlots, Position, REQUESTS, State, Wor
 use super::outgoing::{self, Outgoing};
 use super::{ConnectionId, Layout};
 use crate::doorbell::Doorbell;
+use crate::epoch::Epoch;
 use crate::memory::{OwnBytes, OwnRegion, PeerBytes, PeerRegion};
 use crate::ready::Ready;
 use crate::ring::{Consumer, Producer};
@@ -29,6 +30,7 @@ pub(super) mod news {
     pub(in super::super) const RESET: u32 = 16;
     pub(in super::super) const RELEASED: u32 = 32;
     pub(in super::super) const WRITABLE: u32 = 64;
+    pub(in super::super) const STARTED: u32 = 128;
 }
 
 pub(super) struct Slot {
@@ -47,6 +49,7 @@ pub(super) struct Slot {
 pub(super) struct Port {
     pub(super) side: Side,
     pub(super) layout: Layout,
+    pub(super) epoch: Epoch,
     pub(super) bell: Doorbell,
     pub(super) ready: Ready,
     pub(super) own: OwnSlots,
@@ -54,6 +57,16 @@ pub(super) struct Port {
     pub(super) outbox: Producer<MESSAGE>,
     pub(super) inbox: Consumer<MESSAGE>,
     pub(super) slots: Box<[Slot]>,
+    /// How many of them are live.
+    pub(super) live: usize,
+    /// How many sessions there have been: lives of the peer that were joined.
+    pub(super) session: u32,
+    /// The peer has gone or started over, and was not joined yet.
+    pub(super) gone: bool,
+    /// Then: the first slot whose end the user has not been told of.
+    pub(super) ending: Option<usize>,
+    /// The user has been told that both sides have joined each other.
+    pub(super) greeted: bool,
     /// Slots to look at in the next flush, because bytes were freed or room is waited for.
     pub(super) touched: Vec<u16>,
     /// The slot whose news is being given to the user, and what is left of it.
@@ -70,12 +83,13 @@ impl Port {
     pub(super) fn new(
         side: Side,
         layout: Layout,
+        epoch: Epoch,
         own: &mut OwnRegion,
         peers: &mut PeerRegion,
         notify: Box<dyn Notify>,
     ) -> Result<Self, LayoutError> {
         let count = layout.connections();
-        let bell = Doorbell::new(own, peers, notify)?;
+        let mut bell = Doorbell::new(own, peers, notify)?;
         let ready = Ready::new(count, own, peers)?;
         let own_slots = OwnSlots::new(&layout, own)?;
         let peer_slots = PeerSlots::new(&layout, peers)?;
@@ -100,9 +114,11 @@ impl Port {
                 ))
             })
             .collect::<Result<_, LayoutError>>()?;
+        bell.ring_anyway();
         Ok(Self {
             side,
             layout,
+            epoch,
             bell,
             ready,
             own: own_slots,
@@ -110,6 +126,11 @@ impl Port {
             outbox,
             inbox,
             slots,
+            live: 0,
+            session: 0,
+            gone: false,
+            ending: None,
+            greeted: false,
             touched: Vec::with_capacity(count),
             current: None,
             collected: false,
@@ -126,13 +147,15 @@ impl Port {
     /// The slot of a connection that lives.
     pub(super) fn slot_of(&self, id: ConnectionId) -> Option<usize> {
         let slot = self.slots.get(id.slot())?;
-        (slot.live && slot.generation == id.generation).then_some(id.slot())
+        let same = slot.generation == id.generation && self.session == id.session;
+        (slot.live && same).then_some(id.slot())
     }
 
     pub(super) fn id(&self, slot: usize) -> ConnectionId {
         ConnectionId {
             slot: slot as u16,
             generation: self.slots[slot].generation,
+            session: self.session,
         }
     }
 
@@ -141,6 +164,7 @@ impl Port {
         let state = &mut self.slots[slot];
         state.generation = state.generation.wrapping_add(1);
         state.live = true;
+        self.live += 1;
         state.own_flags = State::OPEN;
         state.peer_flags = 0;
         state.outgoing.open();
@@ -162,6 +186,12 @@ impl Port {
             flags: state.own_flags,
         };
         self.own.publish(slot, Word::State, word.to_word());
+    }
+
+    /// The connection in the slot is no more, as far as this side knows.
+    pub(super) fn retire(&mut self, slot: usize) {
+        self.slots[slot].live = false;
+        self.live -= 1;
     }
 
     /// Publishes further flags of the slot's own state.
@@ -200,6 +230,9 @@ impl Port {
 
     /// Whether the peer's counts are of this connection, and not of the one before it in the slot.
     fn is_known_to_peer(&mut self, slot: usize) -> bool {
+        if self.gone {
+            return false;
+        }
         let state = &mut self.slots[slot];
         if state.peer_flags & State::OPEN == 0 {
             let peer = State::from_word(self.peers.load(slot, Word::State));
@@ -254,15 +287,32 @@ impl Port {
         }
     }
 
-    /// Fails the port, if the result says so.
+    /// The peer's words are not what they should be: it has started over, or it misbehaved and the port has failed.
+    pub(super) fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
+        if self.notice() {
+            return Ok(());
+        }
+        Err(*self.failed.get_or_insert(misbehaved))
+    }
+
+    /// Fails the port, if the result says so and the peer has not started over.
     pub(super) fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Option<T> {
-        result
-            .inspect_err(|misbehaved| _ = self.failed.get_or_insert(*misbehaved))
-            .ok()
+        result.map_err(|misbehaved| _ = self.blame(misbehaved)).ok()
     }
 }
 
 impl Slot {
+    /// As it was at first.
+    pub(super) fn reset(&mut self) {
+        self.generation = 0;
+        self.live = false;
+        self.own_flags = 0;
+        self.peer_flags = 0;
+        self.outgoing.open();
+        self.incoming.open();
+        self.touched = false;
+    }
+
     fn new(own: OwnBytes, peers: PeerBytes) -> Self {
         Self {
             generation: 0,

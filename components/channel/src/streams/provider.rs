@@ -7,6 +7,7 @@ use super::layout::{OPENED_WORDS, REQUESTS, State, Word};
 use super::opened::{Opened, Refusal, Request, answer_to_words};
 use super::port::{Port, Side, news};
 use super::{ConnectionId, Layout};
+use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, OwnWords, PeerRegion};
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
@@ -31,6 +32,9 @@ pub enum ProviderEvent {
     Aborted(ConnectionId),
     /// The consumer has released the connection, and its slot is free. If it is not over, it is to be cut.
     Released(ConnectionId),
+    /// The consumer has started, or started over: then every connection was released before, and what it asked for is to
+    /// be forgotten.
+    Started,
     /// The consumer asks for a connection: open a slot with this token, or [`answer`](Provider::answer) why not.
     Connect {
         /// Goes into the description, or into the answer.
@@ -72,10 +76,11 @@ impl Provider {
         mut peers: PeerRegion,
         notify: impl Notify + 'static,
     ) -> Result<Self, LayoutError> {
+        let epoch = Epoch::new(&mut own, &mut peers)?;
         let opened = own.words(OPENED_WORDS * layout.connections())?;
         let notify = Box::new(notify);
         Ok(Self {
-            port: Port::new(Side::Provider, layout, &mut own, &mut peers, notify)?,
+            port: Port::new(Side::Provider, layout, epoch, &mut own, &mut peers, notify)?,
             opened,
             unanswered: 0,
         })
@@ -100,6 +105,10 @@ impl Provider {
             news::HALF_CLOSED => ProviderEvent::HalfClosed(id),
             news::RESET => ProviderEvent::Aborted(id),
             news::RELEASED => ProviderEvent::Released(id),
+            news::STARTED => {
+                self.unanswered = 0;
+                ProviderEvent::Started
+            }
             _ => ProviderEvent::Writable(id),
         }))
     }
@@ -111,10 +120,7 @@ impl Provider {
         let request = self.check_request(message);
         let (token, request) = match request {
             Ok(request) => request,
-            Err(misbehaved) => {
-                self.port.failed = Some(misbehaved);
-                return Err(misbehaved);
-            }
+            Err(misbehaved) => return self.port.blame(misbehaved).map(|()| None),
         };
         self.unanswered += 1;
         Ok(Some(match request {
@@ -137,8 +143,11 @@ impl Provider {
         self.port.post(answer_to_words(token, result));
     }
 
-    /// A slot without a connection.
-    pub fn free_slot(&self) -> Option<usize> {
+    /// A slot without a connection; none while the consumer is not there.
+    pub fn free_slot(&mut self) -> Option<usize> {
+        if !self.port.is_joined() {
+            return None;
+        }
         self.port.slots.iter().position(|slot| !slot.live)
     }
 
@@ -151,9 +160,9 @@ impl Provider {
     /// Opens a connection in a slot; both rings begin at their first byte.
     ///
     /// # Errors
-    /// [`NotFree`] until the consumer has released the slot's last connection.
+    /// [`NotFree`] until the consumer has released the slot's last connection, and while it is not there.
     pub fn open(&mut self, slot: usize, opened: &Opened) -> Result<ConnectionId, NotFree> {
-        if self.port.slots.get(slot).is_none_or(|slot| slot.live) {
+        if !self.port.is_joined() || self.port.slots.get(slot).is_none_or(|slot| slot.live) {
             return Err(NotFree);
         }
         if opened.token.is_some() {
@@ -236,7 +245,7 @@ fn look(port: &mut Port, slot: usize) -> Result<u32, PeerMisbehaved> {
     }
     let new = port.update_flags(slot, peer)?;
     if new & State::RELEASED != 0 {
-        port.slots[slot].live = false;
+        port.retire(slot);
         return Ok(news::RELEASED);
     }
     let mut found = 0;

@@ -21,18 +21,24 @@ impl Port {
         self.bell.wake();
         if !self.collected {
             self.collected = true;
-            self.ready.collect();
+            if !self.notice() && self.epoch.is_joined() {
+                self.ready.collect();
+            }
         }
         loop {
             if let Some(found) = self.next_of_current() {
                 return Ok(Some(found));
             }
+            if let Some(found) = self.next_of_session() {
+                return Ok(Some(found));
+            }
             let Some(slot) = self.ready.take() else {
                 return Ok(None);
             };
-            let result = look(self, slot);
-            let news = result.inspect_err(|misbehaved| self.failed = Some(*misbehaved))?;
-            self.current = Some((slot, news));
+            match look(self, slot) {
+                Ok(news) => self.current = Some((slot, news)),
+                Err(misbehaved) => self.blame(misbehaved)?,
+            }
         }
     }
 
@@ -53,17 +59,21 @@ impl Port {
 
     /// The next message from the peer, at most as many a round as may be outstanding.
     pub(super) fn next_message(&mut self) -> Result<Option<[u64; MESSAGE]>, PeerMisbehaved> {
-        if self.messages == REQUESTS {
+        if self.messages == REQUESTS || self.gone || !self.epoch.is_joined() {
             return Ok(None);
         }
         self.messages += 1;
-        let popped = self.inbox.pop();
-        popped.inspect_err(|misbehaved| self.failed = Some(*misbehaved))
+        match self.inbox.pop() {
+            // What was read may be of a life that has not been joined, or zeros.
+            Ok(Some(_)) if self.notice() => Ok(None),
+            Ok(popped) => Ok(popped),
+            Err(misbehaved) => self.blame(misbehaved).map(|()| None),
+        }
     }
 
     /// Posts a message; `false` if the ring is full or the peer has failed.
     pub(super) fn post(&mut self, message: [u64; MESSAGE]) -> bool {
-        if self.failed.is_some() {
+        if !self.is_joined() {
             return false;
         }
         let pushed = self.outbox.push(message);
@@ -73,7 +83,7 @@ impl Port {
     }
 
     pub(super) fn flush(&mut self) {
-        if self.failed.is_some() {
+        if self.failed.is_some() || self.gone || !self.epoch.is_joined() {
             return;
         }
         // What was published before is visible before anything below is looked at.
@@ -124,14 +134,29 @@ impl Port {
         if self.failed.is_some() {
             return true;
         }
-        if self.current.is_some() || self.ready.any() {
+        // The ready bits of a peer that has not joined are of a session before.
+        let joined = !self.gone && self.epoch.is_joined();
+        if self.current.is_some() || self.ending.is_some() || joined && self.ready.any() {
             return false;
         }
         self.bell.lie_down(0);
-        let work = self.ready.any() || self.inbox.has_more();
+        let work = self.has_work();
         if work {
             self.bell.wake();
         }
         !work
+    }
+
+    /// Whether a session ends or begins, or the peer has news.
+    fn has_work(&mut self) -> bool {
+        if self.gone {
+            // What the user has to release first it will release in its own time.
+            return self.ending.is_some() || self.live == 0;
+        }
+        if self.epoch.has_changed() {
+            return true;
+        }
+        let joined = self.epoch.is_joined();
+        joined && (!self.greeted || self.ready.any() || self.inbox.has_more())
     }
 }

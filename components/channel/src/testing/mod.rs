@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::memory::{OwnRegion, PeerRegion};
 use crate::packets::{self, Driver, Pool, Stack};
-use crate::streams::{self, Consumer, Provider};
+use crate::streams::{self, Consumer, ConsumerEvent, Provider, ProviderEvent};
 use crate::{LayoutError, Notify};
 
 /// Counts how often it was rung.
@@ -44,6 +44,45 @@ pub fn region_pair(size: usize) -> (OwnRegion, PeerRegion) {
     }
 }
 
+/// Memory that two ends share, and that one of them can lose and see again.
+#[cfg(not(loom))]
+pub struct Shared {
+    base: core::ptr::NonNull<u8>,
+    size: usize,
+}
+
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+impl Shared {
+    /// Zeroed memory of at least `size` bytes that is never freed.
+    pub fn new(size: usize) -> Self {
+        Self {
+            base: zeroed(size),
+            size,
+        }
+    }
+
+    /// The writer's view; the one before it must not be used any more.
+    pub fn own(&self) -> OwnRegion {
+        // SAFETY: as in `region_pair`; who starts over drops its end first.
+        let region = unsafe { OwnRegion::new(self.base, self.size) };
+        region.unwrap_or_else(|_| unreachable!("words are aligned"))
+    }
+
+    /// The reader's view.
+    pub fn peers(&self) -> PeerRegion {
+        // SAFETY: as in `region_pair`.
+        let region = unsafe { PeerRegion::new(self.base, self.size) };
+        region.unwrap_or_else(|_| unreachable!("words are aligned"))
+    }
+
+    /// Zeroes the memory, as a side that starts over does before it makes its end anew.
+    pub fn wipe(&self) {
+        // SAFETY: the memory has so many bytes; as in `region_pair`, tests accept that others see them change.
+        unsafe { self.base.write_bytes(0, self.size) };
+    }
+}
+
 /// The writer's and the reader's view of one region.
 #[cfg(loom)]
 pub fn region_pair(_size: usize) -> (OwnRegion, PeerRegion) {
@@ -56,7 +95,8 @@ pub(crate) fn zeroed(size: usize) -> core::ptr::NonNull<u8> {
     core::ptr::NonNull::from(words).cast()
 }
 
-/// Both ends of a `streams` connection, and the bells that they ring: the provider's, then the consumer's.
+/// Both ends of a `streams` connection that have met and sleep, and the bells that they ring: the provider's, then the
+/// consumer's.
 ///
 /// # Errors
 /// None for a valid layout.
@@ -66,9 +106,23 @@ pub fn streams_pair(
     let (provider_own, consumer_peer) = region_pair(layout.provider_size());
     let (consumer_own, provider_peer) = region_pair(layout.consumer_size());
     let bells = [Bell::default(), Bell::default()];
-    let provider = Provider::new(layout, provider_own, provider_peer, bells[0].clone())?;
-    let consumer = Consumer::new(layout, consumer_own, consumer_peer, bells[1].clone())?;
+    let mut provider = Provider::new(layout, provider_own, provider_peer, bells[0].clone())?;
+    let mut consumer = Consumer::new(layout, consumer_own, consumer_peer, bells[1].clone())?;
+    meet(&mut provider, &mut consumer);
+    for bell in &bells {
+        bell.take();
+    }
     Ok((provider, consumer, bells))
+}
+
+/// Has both ends of a `streams` connection take note of each other, and sleep.
+pub fn meet(provider: &mut Provider, consumer: &mut Consumer) {
+    let mut started = 0;
+    while !(provider.sleep() & consumer.sleep()) {
+        started += usize::from(provider.next_event() == Ok(Some(ProviderEvent::Started)));
+        started += usize::from(consumer.next_event() == Ok(Some(ConsumerEvent::Started)));
+    }
+    assert_eq!(started, 2, "two ends that have not spoken yet meet");
 }
 
 /// Both ends of a `packets` connection, and the bells that they ring: the driver's, then the stack's.

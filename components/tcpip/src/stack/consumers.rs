@@ -52,6 +52,7 @@ impl Stack {
             }
             ProviderEvent::Aborted(id) => self.end(client, id, now, Connection::abort),
             ProviderEvent::Released(id) => self.end(client, id, now, Connection::release),
+            ProviderEvent::Started => self.forget_requests(client),
             ProviderEvent::Connect { token, remote } => {
                 if let Err(refusal) = self.connect(client, token, remote.into(), now) {
                     self.clients[client].provider.answer(token, Err(refusal));
@@ -85,6 +86,19 @@ impl Stack {
         {
             self.with(place, now, |connection, cx| how(connection, cx.counters));
             self.schedule(place);
+        }
+    }
+
+    /// A consumer has started over: nobody waits for the connections that were asked for before.
+    fn forget_requests(&mut self, client: usize) {
+        for slot in 0..self.clients[client].connections.len() {
+            let place = Place { client, slot };
+            let connection = self.connection(place);
+            if let Some(connection) = connection.filter(|connection| connection.is_asked_for()) {
+                connection.discard();
+                self.counters.handshakes_failed += 1;
+                self.settle(place);
+            }
         }
     }
 

@@ -16,7 +16,12 @@ pub(crate) struct Memory {
 impl Memory {
     /// Fills it with a word.
     pub fn scribble(&mut self, word: u64) {
-        for index in 0..self.words {
+        self.scribble_from(0, word);
+    }
+
+    /// Fills all but the first words with a word.
+    pub fn scribble_from(&mut self, first: usize, word: u64) {
+        for index in first..self.words {
             // SAFETY: the memory is leaked and this long, and nothing else runs.
             unsafe { self.base.add(index).write_volatile(word) };
         }
@@ -38,16 +43,18 @@ fn region(size: usize) -> (OwnRegion, PeerRegion, Memory) {
     (ends.0.unwrap(), ends.1.unwrap(), Memory { base, words })
 }
 
-/// A `streams` connection, and what the consumer writes.
+/// A `streams` connection whose ends have met, and what the consumer writes.
 pub(crate) fn streams(connections: usize, buffer: usize) -> (Provider, Consumer, Memory) {
     let layout = streams::Layout::new(connections, buffer).unwrap();
     let (provider_own, consumer_peers, _) = region(layout.provider_size());
     let (consumer_own, provider_peers, memory) = region(layout.consumer_size());
-    (
-        Provider::new(layout, provider_own, provider_peers, || {}).unwrap(),
-        Consumer::new(layout, consumer_own, consumer_peers, || {}).unwrap(),
-        memory,
-    )
+    let mut provider = Provider::new(layout, provider_own, provider_peers, || {}).unwrap();
+    let mut consumer = Consumer::new(layout, consumer_own, consumer_peers, || {}).unwrap();
+    while !(provider.sleep() & consumer.sleep()) {
+        provider.next_event().unwrap();
+        consumer.next_event().unwrap();
+    }
+    (provider, consumer, memory)
 }
 
 /// A `packets` connection, and what the driver writes.

@@ -125,7 +125,8 @@ fn a_consumer_gone_mad_harms_nobody_else() {
         let other = world.host.connect(40001, (STACK.into(), 80));
         world.run(100);
         assert!(world.host.tcp(mad).may_send() && world.host.tcp(other).may_send());
-        world.services[0].memory.scribble(word);
+        // Behind the word with its epoch, which would say that it has started over.
+        world.services[0].memory.scribble_from(1, word);
         world.host.tcp(mad).send_slice(b"anybody there?").unwrap();
         world.run(1000);
         let notices: Vec<_> = std::iter::from_fn(|| world.stack.notice()).collect();
@@ -145,6 +146,36 @@ fn a_consumer_gone_mad_harms_nobody_else() {
         let bytes = pattern(5000);
         assert!(converse(&mut world, 45000, &bytes) == bytes);
     }
+}
+
+/// A consumer whose epoch changes has started over, as far as anybody can tell: its connections are reset, and until it
+/// joins there are no new ones.
+#[test]
+fn a_consumer_whose_epoch_changes_has_no_connections() {
+    let services = [(Program::Sleep, 81, 4, 1024), (Program::Echo, 80, 4, 1024)];
+    let mut world = World::with(settings(), &services);
+    let mut all: Vec<_> = (0..4)
+        .map(|port| world.host.connect(40000 + port, (STACK.into(), 81)))
+        .collect();
+    world.run(100);
+    for word in [0, 1, u64::MAX] {
+        world.services[0].memory.scribble(word);
+        all.push(
+            world
+                .host
+                .connect(41000 + (word as u16 & 7), (STACK.into(), 81)),
+        );
+        for handle in &all {
+            let socket = world.host.tcp(*handle);
+            let _ = socket.send_slice(b"anybody there?");
+        }
+        world.run(1000);
+        for handle in &all {
+            assert!(!world.host.tcp(*handle).is_open(), "{word:x}");
+        }
+    }
+    let bytes = pattern(5000);
+    assert!(converse(&mut world, 45000, &bytes) == bytes);
 }
 
 /// A driver that does the same ends the network and nothing else.

@@ -31,7 +31,7 @@ fn is_over(world: &World) -> Option<ConsumerEvent> {
 #[test]
 fn the_consumer_learns_who_connected() {
     let (world, _) = open(Program::Watch);
-    let ConsumerEvent::Opened(_, opened) = world.services[0].events[0] else {
+    let [ConsumerEvent::Opened(_, opened), ..] = world.services[0].events[..] else {
         panic!("{:?}", world.services[0].events);
     };
     assert_eq!(opened.peer, "10.0.0.2:40000".parse().unwrap());
