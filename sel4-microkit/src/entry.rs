@@ -48,8 +48,6 @@ macro_rules! declare_protection_domain {
 
 #[cfg(selkie_freestanding)]
 mod freestanding {
-    use sel4::IpcBuffer;
-
     use crate::board;
 
     unsafe extern "Rust" {
@@ -96,9 +94,7 @@ mod freestanding {
     );
 
     extern "C" fn entry() -> ! {
-        let buffer = board::IPC_BUFFER as *mut IpcBuffer;
-        // SAFETY: the builder maps the page for this purpose alone, and this is the first and only reference to it.
-        sel4::set_ipc_buffer(unsafe { &mut *buffer });
+        board::set_ipc_buffer();
         // SAFETY: `protection_domain` defines it with this signature; a PD without it does not link.
         unsafe { __sel4_microkit__main() }
     }

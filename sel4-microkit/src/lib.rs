@@ -34,13 +34,14 @@
 //! selkie_freestanding` adds what a program without an operating system needs: entry point and panic handler;
 //! without it the crate compiles for the developer's machine.
 //!
-//! Beyond upstream there is only [`ioport`]: upstream has no x86 I/O ports.
+//! Beyond upstream there are [`ioport`], since upstream has no x86 I/O ports, and [`restart`].
 #![cfg_attr(not(test), no_std)]
 
 #[doc(hidden)]
 pub mod heap;
 pub mod ioport;
 pub mod panicking;
+pub mod restart;
 
 #[cfg_attr(selkie_board = "microkit", path = "board/microkit.rs")]
 #[cfg_attr(not(selkie_board = "microkit"), path = "board/pc99.rs")]
@@ -66,6 +67,14 @@ pub use message::{
 };
 pub use sel4_microkit_macros::protection_domain;
 pub use symbols::{pd_is_passive, pd_name};
+
+/// Has the kernel overwrite its copy of this PD's vector registers with what is in them now. Whoever has zeroed them
+/// because they held a secret calls this: the kernel's copy is of the last time when another PD used its own.
+///
+/// Upstream has no such thing.
+pub fn save_vector_registers() {
+    board::save_vector_registers();
+}
 
 #[doc(hidden)]
 pub mod _private {

@@ -4,7 +4,8 @@ use core::cell::UnsafeCell;
 use core::hint::black_box;
 use core::str::{self, Utf8Error};
 
-/// A value in the image that only the builder changes, before the PD runs.
+/// A value in the image that only the builder changes, before the PD runs. Its section lies among the constants: nothing
+/// that goes wrong in the PD changes it, and a PD that starts over finds it as it was.
 #[repr(transparent)]
 pub struct ImmutableCell<T>(UnsafeCell<T>);
 
@@ -33,7 +34,7 @@ macro_rules! var {
         #[allow(non_upper_case_globals)]
         #[used]
         #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".data")]
+        #[unsafe(link_section = ".data.patched")]
         static $symbol: $crate::_private::ImmutableCell<$ty> =
             $crate::_private::ImmutableCell::new($default);
 

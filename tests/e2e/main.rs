@@ -13,11 +13,13 @@ mod mutual;
 mod network;
 mod pinata;
 mod resources;
+mod restart;
 mod runtime;
 mod sdk;
 mod tls;
 mod upstream;
 mod vault;
+mod wiping;
 
 use libtest_mimic::{Arguments, Trial};
 use selkie::settings::Configuration;
@@ -43,6 +45,7 @@ fn main() {
         iommu::trials(),
         sdk::trials(),
         upstream::trials(),
+        wiping::trials(),
     ];
     let together = libtest_mimic::run(&arguments, together.into_iter().flatten().collect());
     let alone = Arguments {
@@ -53,6 +56,7 @@ fn main() {
         resources::trials(),
         isolation::trials(),
         vault::trials(),
+        restart::trials(),
         network::trials(),
         commands::trials(),
     ];

@@ -301,10 +301,14 @@ fn provider() -> (Provider, Messages) {
     let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
     let messages = Messages {
         words,
-        tail: 5 * LINE,
+        tail: 6 * LINE,
         posted: 0,
     };
-    let provider = Provider::new(layout, own, peer, Bell::default()).unwrap();
+    messages.words.set(0, ALONE);
+    let mut provider = Provider::new(layout, own, peer, Bell::default()).unwrap();
+    messages.words.publish(0, JOINED);
+    assert_eq!(provider.next_event(), Ok(Some(ProviderEvent::Started)));
+    provider.sleep();
     (provider, messages)
 }
 
@@ -341,7 +345,7 @@ fn a_provider_holds_no_more_requests_than_it_can_answer() {
     (0..16).for_each(|token| messages.post(LISTEN | token));
     assert_eq!(requests(&mut provider), (16, None));
     provider.answer(0, Ok(()));
-    messages.words.publish(4 * LINE, 1); // the answer is taken
+    messages.words.publish(5 * LINE, 1); // the answer is taken
     messages.post(LISTEN | 16);
     assert_eq!(requests(&mut provider), (1, None));
     provider.answer(1, Ok(()));
@@ -353,7 +357,7 @@ fn a_provider_holds_no_more_requests_than_it_can_answer() {
 #[test]
 fn a_provider_sees_answers_taken_that_it_did_not_give() {
     let (mut provider, mut messages) = self::provider();
-    messages.words.publish(4 * LINE, 1);
+    messages.words.publish(5 * LINE, 1);
     messages.post(LISTEN);
     let jumped = Some(PeerMisbehaved::IndexJumped);
     assert_eq!(requests(&mut provider), (0, jumped));
@@ -365,7 +369,7 @@ fn a_provider_checks_whose_generation_it_is() {
         let (mut provider, messages) = self::provider();
         let mut slot = Slot {
             words: messages.words,
-            first: 0,
+            first: LINE,
             flips: 0,
         };
         let description = streams::Opened {
@@ -390,7 +394,7 @@ fn a_consumer_checks_answers() {
         let (mut consumer, slot) = consumer();
         let mut messages = Messages {
             words: slot.words,
-            tail: DESCRIPTION + 4 * LINE,
+            tail: DESCRIPTION + 5 * LINE,
             posted: 0,
         };
         assert_eq!(consumer.listen(80), Ok(0));
@@ -401,7 +405,7 @@ fn a_consumer_checks_answers() {
     assert_eq!(answered(&[0]), None);
     assert_eq!(answered(&[1]), unknown, "nothing was asked with this token");
     assert_eq!(answered(&[0, 0]), unknown, "it was answered before");
-    assert_eq!(answered(&[5 << 32]), unknown, "there is no such refusal");
+    assert_eq!(answered(&[7 << 32]), unknown, "there is no such refusal");
 }
 
 #[test]
@@ -410,8 +414,8 @@ fn a_consumer_takes_no_connection_for_its_own_that_it_did_not_ask_for() {
     let opened = |token: u64| {
         let (mut consumer, mut slot) = consumer();
         assert_eq!(consumer.connect("192.0.2.1:1".parse().unwrap()), Ok(0));
-        slot.words.set(2, HAS_TOKEN);
-        slot.words.set(3, token);
+        slot.words.set(LINE + 2, HAS_TOKEN);
+        slot.words.set(LINE + 3, token);
         slot.set(Slot::STATE, 1 << 32 | OPEN);
         round(&mut consumer)
     };
@@ -422,8 +426,10 @@ fn a_consumer_takes_no_connection_for_its_own_that_it_did_not_ask_for() {
 #[test]
 fn a_log_writer_sees_lines_taken_that_it_did_not_write() {
     let (own, peer, words) = victim(log::CONSUMER_SIZE, log::PROVIDER_SIZE);
+    words.set(0, ALONE);
     let mut writer = log::Writer::new(own, peer, Bell::default()).unwrap();
-    words.publish(LINE, 1);
+    words.set(2 * LINE, 1);
+    words.publish(0, JOINED);
     writer.write(log::Level::Information, 0, "lost");
     assert_eq!(writer.misbehaved(), Some(PeerMisbehaved::IndexJumped));
 }

@@ -93,7 +93,9 @@ impl CryptoStack {
         unsafe { task.result.assume_init() }
     }
 
-    /// Overwrites the whole stack and the vector registers with zeros.
+    /// Overwrites the whole stack and the vector registers with zeros. The operating system may hold a copy of the
+    /// registers, which is the caller's to deal with.
+    #[inline(never)]
     pub fn wipe(&mut self) {
         self.memory[CANARY_WORDS / 2..].zeroize();
         clear_vector_registers();

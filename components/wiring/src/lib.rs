@@ -5,11 +5,11 @@
 //! builder writes it, and no PD may map it writable.
 //!
 //! ```
-//! use wiring::{Value, Wiring};
+//! use wiring::{Restart, Value, Wiring};
 //!
 //! let mut wiring = Wiring::new("site");
 //! wiring.config.push(("keep_alive".into(), Value::Integer(15)));
-//! let bytes = wiring.to_bytes();
+//! let bytes = wiring.to_bytes(&Restart::default());
 //! let read = Wiring::from_bytes(&bytes).unwrap();
 //! assert_eq!(read.integer("keep_alive"), Ok(15));
 //! assert!(read.text("keep_alive").is_err());
@@ -19,18 +19,22 @@
 
 extern crate alloc;
 
+mod restart;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the encoding; the first byte of a wiring region.
-pub const FORMAT: u8 = 1;
+pub use restart::{Image as RestartImage, Restart};
 
-/// Length in bytes of the header in front of the encoding: [`FORMAT`], three zeros, and the length of the encoding
-/// as a little-endian `u32`.
-pub const HEADER: usize = 8;
+/// Version of the encoding; the first byte of a wiring region.
+pub const FORMAT: u8 = 2;
+
+/// Length in bytes of the header in front of the encoding: [`FORMAT`], three zeros, and as little-endian `u32` the
+/// length of the encoding and that of the [`Restart`] behind it.
+pub const HEADER: usize = 12;
 
 /// The symbol that Microkit's `setvar_vaddr` sets to the address of a PD's wiring region.
 pub const SYMBOL: &str = "selkie_wiring";
@@ -55,7 +59,7 @@ pub struct Wiring {
 }
 
 /// A range of the PD's own virtual address space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// First address.
     pub address: u64,
@@ -162,6 +166,20 @@ pub struct Domain {
     pub memory: u64,
     /// Microkit child identifier, if the reader is its parent.
     pub child: Option<u8>,
+    /// Where its thread is sent when it has faulted.
+    pub entries: Option<Entries>,
+    /// Whether it is to start over after a fault.
+    pub restart: bool,
+}
+
+/// The entry points of a program that has faulted. Both answer a caller whose call was in flight and wipe the PD's
+/// memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entries {
+    /// Then starts over.
+    pub restart: u64,
+    /// Then refuses calls, for ever.
+    pub retire: u64,
 }
 
 /// A configuration value.
@@ -217,13 +235,16 @@ impl Wiring {
         }
     }
 
-    /// The bytes of the wiring region: the header, then the postcard encoding.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes of the wiring region: the header, the postcard encoding, and what the PD needs to start over.
+    pub fn to_bytes(&self, restart: &Restart) -> Vec<u8> {
         let encoding =
             postcard::to_allocvec(self).expect("encoding into a Vec fails only for unsized lists");
+        let restart = restart.to_bytes();
         let mut bytes = alloc::vec![FORMAT, 0, 0, 0];
         bytes.extend((encoding.len() as u32).to_le_bytes());
+        bytes.extend((restart.len() as u32).to_le_bytes());
         bytes.extend(encoding);
+        bytes.extend(restart);
         bytes
     }
 
@@ -240,10 +261,13 @@ impl Wiring {
     /// # Errors
     /// [`WiringError::Malformed`] when this is no header of this format.
     pub fn size_of(header: &[u8; HEADER]) -> Result<usize, WiringError> {
-        match *header {
-            [FORMAT, 0, 0, 0, a, b, c, d] => Ok(HEADER + u32::from_le_bytes([a, b, c, d]) as usize),
-            _ => Err(WiringError::Malformed),
-        }
+        let (encoding, restart) = lengths(header)?;
+        Ok(HEADER + encoding + restart)
+    }
+
+    /// Where the restart image begins.
+    fn restart_of(header: &[u8; HEADER]) -> Result<usize, WiringError> {
+        lengths(header).map(|(encoding, _)| HEADER + encoding)
     }
 
     /// The heap, without decoding (and so allocating) the rest: the allocator has to be ready before
@@ -353,10 +377,21 @@ impl Connection {
     }
 }
 
+/// The lengths of the encoding and of the restart image.
+fn lengths(header: &[u8; HEADER]) -> Result<(usize, usize), WiringError> {
+    let length = |bytes: [u8; 4]| u32::from_le_bytes(bytes) as usize;
+    match *header {
+        [FORMAT, 0, 0, 0, a, b, c, d, e, f, g, h] => {
+            Ok((length([a, b, c, d]), length([e, f, g, h])))
+        }
+        _ => Err(WiringError::Malformed),
+    }
+}
+
 fn encoding(bytes: &[u8]) -> Result<&[u8], WiringError> {
     let header = bytes.first_chunk().ok_or(WiringError::Malformed)?;
     bytes
-        .get(HEADER..Wiring::size_of(header)?)
+        .get(HEADER..Wiring::restart_of(header)?)
         .ok_or(WiringError::Malformed)
 }
 
@@ -400,7 +435,7 @@ mod tests {
             address: 0x2000_0000,
             size: 0x8000,
         });
-        let mut page = wiring.to_bytes();
+        let mut page = wiring.to_bytes(&Restart::default());
         page.resize(4096, 0);
         assert_eq!(Wiring::from_bytes(&page), Ok(wiring.clone()));
         assert_eq!(Wiring::heap_of(&page), Ok(wiring.heap));

@@ -85,16 +85,24 @@ pub fn wipe_released_memory() {
     WIPE.store(true, Ordering::Relaxed);
 }
 
-/// Overwrites a block that is about to be released.
+/// Overwrites a block that is about to be released, if this program wants that.
 #[inline]
 fn wipe(block: NonNull<u8>, size: usize) {
     if WIPE.load(Ordering::Relaxed) {
         // SAFETY: the block is `size` bytes long and its owner has given it up.
-        unsafe { block.write_bytes(0, size) };
-        // SAFETY: no instruction is emitted. As far as the compiler knows the block is read here, so the stores
-        // above stay.
-        unsafe {
-            core::arch::asm!("/* {0} */", in(reg) block.as_ptr(), options(nostack, preserves_flags))
-        };
+        unsafe { overwrite(block, size) };
     }
+}
+
+/// # Safety
+/// `size` bytes may be written.
+#[inline(never)]
+unsafe fn overwrite(block: NonNull<u8>, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { block.write_bytes(0, size) };
+    // SAFETY: no instruction is emitted. As far as the compiler knows the block is read here, so the stores
+    // above stay.
+    unsafe {
+        core::arch::asm!("/* {0} */", in(reg) block.as_ptr(), options(nostack, preserves_flags))
+    };
 }

@@ -15,6 +15,8 @@ mod heap;
 mod log;
 mod ports;
 mod random;
+#[cfg(selkie_freestanding)]
+mod restart;
 mod single;
 mod start;
 

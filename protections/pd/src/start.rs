@@ -50,7 +50,8 @@ pub(crate) fn heap_region() -> Option<NonNull<[u8]>> {
     Some(NonNull::slice_from_raw_parts(start, size as usize))
 }
 
-fn region() -> &'static [u8] {
+/// The wiring region's content.
+pub(crate) fn region() -> &'static [u8] {
     let start = memory_region_symbol!(selkie_wiring: *mut [u8; HEADER]);
     // SAFETY: the builder sets the symbol to the address of a prefilled, read-only region that stays mapped
     // and begins with a header.

@@ -1,34 +1,50 @@
-//! The parent of all other protection domains (PDs): names each fault, and keeps who faulted stopped.
+//! The parent of all other protection domains (PDs): names each fault, and decides what becomes of who faulted.
 //!
 //! It is told of a fault by the kernel, through the endpoint at which it waits. It stops the thread, reads where it stood,
-//! and writes one line to the log: PD, kind of fault, address, instruction and the function that it lies in.
+//! and writes one line to the log: PD, kind of fault, address, instruction and the function that it lies in. Then it
+//! sends the thread to an entry that answers a stranded caller, wipes the PD's memory (crate `pd`, module `restart`)
+//! and starts over, if the description lets it and it has not done so too often; otherwise to one that wipes and then
+//! refuses every call.
 //!
 //! What it must never do: call another PD, or wait for one. Whom it called could be the one that faulted; so it has no
-//! port but the log, which never blocks. It must never answer a fault either: the thread would go on at the
-//! instruction that faulted.
+//! port but the log, which never blocks, and no clock but the processor's counter. It must never answer a fault either:
+//! the thread would go on at the instruction that faulted. It must never believe what a faulted PD holds: the entries
+//! are in the supervisor's own wiring.
 //!
 //! On pc99 a PD holds the capability that its faults are sent through, so it can send a message that looks like
 //! one. It is believed in one respect only, that it wants to be stopped: the instruction in the log is read from the
-//! thread, and a stopped thread sends nothing more.
+//! thread, and from then on it runs the entry.
 #![no_std]
 #![no_main]
 
-use core::fmt::Display;
+extern crate alloc;
 
+mod lives;
+
+use alloc::vec::Vec;
+
+use lives::{Lives, Next};
 use pd::{error, info};
+use sel4::UserContext;
 use sel4_microkit::{Child, Handler, Infallible, MessageInfo, get_mr, protection_domain};
 use symbols::{Access, Fault, Message, Processor, Report, Table};
+use wiring::Domain;
 
 #[protection_domain]
 fn init() -> Supervisor {
     let symbols = pd::wiring().data("symbols").ok();
     let symbols = symbols.and_then(|_| Table::new(pd::data("symbols")).ok());
-    info!("watching {} protection domains", children().count());
-    Supervisor { symbols }
+    let limit = pd::wiring().integer("restarts").unwrap_or(0);
+    let limit = u32::try_from(limit).unwrap_or(0);
+    let lives: Vec<Lives> = children().map(|_| Lives::new(limit)).collect();
+    info!("watching {} protection domains", lives.len());
+    Supervisor { symbols, lives }
 }
 
 struct Supervisor {
     symbols: Option<Table<'static>>,
+    /// By child identifier, which the builder counts from 0.
+    lives: Vec<Lives>,
 }
 
 impl Handler for Supervisor {
@@ -41,7 +57,8 @@ impl Handler for Supervisor {
     ) -> Result<Option<MessageInfo>, Infallible> {
         // Before the registers are read: that takes the message registers.
         let (fault, instruction) = describe(&message);
-        let name = name(child);
+        let domain = children().find(|domain| is(domain, child));
+        let name = domain.map_or("?", |domain| domain.name.as_str());
         match child.tcb().tcb_read_all_registers(true) {
             Ok(registers) => {
                 let report = Report {
@@ -51,7 +68,13 @@ impl Handler for Supervisor {
                     stack: *registers.sp(),
                     symbols: self.symbols,
                 };
-                tell(&report, instruction == *registers.pc());
+                let next = self.next(domain, child);
+                let forged = match instruction == *registers.pc() {
+                    true => "",
+                    false => ". It sent this itself: its thread stands elsewhere",
+                };
+                error!("{report}; {next}{forged}");
+                send_to(child, next);
             }
             // The capability to the thread is the builder's to give; without it there is nothing to stop it with.
             Err(reason) => error!("{name} faulted, and its thread cannot be read: {reason}"),
@@ -60,12 +83,28 @@ impl Handler for Supervisor {
     }
 }
 
-/// One line; the thread is stopped already.
-fn tell(report: &dyn Display, from_kernel: bool) {
-    if from_kernel {
-        error!("{report}; stopped");
-    } else {
-        error!("{report}; stopped. It sent this itself: its thread stands elsewhere");
+impl Supervisor {
+    fn next(&mut self, domain: Option<&Domain>, child: Child) -> Next {
+        let entries = domain.and_then(|domain| domain.entries);
+        match (entries, self.lives.get_mut(child.index())) {
+            (Some(entries), Some(lives)) => {
+                let restart = domain.is_some_and(|domain| domain.restart);
+                lives.next(entries, restart, lives::ticks())
+            }
+            _ => Next::Stay,
+        }
+    }
+}
+
+/// The thread is stopped. With all registers zero nothing of what it did goes into what it does next.
+fn send_to(child: Child, next: Next) {
+    let Some(entry) = next.entry() else {
+        return;
+    };
+    let mut registers = UserContext::default();
+    *registers.pc_mut() = entry;
+    if let Err(reason) = child.tcb().tcb_write_all_registers(true, &registers) {
+        error!("its registers cannot be set: {reason}");
     }
 }
 
@@ -97,21 +136,11 @@ fn with_access(fault: Fault, instruction: u64) -> Fault {
     }
 }
 
-fn children() -> impl Iterator<Item = &'static str> {
+fn children() -> impl Iterator<Item = &'static Domain> {
     let domains = pd::wiring().domains.iter();
-    domains
-        .filter(|domain| domain.child.is_some())
-        .map(|domain| domain.name.as_str())
+    domains.filter(|domain| domain.child.is_some())
 }
 
-fn name(child: Child) -> &'static str {
-    pd::wiring()
-        .domains
-        .iter()
-        .find(|domain| {
-            domain
-                .child
-                .is_some_and(|id| usize::from(id) == child.index())
-        })
-        .map_or("?", |domain| domain.name.as_str())
+fn is(domain: &Domain, child: Child) -> bool {
+    domain.child.map(usize::from) == Some(child.index())
 }

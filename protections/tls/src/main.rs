@@ -86,7 +86,7 @@ impl Tls {
             match turn {
                 Ok(turn) => {
                     if turn.wipe {
-                        self.stack.wipe();
+                        wipe(&mut self.stack);
                     }
                     self.set_alarm(turn.deadline, now);
                     if !turn.more && self.relay.sleep() {
@@ -94,7 +94,7 @@ impl Tls {
                     }
                 }
                 Err(peer) => {
-                    self.stack.wipe();
+                    wipe(&mut self.stack);
                     return self.counters.misbehaved(peer);
                 }
             }
@@ -125,4 +125,10 @@ impl Tls {
             self.alarm = Some(deadline);
         }
     }
+}
+
+/// Wipes what cryptography has left: its stack, the vector registers, and the kernel's copy of those.
+fn wipe(stack: &mut CryptoStack) {
+    stack.wipe();
+    sel4_microkit::save_vector_registers();
 }

@@ -38,6 +38,7 @@ fn init() -> Vault {
     let clients = Clients::new();
     let vault = stack.run(|| open(&clients));
     stack.wipe();
+    sel4_microkit::save_vector_registers();
     Vault {
         stack,
         vault,
@@ -79,6 +80,7 @@ impl Vault {
             .stack
             .run(|| vault.answer(client, label, request, now, words));
         self.stack.wipe();
+        sel4_microkit::save_vector_registers();
         answer
     }
 }

@@ -1,7 +1,7 @@
 //! The back end for the kernels of a Microkit SDK. They are MCS kernels: whom to answer is in a reply object, and a send
 //! that blocks nobody can be joined with the receive.
 
-use sel4::{Badge, MessageInfo, cap, cap_type};
+use sel4::{Badge, IpcBuffer, MessageInfo, cap, cap_type};
 
 use sel4::microkit::abi;
 pub(crate) use sel4::microkit::abi::slot;
@@ -10,8 +10,10 @@ use crate::ipc::Source;
 use crate::{DeferredAction, DeferredActionInterface, pd_is_passive};
 
 /// Where the SDK's tool maps it.
-#[cfg(selkie_freestanding)]
-pub(crate) const IPC_BUFFER: usize = abi::IPC_BUFFER;
+const IPC_BUFFER: usize = abi::IPC_BUFFER;
+
+/// The address behind the stack's last byte. Between it and the IPC buffer is a page that is not mapped.
+pub const STACK_TOP: usize = IPC_BUFFER - 0x1000;
 
 /// These two are in libmicrokit's `main.c` and in no header.
 const INPUT: cap::Endpoint = cap::Endpoint::from_bits(1);
@@ -61,6 +63,23 @@ fn prepare(action: DeferredAction) -> (sel4::Cap<cap_type::Unspecified>, Message
             MessageInfo::new(abi::IRQ_ACK, 0, 0, 0),
         ),
     }
+}
+
+/// An MCS kernel saves them whenever it switches to another thread that uses them, so any protected call to a PD that
+/// does will do. A yield would give away the rest of a budget instead.
+pub(crate) fn save_vector_registers() {}
+
+/// Before anything else that speaks to the kernel.
+pub(crate) fn set_ipc_buffer() {
+    // SAFETY: the tool maps the page for this purpose alone, and this is the first and only reference to it.
+    sel4::set_ipc_buffer(unsafe { &mut *(IPC_BUFFER as *mut IpcBuffer) });
+}
+
+/// The reply object holds the caller. The next receive would bind it to another one, and that caller would wait for
+/// ever. A message without content touches no message register in memory, and sending to a reply object that holds
+/// nobody does nothing.
+pub(crate) fn answer_stranded_caller(info: MessageInfo) {
+    REPLY.send(info);
 }
 
 pub(crate) fn source(badge: Badge) -> Source {

@@ -4,7 +4,7 @@
 //! *notification* capabilities, which have 64 bits, with bit 63; a badge without it is an endpoint's. No PD can
 //! forge one: badges are in capabilities.
 
-use sel4::{Badge, MessageInfo, cap};
+use sel4::{Badge, IpcBuffer, MessageInfo, cap};
 
 use crate::DeferredAction;
 use crate::ipc::Source;
@@ -21,8 +21,10 @@ pub(crate) mod slot {
 
 /// The last page but one of the address space. The last one stays empty: a `syscall` at its end would return to an
 /// address that is not canonical.
-#[cfg(selkie_freestanding)]
-pub(crate) const IPC_BUFFER: usize = 0x7fff_ffff_e000;
+const IPC_BUFFER: usize = 0x7fff_ffff_e000;
+
+/// The address behind the stack's last byte. Between it and the IPC buffer is a page that is not mapped.
+pub const STACK_TOP: usize = IPC_BUFFER - 0x1000;
 
 const INPUT: cap::Endpoint = cap::Endpoint::from_bits(slot::INPUT);
 
@@ -46,6 +48,26 @@ pub(crate) fn receive(
         Some(info) => INPUT.reply_recv(info),
         None => INPUT.recv(),
     }
+}
+
+/// This kernel lets the registers of whoever used them last be, until somebody else uses them. Only after 65 returns from
+/// the kernel without that it takes them to be out of use and saves them: `CONFIG_FPU_MAX_RESTORES_SINCE_SWITCH` is 64.
+pub(crate) fn save_vector_registers() {
+    for _ in 0..=65 {
+        sel4::r#yield();
+    }
+}
+
+/// Before anything else that speaks to the kernel.
+pub(crate) fn set_ipc_buffer() {
+    // SAFETY: the builder maps the page for this purpose alone, and this is the first and only reference to it.
+    sel4::set_ipc_buffer(unsafe { &mut *(IPC_BUFFER as *mut IpcBuffer) });
+}
+
+/// The kernel keeps the caller's reply capability in the thread until the next receive.
+pub(crate) fn answer_stranded_caller(info: MessageInfo) {
+    // SAFETY: as above; whoever held a reference to it has faulted and does not go on.
+    sel4::pc99::reply(unsafe { &mut *(IPC_BUFFER as *mut IpcBuffer) }, info);
 }
 
 pub(crate) fn source(badge: Badge) -> Source {

@@ -187,6 +187,11 @@ impl Executable {
             .collect()
     }
 
+    /// The address of a symbol, if there is one of this name.
+    pub fn address_of(&self, symbol: &str) -> Option<u64> {
+        self.symbol(symbol).ok().map(|(address, _)| address)
+    }
+
     fn symbol_file(&self) -> object::Result<ElfFile64<'_, LittleEndian>> {
         ElfFile64::parse(self.symbols.as_deref().unwrap_or(&self.bytes))
     }

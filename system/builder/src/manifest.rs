@@ -15,9 +15,9 @@ pub(crate) use keys::value;
 pub use keys::{Key, KeyKind};
 
 /// Keys of a protection in a description that no port may be named after.
-pub(crate) const PROTECTION_KEYS: [&str; 10] = [
+pub(crate) const PROTECTION_KEYS: [&str; 11] = [
     "program", "priority", "budget", "period", "passive", "memory", "stack", "device", "config",
-    "data",
+    "data", "restart",
 ];
 
 /// Stack in bytes of a program that names none.
@@ -45,6 +45,8 @@ pub struct Program {
     /// Whether it only answers, where a description does not say: on an MCS kernel it then runs on its callers'
     /// time.
     pub passive: bool,
+    /// Whether it can start over after a fault, with its peers going on.
+    pub restart: bool,
     /// Its ports.
     pub ports: Vec<Port>,
     /// Its configuration.
@@ -196,7 +198,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
     }
     let (stack, device) = (fields.take("stack"), fields.take("device"));
     let (dma, domains) = (fields.take("dma"), fields.take("domains"));
-    let passive = fields.take("passive");
+    let (passive, restart) = (fields.take("passive"), fields.take("restart"));
     let ports = fields.take("ports");
     let config = fields.take("config");
     let data = fields.take("data");
@@ -228,6 +230,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
         },
         domains: flag(reader, domains),
         passive: flag(reader, passive),
+        restart: flag(reader, restart),
         ports,
         config: tables(reader, config, keys::read),
         data: tables(reader, data, data_entry),

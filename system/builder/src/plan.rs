@@ -65,6 +65,8 @@ pub struct Protection {
     pub config: Vec<(String, Value)>,
     /// The data it reads.
     pub data: Vec<(String, Content)>,
+    /// Whether the supervisor has it start over after a fault.
+    pub restart: bool,
     /// Where the description names it.
     pub(crate) span: Range<usize>,
 }
@@ -248,6 +250,7 @@ impl<'a> Planner<'a> {
                 config: self.config(written, &program),
                 data: self.data(written, &program),
                 span: written.name.span.clone(),
+                restart: self.restart(written, &program),
                 program,
             });
             protections.push(protection);

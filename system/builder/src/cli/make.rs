@@ -318,6 +318,8 @@ fn domains(plan: &Plan, report: &crate::report::Report) -> Vec<Domain> {
             priority: domain.priority,
             memory: domain.image + domain.stack + domain.heap,
             child: None,
+            entries: None,
+            restart: false,
         })
         .collect();
     let place = |name: &str| plan.protections.iter().position(|p| p.name == name);
@@ -341,6 +343,8 @@ fn domains_of(system: &System) -> Vec<Domain> {
             priority: domain.priority,
             memory: 0,
             child: None,
+            entries: None,
+            restart: false,
         })
         .collect();
     domains.sort_by_key(|domain| std::cmp::Reverse(domain.priority));

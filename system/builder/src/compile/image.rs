@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use microkit_sdf::Architecture;
 use sha2_host::{Digest, Sha256};
+use wiring::{Entries, Span};
 
 use super::CompileError;
 use super::allocate::FIRST_ADDRESS;
-use crate::elf::Executable;
+use crate::elf::{Executable, Segment};
 use crate::plan::Plan;
 
 /// A program's file.
@@ -19,6 +20,12 @@ pub(crate) struct Image {
     pub size: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
+    /// The memory that it writes.
+    pub writable: Vec<Span>,
+    /// Where the initialised part of that begins, and its first content.
+    pub data: (u64, Vec<u8>),
+    /// Where its thread goes on after a fault, if the program knows how.
+    pub entries: Option<Entries>,
 }
 
 /// Where a program's file lies in the output folder.
@@ -57,11 +64,32 @@ fn image(bytes: Vec<u8>, architecture: Architecture) -> Result<Image, String> {
             "it ends at {end:#x}, behind {FIRST_ADDRESS:#x}, where regions begin"
         ));
     }
-    let pages = program.segments.iter();
+    let writable = || program.segments.iter().filter(|segment| segment.write);
+    let mut filled = writable().filter(|segment| segment.file_size > 0);
+    let data = filled.next().map_or((0, Vec::new()), |segment| {
+        (segment.address, program.content(segment).to_vec())
+    });
+    if filled.next().is_some() {
+        return Err("it has two parts with initialised data that it may write".into());
+    }
+    let (restart, retire) = (
+        program.address_of("_restart"),
+        program.address_of("_retire"),
+    );
+    let memory = |segment: &Segment| segment.page_end() - segment.page_start();
+    let span = |segment: &Segment| Span {
+        address: segment.page_start(),
+        size: memory(segment),
+    };
     Ok(Image {
-        memory: pages.map(|s| s.page_end() - s.page_start()).sum(),
+        memory: program.segments.iter().map(memory).sum(),
         size,
         sha256,
+        writable: writable().map(span).collect(),
+        data,
+        entries: restart
+            .zip(retire)
+            .map(|(restart, retire)| Entries { restart, retire }),
     })
 }
 

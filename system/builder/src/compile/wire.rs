@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use microkit_sdf as sdf;
-use wiring::{Connection, Device, Dma, Domain, PortRange, Registers, Value, Wiring};
+use wiring::{Connection, Device, Dma, Domain, PortRange, Registers, Restart, Span, Value, Wiring};
 
 use super::Contents;
 use super::allocate::{Allocation, FIRST_ADDRESS, Region, Role};
 use super::image::{self, Image};
 use crate::board::{Interrupt, KernelKind};
 use crate::plan::{Plan, pages};
+
+/// Bytes of a page.
+const PAGE: u64 = 0x1000;
 
 /// The wiring of each protection.
 pub(crate) fn wirings(
@@ -57,6 +60,51 @@ fn domains(plan: &Plan, images: &BTreeMap<String, Image>, allocation: &Allocatio
                     + protection.stack
                     + protection.memory,
                 child: allocation.children[index],
+                // A passive PD has time to run only while it is called, and none once it has answered its caller.
+                entries: image
+                    .filter(|_| {
+                        !protection.scheduling.passive || plan.board.kernel == KernelKind::Pc99
+                    })
+                    .and_then(|image| image.entries),
+                restart: protection.restart,
+            }
+        })
+        .collect()
+}
+
+/// What each protection wipes and rebuilds when it starts over. Memory for devices' transfers is left alone: the device
+/// may be at work there, and half a descriptor names an address that nobody chose.
+pub(crate) fn restarts(
+    plan: &Plan,
+    images: &BTreeMap<String, Image>,
+    allocation: &Allocation,
+) -> Vec<Restart> {
+    let protections = plan.protections.iter().enumerate();
+    protections
+        .map(|(index, protection)| {
+            let own = |region: &&Region| match region.role {
+                Role::Heap(owner) => owner == index,
+                Role::FromProvider(c) => plan.connections[c].provider == index,
+                Role::FromConsumer(c) => plan.connections[c].consumer == index,
+                _ => false,
+            };
+            let regions = allocation.regions.iter().filter(own);
+            let spans = regions.filter_map(|region| allocation.span(&region.role, index));
+            let image = images.get(&protection.program.name);
+            let (data_address, data) = image.map(|image| image.data.clone()).unwrap_or_default();
+            let ipc_buffer = Span {
+                address: plan.board.target.ipc_buffer(),
+                size: PAGE,
+            };
+            let writable = image.iter().flat_map(|image| image.writable.clone());
+            Restart {
+                stack: Span {
+                    address: plan.board.target.map_end(protection.stack),
+                    size: protection.stack,
+                },
+                wiped: writable.chain(spans).chain([ipc_buffer]).collect(),
+                data_address,
+                data,
             }
         })
         .collect()
@@ -169,12 +217,15 @@ pub(crate) fn system(
     plan: &Plan,
     allocation: &Allocation,
     wirings: &[Wiring],
+    restarts: &[Restart],
     contents: Contents,
 ) -> (sdf::System, Vec<(PathBuf, Vec<u8>)>) {
     let mut prefills = Vec::new();
     let mut regions = Vec::new();
-    for (protection, wiring) in plan.protections.iter().zip(wirings) {
-        let (bytes, name) = (wiring.to_bytes(), format!("{}.wiring", protection.name));
+    let wirings = wirings.iter().zip(restarts);
+    for (protection, (wiring, restart)) in plan.protections.iter().zip(wirings) {
+        let name = format!("{}.wiring", protection.name);
+        let bytes = wiring.to_bytes(restart);
         let path = prefill_path(&name);
         regions.push(sdf::MemoryRegion {
             comment: None,

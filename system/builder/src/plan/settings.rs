@@ -52,6 +52,21 @@ impl Planner<'_> {
         bytes
     }
 
+    /// Whether a protection starts over after a fault: if its program can, unless the description says no.
+    pub(super) fn restart(&mut self, written: &Written, program: &Program) -> bool {
+        let Some(entry) = written.entry("restart") else {
+            return program.restart;
+        };
+        let wanted = self.reader().boolean(entry).unwrap_or(program.restart);
+        if wanted && !program.restart {
+            let message = format!("the program `{}` cannot start over", program.name);
+            let problem = Problem::at(self.source, entry.value.span.clone(), message);
+            let help = "its manifest does not declare `restart = true`: leave the key out";
+            self.problems.push(problem.help(help));
+        }
+        wanted
+    }
+
     /// The configuration of a protection, defaults filled in.
     pub(super) fn config(&mut self, written: &Written, program: &Program) -> Vec<(String, Value)> {
         let given = written.entry("config");
