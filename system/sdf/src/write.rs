@@ -89,11 +89,8 @@ impl Writer {
 
     fn comment(&mut self, comment: Option<&str>) {
         let Some(comment) = comment else { return };
-        // XML has no way to write two hyphens, or one at the end, in a comment.
-        let mut safe = comment.replace("--", "- -").replace("--", "- -");
-        if safe.ends_with('-') {
-            safe.push('.');
-        }
+        // XML has no way to write two hyphens in a comment. One at the end has a space behind it.
+        let safe = comment.replace("--", "- -").replace("--", "- -");
         let lines: Vec<&str> = safe.lines().collect();
         for (index, line) in lines.iter().enumerate() {
             let start = if index == 0 { "<!-- " } else { "     " };

@@ -3,7 +3,7 @@
 //! writable and executable.
 //!
 //! Input: edits of a correct description (see `fuzz::Seed`). Programs and board are those of the builder's own golden
-//! tests; data that a description names is read, as it always is: no seed has any.
+//! tests, and so is the data.
 #![no_main]
 
 use std::fs;
@@ -123,6 +123,7 @@ program = "http"
 streams = { from = "tls", connections = 64, buffer = 4096 }
 status = ["tcpip", "tls", "nic"]
 config = { title = "Test" }
+data = { site = "site" }
 priority = 90
 "#;
 
@@ -149,7 +150,7 @@ struct Workspace {
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../system/builder/tests/golden");
     let folder = tempfile::tempdir().unwrap();
-    for name in ["protections", "system"] {
+    for name in ["protections", "system", "site"] {
         symlink(golden.join(name), folder.path().join(name)).unwrap();
     }
     let program = folder.path().join("program.elf");

@@ -110,7 +110,7 @@ const DOCUMENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
         <end pd="parent" id="9" notify="false" />
     </channel>
     <io_address_space name="nic" peripheral_id="0:3.0" domain_id="1">
-        <iomap mr="dma" iovaddr="0x40000000" perms="rw" />
+        <iomap mr="shared" iovaddr="0x40000000" perms="rw" />
     </io_address_space>
 </system>"#;
 
