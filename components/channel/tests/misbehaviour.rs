@@ -405,7 +405,7 @@ fn a_consumer_checks_answers() {
     assert_eq!(answered(&[0]), None);
     assert_eq!(answered(&[1]), unknown, "nothing was asked with this token");
     assert_eq!(answered(&[0, 0]), unknown, "it was answered before");
-    assert_eq!(answered(&[7 << 32]), unknown, "there is no such refusal");
+    assert_eq!(answered(&[1000 << 32]), unknown, "there is no such refusal");
 }
 
 #[test]
