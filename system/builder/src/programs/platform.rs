@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use microkit_sdf::Architecture;
@@ -137,6 +138,8 @@ impl Platform {
                 self.rust_flags(folders),
             ),
             (format!("CFLAGS_{suffix}"), self.c_flags(folders)),
+            // To the crate that runs the compiler: the flags are quoted, since a folder may have a space in its name.
+            ("CC_SHELL_ESCAPED_FLAGS".to_owned(), "1".into()),
         ];
         if let Some(compiler) = c_compiler(self.architecture) {
             for (name, program) in [("CC", compiler.program), ("AR", compiler.archiver)] {
@@ -196,11 +199,19 @@ impl Platform {
         );
         flags.push(c_flags(self.architecture));
         for (path, name) in [(folders.cargo_home, "/cargo"), (folders.root, "/selkie")] {
-            flags.push(with_path(" -ffile-prefix-map=", path, "="));
+            flags.push(with_path(" '-ffile-prefix-map=", &quoted(path), "="));
             flags.push(name);
+            flags.push("'");
         }
         flags
     }
+}
+
+/// A path as it stands between single quotes in a shell.
+fn quoted(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\'').collect();
+    OsString::from_vec(parts.join(&br"'\''"[..])).into()
 }
 
 fn with_path(before: &str, path: &Path, after: &str) -> OsString {
@@ -247,6 +258,22 @@ mod tests {
         assert!(flags.contains(&"-Ctarget-feature=+crt-static"));
         // The last prefix that matches wins: a Cargo home inside the repository would be the repository's.
         assert!(flags.last().unwrap().ends_with("=/selkie"));
+    }
+
+    #[test]
+    fn folders_may_have_any_name() {
+        let platform = Platform {
+            architecture: Architecture::X86_64,
+            kernel: Kernel::Pc99,
+            variant: Variant::Release,
+            features: Vec::new(),
+        };
+        let folders = Folders {
+            root: Path::new("/home/x/it's mine"),
+            ..FOLDERS()
+        };
+        let flags = platform.c_flags(&folders).into_string().unwrap();
+        assert!(flags.contains(r" '-ffile-prefix-map=/home/x/it'\''s mine=/selkie'"));
     }
 
     #[test]
