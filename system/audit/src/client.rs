@@ -1,0 +1,235 @@
+//! Sessions whose secrets are known.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
+    SignatureScheme, StreamOwned, SupportedCipherSuite,
+};
+
+use crate::Secret;
+use crate::recorder::{Record, provider};
+
+/// How long one read or write may take. Generous: the guest is emulated, and its host may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client says that it sends no more, and waits for the service's own `close_notify`.
+    Closed,
+    /// The TCP connection is reset.
+    Reset,
+    /// The client sends a record that nobody sealed; the service answers with an alert.
+    Forged,
+}
+
+impl Ending {
+    /// All ways to end a session.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Reset, Self::Forged];
+}
+
+/// A client of a service that speaks HTTP over TLS. It offers one cipher suite, resumes its last session if the service
+/// has given it a ticket, and knows everything secret of all its sessions.
+pub struct Client {
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    record: Record,
+}
+
+impl Client {
+    /// A client without a ticket.
+    ///
+    /// # Errors
+    /// When rustls cannot use the suite.
+    pub fn new(address: SocketAddr, suite: SupportedCipherSuite) -> io::Result<Self> {
+        let record = Record::default();
+        let provider = Arc::new(provider(suite, &record));
+        let version = match suite.version().version {
+            ProtocolVersion::TLSv1_2 => &TLS12,
+            _ => &TLS13,
+        };
+        let mut config = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            address,
+            config: Arc::new(config),
+            record,
+        })
+    }
+
+    /// Everything secret of all sessions so far.
+    pub fn secrets(&self) -> Vec<Secret> {
+        self.record.secrets()
+    }
+
+    /// A session whose handshake is under way: in TLS 1.3 the service has all secrets and waits for the client's Finished,
+    /// in TLS 1.2 it waits for the client's key share.
+    ///
+    /// # Errors
+    /// When the connection or the handshake fails.
+    pub fn begin(&self) -> io::Result<Session> {
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let mut connection =
+            ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
+        let mut socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_nodelay(true)?;
+        connection.write_tls(&mut socket)?;
+        // TLS 1.2 has the client's flight ready while the handshake is not over; 1.3 only its compatibility message.
+        let answered = |connection: &ClientConnection| match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => connection.wants_write(),
+            _ => false,
+        };
+        while connection.is_handshaking() && !answered(&connection) {
+            if connection.read_tls(&mut socket)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            connection.process_new_packets().map_err(io::Error::other)?;
+        }
+        Ok(Session(StreamOwned::new(connection, socket)))
+    }
+
+    /// A session that was used in both directions.
+    ///
+    /// # Errors
+    /// When the connection, the handshake or the request fails.
+    pub fn open(&self) -> io::Result<Session> {
+        let mut session = self.begin()?;
+        session.finish()?;
+        session.ask()?;
+        Ok(session)
+    }
+}
+
+/// A session of a [`Client`].
+pub struct Session(StreamOwned<ClientConnection, TcpStream>);
+
+impl Session {
+    /// Completes the handshake; no application data is sent.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let StreamOwned { conn, sock } = &mut self.0;
+        while conn.is_handshaking() || conn.wants_write() {
+            conn.complete_io(sock)?;
+        }
+        Ok(())
+    }
+
+    /// The service's certificate in DER.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        let certificates = self.0.conn.peer_certificates()?;
+        certificates.first().map(|certificate| certificate.as_ref())
+    }
+
+    /// Whether it resumed an earlier one.
+    pub fn is_resumed(&self) -> bool {
+        self.0.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    /// When the service does not end it as it should.
+    pub fn end(self, ending: Ending) -> io::Result<()> {
+        let mut stream = self.0;
+        match ending {
+            Ending::Closed => {
+                stream.conn.send_close_notify();
+                stream.flush()?;
+                stream.read_to_end(&mut Vec::new())?;
+            }
+            Ending::Reset => {
+                rustix::net::sockopt::set_socket_linger(&stream.sock, Some(Duration::ZERO))?;
+            }
+            Ending::Forged => {
+                let mut record = vec![23, 3, 3, 0, 64];
+                record.resize(5 + 64, 0xa5);
+                stream.sock.write_all(&record)?;
+                stream.sock.read_to_end(&mut Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A request and its answer, which says its length (RFC 9112, section 6.2).
+    fn ask(&mut self) -> io::Result<()> {
+        let stream = &mut self.0;
+        stream.write_all(b"GET /bytes/20000 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        stream.flush()?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+            if head.len() > 16_384 {
+                return Err(io::Error::other("the response's head has no end"));
+            }
+        }
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
+        let length = length.and_then(|length| length.trim().parse().ok());
+        let Some(length @ 0..=1_048_576) = length else {
+            return Err(io::Error::other("the response does not say its length"));
+        };
+        stream.read_exact(&mut vec![0; length])
+    }
+}
+
+/// Trusts every certificate, but checks that the peer holds its key.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
