@@ -47,12 +47,23 @@ pub struct Program {
     pub passive: bool,
     /// Whether it can start over after a fault, with its peers going on.
     pub restart: bool,
+    /// The secrets that it holds.
+    pub holds: Vec<Holding>,
     /// Its ports.
     pub ports: Vec<Port>,
     /// Its configuration.
     pub config: Vec<Key>,
     /// The data it reads.
     pub data: Vec<Data>,
+}
+
+/// Secrets that a program may hold. `selkie audit secrets` looks for all of them everywhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holding {
+    /// Long-term private keys.
+    Keys,
+    /// The secrets of TLS sessions.
+    Sessions,
 }
 
 /// A port of a program.
@@ -199,6 +210,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
     let (stack, device) = (fields.take("stack"), fields.take("device"));
     let (dma, domains) = (fields.take("dma"), fields.take("domains"));
     let (passive, restart) = (fields.take("passive"), fields.take("restart"));
+    let holds = fields.take("holds");
     let ports = fields.take("ports");
     let config = fields.take("config");
     let data = fields.take("data");
@@ -209,6 +221,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             "a program has a `description` and `memory`",
         );
     }
+    let holds = holds.map_or_else(|| Some(Vec::new()), |entry| holdings(reader, entry));
     let ports: Vec<Port> = tables(reader, ports, port);
     check_ports(reader, entry, &ports);
     Some(Program {
@@ -231,10 +244,26 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
         domains: flag(reader, domains),
         passive: flag(reader, passive),
         restart: flag(reader, restart),
+        holds: holds?,
         ports,
         config: tables(reader, config, keys::read),
         data: tables(reader, data, data_entry),
     })
+}
+
+fn holdings(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Holding>> {
+    let names = reader.texts(entry)?;
+    let holding = |name: &String| match name.as_str() {
+        "keys" => Some(Holding::Keys),
+        "sessions" => Some(Holding::Sessions),
+        _ => None,
+    };
+    let known: Option<Vec<Holding>> = names.iter().map(holding).collect();
+    if known.is_none() {
+        let problem = reader.wrong(&entry.value.span, "a program holds no such secrets");
+        problem.help = Some("secrets: `keys`, `sessions`".into());
+    }
+    known
 }
 
 /// The entries of a table whose values are tables.

@@ -3,6 +3,7 @@
 
 mod connections;
 mod devices;
+mod flow;
 mod keys;
 mod memory;
 mod peers;
@@ -267,6 +268,7 @@ impl<'a> Planner<'a> {
         if self.problems.is_empty() {
             self.check_limits(&plan);
             self.check_memory(&plan);
+            self.check_flow(&plan);
         }
         Some(plan)
     }
