@@ -3,6 +3,7 @@
 //! The first group runs several tests at a time on shared systems; what measures, or needs the machine for
 //! itself, comes after it, one at a time.
 
+mod audit;
 mod commands;
 mod echo;
 mod hostile;
@@ -59,6 +60,7 @@ fn main() {
         restart::trials(),
         network::trials(),
         commands::trials(),
+        audit::trials(),
     ];
     let last = libtest_mimic::run(&alone, last.into_iter().flatten().collect());
     SYSTEMS.end();

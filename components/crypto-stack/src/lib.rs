@@ -94,9 +94,13 @@ impl CryptoStack {
     }
 
     /// Overwrites the whole stack and the vector registers with zeros. The operating system may hold a copy of the
-    /// registers, which is the caller's to deal with.
+    /// registers, which is the caller's to deal with. Does nothing with `--cfg selkie_unwiped`, in the control build of
+    /// `selkie audit secrets`.
     #[inline(never)]
     pub fn wipe(&mut self) {
+        if cfg!(selkie_unwiped) {
+            return;
+        }
         self.memory[CANARY_WORDS / 2..].zeroize();
         clear_vector_registers();
     }

@@ -31,6 +31,10 @@ const LINKER_SCRIPT: &str = include_str!("programs/pd.ld");
 const WRAPPER_NAME: &str = "rustc";
 const WRAPPER: &str = include_str!("programs/rustc");
 
+/// Stands before that for [`Variant::Unwiped`]: see there.
+const UNWIPED_WRAPPER_NAME: &str = "rustc-unwiped";
+const UNWIPED_WRAPPER: &str = include_str!("programs/rustc-unwiped");
+
 /// Libraries of the operating system that crates name.
 const EMPTY_LIBRARIES: [&str; 7] = ["c", "m", "rt", "pthread", "util", "dl", "gcc_s"];
 
@@ -138,8 +142,12 @@ fn write_support(folder: &Path) -> Result<(), ProgramError> {
     const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
     fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
     let libraries = EMPTY_LIBRARIES.map(|name| (format!("lib{name}.a"), EMPTY_ARCHIVE));
-    let scripts = [("pd.ld", LINKER_SCRIPT), (WRAPPER_NAME, WRAPPER)]
-        .map(|(name, text)| (name.to_owned(), text.as_bytes()));
+    let scripts = [
+        ("pd.ld", LINKER_SCRIPT),
+        (WRAPPER_NAME, WRAPPER),
+        (UNWIPED_WRAPPER_NAME, UNWIPED_WRAPPER),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes()));
     for (name, content) in libraries.into_iter().chain(scripts) {
         let path = folder.join(name);
         // Untouched when unchanged, so that nothing is linked again for it.
@@ -148,9 +156,12 @@ fn write_support(folder: &Path) -> Result<(), ProgramError> {
         }
         fs::write(&path, content).map_err(|error| file_error(&path, error))?;
     }
-    let wrapper = folder.join(WRAPPER_NAME);
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
-        .map_err(|error| file_error(&wrapper, error))
+    for name in [WRAPPER_NAME, UNWIPED_WRAPPER_NAME] {
+        let wrapper = folder.join(name);
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
+            .map_err(|error| file_error(&wrapper, error))?;
+    }
+    Ok(())
 }
 
 fn command(
@@ -164,6 +175,10 @@ fn command(
         root,
         support,
         cargo_home: &cargo_home(),
+    };
+    let wrapper = match platform.variant {
+        Variant::Debug | Variant::Release => WRAPPER_NAME,
+        Variant::Unwiped => UNWIPED_WRAPPER_NAME,
     };
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -181,7 +196,7 @@ fn command(
         .arg("--workspace")
         .args(programs.iter().flat_map(|program| ["--bin", program]))
         .envs(platform.environment(&folders))
-        .env("RUSTC_WRAPPER", support.join(WRAPPER_NAME))
+        .env("RUSTC_WRAPPER", support.join(wrapper))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -16,6 +16,8 @@ use wiring::Domain;
 use super::{Endpoint, Protocol};
 use crate::board::{Board, KernelKind};
 use crate::compile::image::sha256;
+use crate::flow::{self, Roles};
+use crate::manifest::Holding;
 use crate::programs;
 use crate::settings::{Configuration, Settings};
 use crate::{Artefacts, Compiled, Plan};
@@ -58,6 +60,10 @@ pub struct Built {
     pub endpoints: Vec<Endpoint>,
     /// What the board makes of the system that its reader might not expect.
     pub notes: Vec<String>,
+    /// What its protection domains are to private keys. Only a description says so, here and below.
+    pub roles: Roles,
+    /// The protection domains that hold secrets, and which.
+    pub holders: Vec<(String, Vec<Holding>)>,
 }
 
 /// What happens during a build.
@@ -79,6 +85,28 @@ pub type Observe<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 /// # Errors
 /// When the description is wrong, or a part does not build; the error's text is for people.
 pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Result<Built> {
+    make_with(root, request, observe, true)
+}
+
+/// As [`make`], but the programs that hold secrets leave everywhere what they release: the control of
+/// `selkie audit secrets`. Never for use.
+///
+/// # Errors
+/// As [`make`]; for another board than pc99.
+pub(super) fn make_unwiped(
+    root: &Path,
+    request: &Request,
+    observe: Observe<'_>,
+) -> anyhow::Result<Built> {
+    make_with(root, request, observe, false)
+}
+
+fn make_with(
+    root: &Path,
+    request: &Request,
+    observe: Observe<'_>,
+    wiping: bool,
+) -> anyhow::Result<Built> {
     let board = board(root, &request.board)?;
     let file = find(root, &request.system)?;
     let work = Work {
@@ -87,6 +115,7 @@ pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Res
         observe,
         settings: Settings::load(root).map_err(|wrong| anyhow!("{wrong}"))?,
         board,
+        wiping,
     };
     if file
         .extension()
@@ -116,6 +145,8 @@ struct Work<'a> {
     observe: Observe<'a>,
     settings: Settings,
     board: Board,
+    /// Whether programs overwrite what they release.
+    wiping: bool,
 }
 
 /// What a system stands on, once it is built: the programs, and what makes an image of them.
@@ -147,6 +178,8 @@ struct Parts {
     domains: Vec<Domain>,
     endpoints: Vec<Endpoint>,
     notes: Vec<String>,
+    roles: Roles,
+    holders: Vec<(String, Vec<Holding>)>,
 }
 
 /// The bootable files.
@@ -167,12 +200,30 @@ impl Work<'_> {
     fn described(&self, file: &Path) -> anyhow::Result<Built> {
         let plan = crate::plan(self.root, file, &self.request.board)
             .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
-        let ground = self.ground(&plan.programs().into_iter().collect::<Vec<_>>())?;
+        let mut ground = self.ground(&plan.programs().into_iter().collect::<Vec<_>>())?;
+        if !self.wiping {
+            let holders = plan
+                .protections
+                .iter()
+                .filter(|p| !p.program.holds.is_empty());
+            let names: BTreeSet<&str> = holders.map(|p| p.program.name.as_str()).collect();
+            ground
+                .elfs
+                .extend(pc99::unwiped(self, &names.into_iter().collect::<Vec<_>>())?);
+        }
         (self.observe)(Event::Begin("putting the system together"));
         let compiled = plan.compile(&Artefacts {
             symbols: symbols(&plan, &ground.elfs)?,
             elfs: ground.elfs,
         })?;
+        let roles = Roles::of(&plan);
+        let leaks = flow::leaks(&compiled.system, &roles);
+        if !leaks.is_empty() {
+            bail!(
+                "private keys would not stay where they belong: {}",
+                leaks.join("; ")
+            );
+        }
         let folder = self.folder(&plan.name);
         compiled.write(&folder)?;
         let parts = Parts {
@@ -186,6 +237,8 @@ impl Work<'_> {
             system: compiled.system.clone(),
             programs: BTreeMap::new(),
             compiled: Some(compiled),
+            roles,
+            holders: holders(&plan),
             notes: plan.notes,
         };
         self.finish(parts, ground.kind)
@@ -228,6 +281,8 @@ impl Work<'_> {
             programs: ground.elfs,
             compiled: None,
             notes,
+            roles: Roles::default(),
+            holders: Vec::new(),
         };
         self.finish(parts, ground.kind)
     }
@@ -247,10 +302,11 @@ impl Work<'_> {
     }
 
     fn folder(&self, name: &str) -> PathBuf {
-        self.root
-            .join("target/selkie")
-            .join(&self.request.board)
-            .join(name)
+        let output = self.root.join("target/selkie");
+        match self.wiping {
+            true => output.join(&self.request.board).join(name),
+            false => output.join("unwiped").join(&self.request.board).join(name),
+        }
     }
 
     /// Builds the programs of these names, and what the board's image needs beside them.
@@ -289,6 +345,8 @@ impl Work<'_> {
             domains: parts.domains,
             endpoints: parts.endpoints,
             notes: parts.notes,
+            roles: parts.roles,
+            holders: parts.holders,
         })
     }
 }
@@ -305,6 +363,15 @@ fn symbols(plan: &Plan, elfs: &BTreeMap<String, PathBuf>) -> anyhow::Result<Vec<
         .map(|(n, elf)| (n.as_str(), elf.as_path()))
         .collect();
     Ok(programs::symbols(&domains, plan.board.target.architecture)?)
+}
+
+/// The protection domains that hold secrets, and which.
+fn holders(plan: &Plan) -> Vec<(String, Vec<Holding>)> {
+    let protections = plan.protections.iter();
+    protections
+        .filter(|protection| !protection.program.holds.is_empty())
+        .map(|protection| (protection.name.clone(), protection.program.holds.clone()))
+        .collect()
 }
 
 /// The protection domains from the highest priority to the lowest.

@@ -4,6 +4,7 @@
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
 //! options end in exit code 2.
 
+mod audit;
 mod banner;
 mod build;
 mod describe;
@@ -49,6 +50,9 @@ enum Action {
     Check(describe::Options),
     /// Draw a system as it would be built: protection domains, connections, regions, permissions (SVG).
     Diagram(describe::DiagramOptions),
+    /// Prove that secrets stay where they belong.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Set up what is missing and run every test.
     Test(suites::Options),
     /// List the systems that run.
@@ -133,6 +137,7 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Build(options) => build::command(context, &options),
         Action::Check(options) => describe::check(context, &options),
         Action::Diagram(options) => describe::diagram(context, &options),
+        Action::Audit(command) => audit::command(context, &command),
         Action::Test(options) => suites::command(context, &options),
         Action::Status => status::status(context),
         Action::Stop { name } => status::stop(context, name.as_deref()),

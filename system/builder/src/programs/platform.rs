@@ -14,6 +14,9 @@ pub enum Variant {
     Debug,
     /// A release kernel.
     Release,
+    /// A release kernel; nothing secret is overwritten, by the programs or by the crates that they use. The control of
+    /// `selkie audit secrets`, for nothing else.
+    Unwiped,
 }
 
 /// Whose interface programs speak.
@@ -58,14 +61,14 @@ impl Variant {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Debug => "debug",
-            Self::Release => "release",
+            Self::Release | Self::Unwiped => "release",
         }
     }
 
     pub(super) fn profile(self) -> &'static str {
         match self {
             Self::Debug => "dev",
-            Self::Release => "release",
+            Self::Release | Self::Unwiped => "release",
         }
     }
 }
@@ -160,6 +163,7 @@ impl Platform {
     /// not get them, since a target is named.
     fn rust_flags(&self, folders: &Folders<'_>) -> OsString {
         let features = self.features.iter().map(|feature| format!(",+{feature}"));
+        let unwiped = (self.variant == Variant::Unwiped).then(|| "--cfg=selkie_unwiped".into());
         let flags = [
             "-Clinker=rust-lld".into(),
             "-Clinker-flavor=ld.lld".into(),
@@ -182,7 +186,7 @@ impl Platform {
             with_path("--remap-path-prefix=", folders.root, "=/selkie"),
         ];
         let mut encoded = OsString::new();
-        for (index, flag) in flags.iter().enumerate() {
+        for (index, flag) in flags.iter().chain(&unwiped).enumerate() {
             if index > 0 {
                 encoded.push("\u{1f}");
             }

@@ -1,0 +1,143 @@
+//! Whether a secret may be where it was found.
+
+use std::collections::BTreeSet;
+
+use selkie_audit::{Finding, Kind, Layout, Place, Secret, Snapshot};
+
+/// Who may hold what.
+pub(super) struct Judge {
+    /// What is where.
+    pub layout: Layout,
+    /// The protection domains that hold private keys.
+    pub keys: BTreeSet<String>,
+    /// The protection domains that hold the secrets of sessions.
+    pub sessions: BTreeSet<String>,
+}
+
+/// Whether sessions are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Their secrets may be where they are used.
+    During,
+    /// Their secrets must be nowhere.
+    After,
+}
+
+/// What one look at the memory gave.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    /// When it was.
+    pub name: String,
+    /// How many sessions' secrets were searched for.
+    pub sessions: usize,
+    /// How many secrets were searched for.
+    pub secrets: usize,
+    /// Of what kinds they are.
+    pub kinds: BTreeSet<Kind>,
+    /// What was found.
+    pub found: Vec<Found>,
+}
+
+/// A part of a secret that was found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub kind: Kind,
+    /// Which secret.
+    pub name: String,
+    /// Which byte of the secret is the first, and how many.
+    pub offset: usize,
+    pub length: usize,
+    pub order: selkie_audit::Order,
+    /// The physical address; `None` in a register.
+    pub address: Option<u64>,
+    pub place: Place,
+    /// Whether it may be there then.
+    pub allowed: bool,
+}
+
+impl Judge {
+    /// Searches a snapshot for secrets of sessions and for private keys.
+    pub(super) fn look(
+        &self,
+        name: impl Into<String>,
+        snapshot: &Snapshot,
+        phase: Phase,
+        sessions: usize,
+        secrets: &[Secret],
+    ) -> anyhow::Result<Moment> {
+        let found = snapshot.search(&self.layout, secrets)?;
+        Ok(Moment {
+            name: name.into(),
+            sessions,
+            secrets: secrets.len(),
+            kinds: secrets.iter().map(|secret| secret.kind).collect(),
+            found: found
+                .iter()
+                .map(|finding| self.found(finding, phase))
+                .collect(),
+        })
+    }
+
+    fn found(&self, finding: &Finding<'_>, phase: Phase) -> Found {
+        Found {
+            kind: finding.kind(),
+            name: finding.secret.name.clone(),
+            offset: finding.offset,
+            length: finding.length,
+            order: finding.order,
+            address: finding.address,
+            allowed: self.allows(finding.kind(), &finding.place.owners, phase),
+            place: finding.place.clone(),
+        }
+    }
+
+    fn allows(&self, kind: Kind, owners: &BTreeSet<String>, phase: Phase) -> bool {
+        allows(&self.keys, &self.sessions, kind, owners, phase)
+    }
+}
+
+/// A place belongs to whoever can reach it. What several can reach, or nobody, is no place for a secret.
+fn allows(
+    keys: &BTreeSet<String>,
+    sessions: &BTreeSet<String>,
+    kind: Kind,
+    owners: &BTreeSet<String>,
+    phase: Phase,
+) -> bool {
+    let holders = match (kind.is_private_key(), phase) {
+        (true, _) => keys,
+        (false, Phase::During) => sessions,
+        (false, Phase::After) => return false,
+    };
+    owners.len() == 1 && owners.is_subset(holders)
+}
+
+impl Moment {
+    /// What is where it must not be.
+    pub(super) fn violations(&self) -> impl Iterator<Item = &Found> {
+        self.found.iter().filter(|found| !found.allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn secrets_belong_to_their_holders_alone() {
+        let (keys, sessions) = (names(&["vault"]), names(&["tls"]));
+        let allowed =
+            |kind, owners: &[&str], phase| allows(&keys, &sessions, kind, &names(owners), phase);
+        assert!(allowed(Kind::AeadKey, &["tls"], Phase::During));
+        assert!(!allowed(Kind::AeadKey, &["tls"], Phase::After));
+        assert!(!allowed(Kind::AeadKey, &["vault"], Phase::During));
+        assert!(!allowed(Kind::AeadKey, &["tcpip", "tls"], Phase::During));
+        assert!(!allowed(Kind::AeadKey, &[], Phase::During));
+        assert!(allowed(Kind::PrivateKey, &["vault"], Phase::After));
+        assert!(!allowed(Kind::PrivateKeyForm, &["tls"], Phase::During));
+    }
+}

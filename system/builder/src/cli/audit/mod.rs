@@ -1,0 +1,192 @@
+//! `selkie audit`: what proves that secrets stay where they belong.
+
+mod judge;
+mod report;
+mod run;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, Subcommand};
+use microkit_sdf::{System, Target};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use selkie_audit::{Layout, Secret, private_key};
+
+use super::make::{Built, Event, Request, board, make, make_unwiped};
+use super::setup::{self, Scope};
+use super::{Context, Ui};
+use crate::manifest::Holding;
+use crate::pc99;
+use crate::settings::Configuration;
+
+/// Options of `selkie audit`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Boot a system, make TLS sessions with it, and search all of its memory for their secrets and for private keys;
+    /// then the same with programs that do not wipe, in which the search must find each kind of secret.
+    Secrets(Options),
+    /// Build a system and say with whom a protection domain that holds private keys shares memory: with nobody, or it fails.
+    Flow(FlowOptions),
+}
+
+/// Options of `selkie audit flow`.
+#[derive(Debug, Args)]
+pub(super) struct FlowOptions {
+    /// A system of `system/` by name, or a description (.toml).
+    #[arg(value_name = "NAME|FILE", default_value = "https")]
+    system: PathBuf,
+    /// The board.
+    #[arg(long, default_value = "pc99")]
+    board: String,
+}
+
+/// Options of `selkie audit secrets`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// A system of `system/` by name, or a description (.toml). It must serve HTTP over TLS.
+    #[arg(value_name = "NAME|FILE", default_value = "https")]
+    system: PathBuf,
+    /// The board.
+    #[arg(long, default_value = "pc99")]
+    board: String,
+    /// How many sessions there are with the system as it is for use.
+    #[arg(long, value_name = "COUNT", default_value_t = 108, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sessions: u32,
+    /// A private key (PEM) to be searched for. An ECDSA key of the system is found without it.
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn command(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Secrets(options) => secrets(context, options),
+        Command::Flow(options) => flow(context, options),
+    }
+}
+
+fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
+    setup::ensure(context, Scope::Run, &[&options.board])?;
+    let request = Request {
+        system: options.system.clone(),
+        board: options.board.clone(),
+        configuration: Configuration::Release,
+    };
+    let observe = |_: Event<'_>| {};
+    let step = context
+        .ui
+        .step("building the system, and the control that does not wipe");
+    let built = make(&context.root, &request, &observe)?;
+    let control = make_unwiped(&context.root, &request, &observe)?;
+    step.done("");
+    let folder = context.output().join("audit");
+    let known = keys(&options.key)?;
+    let ui = &context.ui;
+    let moments = audited(
+        ui,
+        &built,
+        &folder.join("wiping"),
+        options.sessions,
+        run::GONE,
+        known.clone(),
+    )?;
+    // There is nothing to wait for in the control.
+    let control = audited(
+        ui,
+        &control,
+        &folder.join("control"),
+        run::VARIETIES,
+        Duration::ZERO,
+        known,
+    )?;
+    let report = report::Report::new(&built.name, moments, control);
+    if options.json {
+        context.ui.result(format!("{:#}", report.to_json()));
+    } else {
+        context.ui.result(report.to_text());
+    }
+    Ok(match report.passed() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn flow(context: &Context, options: &FlowOptions) -> anyhow::Result<ExitCode> {
+    setup::ensure(context, Scope::Build, &[&options.board])?;
+    let request = Request {
+        system: options.system.clone(),
+        board: options.board.clone(),
+        configuration: Configuration::Release,
+    };
+    let built = make(&context.root, &request, &|_| {})?;
+    let target = board(&context.root, &options.board)?.target;
+    let system = described(&built, &target)?;
+    context
+        .ui
+        .result(crate::flow::describe(&system, &built.roles).trim_end());
+    let sound = built.roles.exposed.is_empty();
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The `.system` file that a description was built into.
+fn described(built: &Built, target: &Target) -> anyhow::Result<System> {
+    let path = built.folder.join(format!("{}.system", built.name));
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("{} is no description", built.name))?;
+    microkit_sdf::parse(&text, target, &[&built.folder])
+        .map_err(|wrong| anyhow!("{} is wrong:\n{wrong}", path.display()))
+}
+
+/// Boots what was built and looks at it at each moment.
+fn audited(
+    ui: &Ui,
+    built: &Built,
+    folder: &Path,
+    sessions: u32,
+    patience: Duration,
+    keys: Vec<Secret>,
+) -> anyhow::Result<Vec<judge::Moment>> {
+    let system = described(built, &pc99::TARGET)?;
+    let who = |holding| -> BTreeSet<String> {
+        let holders = built.holders.iter();
+        holders
+            .filter(|(_, holds)| holds.contains(&holding))
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let judge = judge::Judge {
+        layout: Layout::read(&system, &pc99::TARGET, &built.folder, &built.symbols)?,
+        keys: who(Holding::Keys),
+        sessions: who(Holding::Sessions),
+    };
+    if judge.sessions.is_empty() {
+        bail!(
+            "no protection domain of {} holds secrets of sessions",
+            built.name
+        );
+    }
+    run::run(ui, built, folder, sessions, patience, &judge, keys)
+}
+
+/// The private keys in PEM files.
+fn keys(files: &[PathBuf]) -> anyhow::Result<Vec<Secret>> {
+    let mut secrets = Vec::new();
+    for file in files {
+        let key = PrivateKeyDer::from_pem_file(file)
+            .map_err(|error| anyhow!("no private key in {}: {error}", file.display()))?;
+        let forms = private_key(&key);
+        secrets.extend(forms.with_context(|| format!("{} is of an unknown kind", file.display()))?);
+    }
+    Ok(secrets)
+}

@@ -1,0 +1,260 @@
+//! The sessions of an audit, and the moments at which memory is looked at.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, ensure};
+use rustls::crypto::ring::ALL_CIPHER_SUITES;
+use rustls::{SignatureAlgorithm, SupportedCipherSuite};
+use selkie_audit::{Client, Ending, Secret, Session, Snapshot};
+use selkie_qemu::{Forward, Guest, Launch, Network, free_port};
+
+use super::judge::{Judge, Moment, Phase};
+use crate::cli::{Built, Endpoint, Protocol, Ui};
+
+/// Within this time a system must serve. It takes about a second on an idle machine.
+const BOOT: Duration = Duration::from_secs(90);
+
+/// Within this time the secrets of ended sessions must be gone: the emulated processor may be slow, and the last
+/// segments of a connection are still on their way when the client is done.
+pub(super) const GONE: Duration = Duration::from_secs(20);
+
+/// Between two looks at memory that is not clean yet.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How many sessions it takes for each suite to be used in each way: three suites of each version of TLS, a full
+/// handshake or a resumed one, and each ending.
+pub(super) const VARIETIES: u32 = 6 * 2 * Ending::ALL.len() as u32;
+
+/// One way to have a session.
+#[derive(Clone, Copy, Debug)]
+struct Variety {
+    suite: SupportedCipherSuite,
+    /// Whether it resumes one that came before it.
+    resumed: bool,
+    ending: Ending,
+}
+
+/// Boots the system, makes sessions of all varieties with it and looks at its memory during and after them.
+pub(super) fn run(
+    ui: &Ui,
+    built: &Built,
+    folder: &Path,
+    sessions: u32,
+    patience: Duration,
+    judge: &Judge,
+    keys: Vec<Secret>,
+) -> anyhow::Result<Vec<Moment>> {
+    let step = ui.step(format!("{sessions} sessions with {}", folder.display()));
+    let (guest, endpoint) = boot(built, folder)?;
+    let mut audit = Audit {
+        guest,
+        memory: built.machine.map_or(0, |machine| machine.memory),
+        endpoint,
+        judge,
+        patience,
+        secrets: keys,
+        sessions: 0,
+        moments: Vec::new(),
+    };
+    let result = audit.all(sessions, |done| step.at(format!("{done} sessions")));
+    audit.guest.quit(Duration::from_secs(3));
+    // Whatever went wrong there: a dump holds keys.
+    let _ = fs::remove_file(folder.join("memory.dump"));
+    result?;
+    step.done("");
+    Ok(audit.moments)
+}
+
+fn boot(built: &Built, folder: &Path) -> anyhow::Result<(Guest, Endpoint)> {
+    let mut endpoint = *built
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.protocol == Protocol::Https)
+        .with_context(|| format!("{} serves nothing over TLS", built.name))?;
+    endpoint.host = free_port()?;
+    let machine = built.machine.context("QEMU is not this board")?;
+    let launch = Launch {
+        network: Network::User {
+            forwards: vec![Forward {
+                host: endpoint.host,
+                guest: endpoint.guest,
+            }],
+        },
+        ..Launch::new(machine, built.boot.clone(), folder)
+    };
+    let guest = launch.start()?;
+    let alive = || match guest.ended() {
+        None => Ok(()),
+        Some(_) => Err(std::io::Error::other(guest.ended_error())),
+    };
+    endpoint.wait(BOOT, alive).map_err(|error| {
+        let said = guest.serial().tail(25);
+        anyhow!(error).context(format!(
+            "the system does not serve; its serial port said:\n{said}"
+        ))
+    })?;
+    Ok((guest, endpoint))
+}
+
+struct Audit<'a> {
+    guest: Guest,
+    /// The machine's memory in MiB.
+    memory: u32,
+    endpoint: Endpoint,
+    judge: &'a Judge,
+    /// Within this time the secrets of ended sessions must be gone.
+    patience: Duration,
+    /// Everything secret so far, private keys first.
+    secrets: Vec<Secret>,
+    /// How many sessions there were.
+    sessions: usize,
+    moments: Vec<Moment>,
+}
+
+impl Audit<'_> {
+    fn all(&mut self, sessions: u32, at: impl Fn(usize)) -> anyhow::Result<()> {
+        self.find_key()?;
+        self.look("after start", Phase::After)?;
+        for suite in suites() {
+            self.handshake(suite)?;
+        }
+        let varieties = varieties();
+        let all = varieties.iter().cycle().take(sessions as usize).copied();
+        let all: Vec<Variety> = all.collect();
+        for round in all.chunks(varieties.len()) {
+            self.round(round)?;
+            at(self.sessions);
+        }
+        Ok(())
+    }
+
+    /// Adds the private key that the service's certificate is for, if it is of a kind that can be recognised in its
+    /// holder's memory.
+    fn find_key(&mut self) -> anyhow::Result<()> {
+        let suite = suites()[0];
+        let client = Client::new(self.endpoint.address(), suite)?;
+        let session = client.open().context("the first session")?;
+        self.sessions += 1;
+        let certificate = session.certificate().unwrap_or_default().to_vec();
+        session.end(Ending::Closed)?;
+        let snapshot = Snapshot::take(&self.guest, self.memory)?;
+        let (layout, holders) = (&self.judge.layout, &self.judge.keys);
+        let found = snapshot.private_key(layout, holders, &certificate)?;
+        for secret in found.into_iter().flatten() {
+            if !self.secrets.contains(&secret) {
+                self.secrets.push(secret);
+            }
+        }
+        self.secrets.extend(client.secrets());
+        Ok(())
+    }
+
+    /// One session, looked at before its handshake is over and before it is used.
+    fn handshake(&mut self, suite: SupportedCipherSuite) -> anyhow::Result<()> {
+        let what = || format!("a handshake with {:?}", suite.suite());
+        let client = Client::new(self.endpoint.address(), suite)?;
+        let mut session = client.begin().with_context(what)?;
+        self.sessions += 1;
+        self.look_with("in a handshake", &client.secrets())?;
+        session.finish().with_context(what)?;
+        self.look_with("after a handshake", &client.secrets())?;
+        session.end(Ending::Closed).with_context(what)?;
+        self.secrets.extend(client.secrets());
+        Ok(())
+    }
+
+    /// Sessions that are open at the same time, and are then ended.
+    fn round(&mut self, varieties: &[Variety]) -> anyhow::Result<()> {
+        let mut open = Vec::new();
+        for variety in varieties {
+            let opened = self.open(variety);
+            open.push(opened.with_context(|| format!("a session: {variety:?}"))?);
+        }
+        let secrets: Vec<Secret> = open
+            .iter()
+            .flat_map(|(client, _, _)| client.secrets())
+            .collect();
+        self.look_with(&format!("during {} sessions", open.len()), &secrets)?;
+        for (client, session, ending) in open {
+            session
+                .end(ending)
+                .with_context(|| format!("ending a session: {ending:?}"))?;
+            self.secrets.extend(client.secrets());
+        }
+        self.look(format!("after {} sessions", self.sessions), Phase::After)
+    }
+
+    fn open(&mut self, variety: &Variety) -> anyhow::Result<(Client, Session, Ending)> {
+        let client = Client::new(self.endpoint.address(), variety.suite)?;
+        if variety.resumed {
+            client.open()?.end(Ending::Closed)?;
+            self.sessions += 1;
+        }
+        let session = client.open()?;
+        self.sessions += 1;
+        ensure!(
+            session.is_resumed() == variety.resumed,
+            "whether a session is resumed is not as expected"
+        );
+        Ok((client, session, variety.ending))
+    }
+
+    /// Looks at the memory while these secrets are in use.
+    fn look_with(&mut self, name: &str, secrets: &[Secret]) -> anyhow::Result<()> {
+        let known = self.secrets.len();
+        self.secrets.extend_from_slice(secrets);
+        let looked = self.look(name, Phase::During);
+        self.secrets.truncate(known);
+        looked
+    }
+
+    /// Looks at the memory; where secrets may still be on their way out, again until they are gone or time is up.
+    fn look(&mut self, name: impl Into<String>, phase: Phase) -> anyhow::Result<()> {
+        let (name, end) = (name.into(), Instant::now() + self.patience);
+        loop {
+            let snapshot = Snapshot::take(&self.guest, self.memory)?;
+            let (judge, secrets) = (self.judge, &self.secrets);
+            let moment = judge.look(&name, &snapshot, phase, self.sessions, secrets)?;
+            let clean = moment.violations().next().is_none();
+            if clean || phase == Phase::During || Instant::now() >= end {
+                self.moments.push(moment);
+                return Ok(());
+            }
+            sleep(PAUSE);
+        }
+    }
+}
+
+/// Each suite that a certificate with an ECDSA or Ed25519 key allows.
+fn suites() -> Vec<SupportedCipherSuite> {
+    let all = ALL_CIPHER_SUITES.iter().copied();
+    all.filter(|suite| suite.usable_for_signature_algorithm(SignatureAlgorithm::ECDSA))
+        .collect()
+}
+
+/// Each suite in each way.
+fn varieties() -> Vec<Variety> {
+    let each = |suite| {
+        [false, true].into_iter().flat_map(move |resumed| {
+            Ending::ALL.map(|ending| Variety {
+                suite,
+                resumed,
+                ending,
+            })
+        })
+    };
+    suites().into_iter().flat_map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_each_suite_with_each_ending() {
+        assert_eq!(varieties().len(), VARIETIES as usize);
+    }
+}

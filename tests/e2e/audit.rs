@@ -1,0 +1,89 @@
+//! Secrets stay where they belong: `selkie audit`, as a person runs it.
+
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use selkie::cli::root;
+use selkie_tests::{Failed, Outcome, ensure, program};
+use serde_json::Value;
+
+use crate::trial;
+
+/// Sessions with the system as it is for use: three of each suite, version, kind of handshake and ending.
+const SESSIONS: &str = "108";
+
+/// What the sessions of the audit have.
+const KINDS: [&str; 16] = [
+    "shared secret",
+    "traffic secret",
+    "exporter secret",
+    "resumption secret",
+    "key schedule secret",
+    "finished key",
+    "master secret",
+    "key block",
+    "AEAD key",
+    "IV",
+    "AES round keys",
+    "GHASH key",
+    "Poly1305 key",
+    "HMAC state",
+    "private key",
+    "private key as ring computes with it",
+];
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial("audit::flow", flow), trial("audit::secrets", secrets)]
+}
+
+/// Nobody but the vault reaches its keys.
+fn flow() -> Outcome {
+    let script = root().join("selkie").to_string_lossy().into_owned();
+    let words = [script.as_str(), "audit", "flow", "https"];
+    let output = program::run(&words, b"", Duration::from_secs(900))?.good()?;
+    let text = output.text();
+    for expected in ["vault keeps private keys", "answers      tls"] {
+        ensure(text.contains(expected), || text.clone())?;
+    }
+    ensure(!text.contains("leak"), || text.clone())
+}
+
+fn secrets() -> Outcome {
+    let script = root().join("selkie").to_string_lossy().into_owned();
+    let words = [
+        script.as_str(),
+        "audit",
+        "secrets",
+        "--json",
+        "--sessions",
+        SESSIONS,
+    ];
+    let output = program::run(&words, b"", Duration::from_secs(900))?;
+    let report: Value = serde_json::from_slice(&output.out)
+        .map_err(|error| format!("{error}: {}\n{}", output.text(), output.err))?;
+    ensure(report["passed"] == true && output.code == Some(0), || {
+        format!("{report:#}")
+    })?;
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    ensure(number(&report["sessions"]) >= 100, || {
+        report["sessions"].to_string()
+    })?;
+    for kind in KINDS {
+        ensure(number(&report["control"]["found"][kind]) > 0, || {
+            format!("the control has no {kind}: {}", report["control"]["found"])
+        })?;
+    }
+    in_use(&report)
+}
+
+/// While they are in use secrets are found, in the `tls` protection domain.
+fn in_use(report: &Value) -> Result<(), Failed> {
+    let moments = report["moments"].as_array().into_iter().flatten();
+    let places = moments.flat_map(|moment| moment["places"].as_array().into_iter().flatten());
+    let keys = places.filter(|place| place["kind"] == "AEAD key" && place["allowed"] == true);
+    let mut keys = keys.filter_map(|place| place["place"].as_str());
+    ensure(
+        keys.next().is_some_and(|place| place.starts_with("tls: ")),
+        || format!("no AEAD key is in use: {report:#}"),
+    )
+}
