@@ -177,7 +177,9 @@ fn a_bundle_survives_its_encoding_and_refuses_others() {
     assert_eq!(Authorities::from_bytes(&bytes), Ok(bundle));
     let malformed = Err(AuthoritiesError::Malformed);
     assert_eq!(Authorities::from_bytes(&[]), malformed);
-    assert_eq!(Authorities::from_bytes(&bytes[1..]), malformed);
+    assert_eq!(Authorities::from_bytes(&bytes[..100]), malformed);
+    bytes[0] += 1;
+    assert_eq!(Authorities::from_bytes(&bytes), malformed);
     assert_eq!(Authorities::new(vec![]), Err(AuthoritiesError::Empty));
     let wrong = Authorities::new(vec![vec![0x30, 0]]);
     assert!(matches!(wrong, Err(AuthoritiesError::Unusable(1, _))));
