@@ -18,12 +18,14 @@ mod recorder;
 mod search;
 mod secret;
 mod snapshot;
+mod trust;
 
 pub use client::{Client, Ending, Session};
 pub use place::{Layout, LayoutError, Place};
 pub use search::{Hit, Index, Order};
 pub use secret::{Kind, Secret};
 pub use snapshot::{Finding, Snapshot, SnapshotError};
+pub use trust::AnyCertificate;
 
 /// All forms of a private key; `None` for one of a kind that Selkie does not use.
 pub fn private_key(key: &rustls::pki_types::PrivateKeyDer<'_>) -> Option<Vec<Secret>> {
