@@ -1,8 +1,8 @@
-//! Drivers of serial ports, writing only: 16550 and PL011.
+//! Drivers of serial ports: 16550 and PL011.
 //!
 //! Output is driven by interrupts: [`Transmitter::write`] hands over what the transmitter takes now and asks for
 //! an interrupt when there is more; it never waits for the line. What the port receives is thrown
-//! away: receive interrupts stay off.
+//! away, receive interrupts stay off, until somebody listens ([`Receiver`], 16550 only).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,16 @@ pub trait Transmitter {
     /// Takes note of an interrupt, so that the port lowers its line. Call before acknowledging the
     /// interrupt to the kernel, then [`write`](Self::write) what is left.
     fn acknowledge(&mut self);
+}
+
+/// The receiving half of a serial port.
+pub trait Receiver: Transmitter {
+    /// Throws away what has come, and asks for an interrupt whenever there is something from now on.
+    fn listen(&mut self);
+
+    /// The next byte that has come, if one has. Bytes that came when the port had no room for them are lost and
+    /// nothing says so: who needs to know has to check what is received.
+    fn read(&mut self) -> Option<u8>;
 }
 
 /// The speed of a line.

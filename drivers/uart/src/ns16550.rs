@@ -4,7 +4,7 @@
 
 use registers::Ports;
 
-use crate::{FILLS, NoUart, Speed, Transmitter};
+use crate::{FILLS, NoUart, Receiver, Speed, Transmitter};
 
 /// Transmitter holding register (divisor latch low byte while `LCR_DIVISOR` is set).
 const DATA: u16 = 0;
@@ -18,13 +18,15 @@ const MODEM_CONTROL: u16 = 4;
 const LINE_STATUS: u16 = 5;
 const SCRATCH: u16 = 7;
 
+const IER_DATA_AVAILABLE: u8 = 1 << 0;
 const IER_TRANSMITTER_EMPTY: u8 = 1 << 1;
-/// FIFOs on, both cleared.
+/// FIFOs on, both cleared; data is available from the first byte.
 const FCR_ENABLE_AND_CLEAR: u8 = 0b111;
 const LCR_8N1: u8 = 0b11;
 const LCR_DIVISOR: u8 = 1 << 7;
 /// Data terminal ready, request to send, and OUT2, which connects the interrupt line on a PC.
 const MCR_READY: u8 = 0b1011;
+const LSR_DATA_READY: u8 = 1 << 0;
 const LSR_TRANSMITTER_EMPTY: u8 = 1 << 5;
 
 /// Bytes that the transmitter takes at once when it is empty (PC16550D, section 8.4.2).
@@ -34,8 +36,8 @@ const FIFO: usize = 16;
 #[derive(Debug)]
 pub struct Ns16550<P> {
     ports: P,
-    /// Whether the transmitter-empty interrupt is on.
-    armed: bool,
+    /// The interrupts that are on.
+    interrupts: u8,
 }
 
 impl<P: Ports> Ns16550<P> {
@@ -64,15 +66,17 @@ impl<P: Ports> Ns16550<P> {
         ports.write8(MODEM_CONTROL, MCR_READY);
         Ok(Self {
             ports,
-            armed: false,
+            interrupts: 0,
         })
     }
 
-    fn arm(&mut self, on: bool) {
-        if on != self.armed {
-            self.armed = on;
-            self.ports
-                .write8(INTERRUPT_ENABLE, if on { IER_TRANSMITTER_EMPTY } else { 0 });
+    /// Switches one interrupt on or off.
+    fn arm(&mut self, interrupt: u8, on: bool) {
+        let others = self.interrupts & !interrupt;
+        let wanted = if on { others | interrupt } else { others };
+        if wanted != self.interrupts {
+            self.interrupts = wanted;
+            self.ports.write8(INTERRUPT_ENABLE, wanted);
         }
     }
 }
@@ -89,13 +93,25 @@ impl<P: Ports> Transmitter for Ns16550<P> {
             }
             written += fill.len();
         }
-        self.arm(written < bytes.len());
+        self.arm(IER_TRANSMITTER_EMPTY, written < bytes.len());
         written
     }
 
     fn acknowledge(&mut self) {
-        // Reading this register clears a transmitter-empty interrupt, the only one that is on.
+        // Reading this register clears a transmitter-empty interrupt; that of received data goes with the data.
         self.ports.read8(INTERRUPT_IDENTIFICATION);
+    }
+}
+
+impl<P: Ports> Receiver for Ns16550<P> {
+    fn listen(&mut self) {
+        self.ports.write8(FIFO_CONTROL, FCR_ENABLE_AND_CLEAR);
+        self.arm(IER_DATA_AVAILABLE, true);
+    }
+
+    fn read(&mut self) -> Option<u8> {
+        let ready = self.ports.read8(LINE_STATUS) & LSR_DATA_READY != 0;
+        ready.then(|| self.ports.read8(DATA))
     }
 }
 
@@ -115,6 +131,8 @@ mod tests {
         registers: [u8; 8],
         divisor: [u8; 2],
         sent: Vec<u8>,
+        /// What comes, the last byte first.
+        coming: Vec<u8>,
         credit: usize,
         broken: bool,
     }
@@ -122,8 +140,20 @@ mod tests {
     impl Ports for &mut Fake {
         fn read8(&mut self, offset: u16) -> u8 {
             match offset {
-                LINE_STATUS if self.credit >= FIFO => LSR_TRANSMITTER_EMPTY,
-                LINE_STATUS => 0,
+                LINE_STATUS => {
+                    let ready = if self.coming.is_empty() {
+                        0
+                    } else {
+                        LSR_DATA_READY
+                    };
+                    let empty = if self.credit >= FIFO {
+                        LSR_TRANSMITTER_EMPTY
+                    } else {
+                        0
+                    };
+                    ready | empty
+                }
+                DATA => self.coming.pop().expect("a byte that has not come is read"),
                 SCRATCH if self.broken => 0xff,
                 _ => self.registers[usize::from(offset)],
             }
@@ -177,6 +207,28 @@ mod tests {
         assert_eq!(uart.write(&text[16..]), 3);
         assert_eq!(fake.sent, text);
         assert_eq!(fake.registers[usize::from(INTERRUPT_ENABLE)], 0);
+    }
+
+    #[test]
+    fn what_comes_is_read_in_order_whether_or_not_something_is_sent() {
+        let mut fake = Fake {
+            credit: 16,
+            coming: b"cba".to_vec(),
+            ..Fake::default()
+        };
+        let mut uart = Ns16550::new(&mut fake, PC).unwrap();
+        assert_eq!(uart.ports.registers[1], 0);
+        uart.listen();
+        assert_eq!(uart.ports.registers[1], IER_DATA_AVAILABLE);
+        assert_eq!(uart.read(), Some(b'a'));
+        assert_eq!(uart.write(b"0123456789abcdefgh\n"), 16);
+        let both = IER_DATA_AVAILABLE | IER_TRANSMITTER_EMPTY;
+        assert_eq!(uart.ports.registers[1], both);
+        uart.ports.credit = 16;
+        assert_eq!(uart.write(b"gh\n"), 3);
+        assert_eq!(uart.ports.registers[1], IER_DATA_AVAILABLE);
+        assert_eq!([uart.read(), uart.read()], [Some(b'b'), Some(b'c')]);
+        assert_eq!(uart.read(), None);
     }
 
     #[test]
