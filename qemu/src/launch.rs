@@ -83,15 +83,26 @@ impl Launch {
             "cannot make a control socket in {}",
             self.folder.display()
         )))?;
+        let serial = self.machine.second_serial.map(|_| {
+            qmp::listen_for_serial(&self.folder).map_err(Error::io(format!(
+                "cannot make a socket for the second serial port in {}",
+                self.folder.display()
+            )))
+        });
+        let serial = serial.transpose()?;
+        let sockets = Sockets {
+            qmp: listener.as_raw_fd(),
+            serial: serial.as_ref().map(AsRawFd::as_raw_fd),
+        };
         let messages = self.folder.join("qemu.log");
         let said = fs::File::create(&messages)
             .map_err(Error::io(format!("cannot write {}", messages.display())))?;
-        let mut command = self.command(listener.as_raw_fd())?;
+        let mut command = self.command(sockets)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said);
-        attach(&mut command, listener.as_raw_fd(), self.detached);
+        attach(&mut command, sockets, self.detached);
         Guest::spawn(
             command,
             self.machine,
@@ -103,11 +114,11 @@ impl Launch {
         )
     }
 
-    /// QEMU's arguments; the control socket is the inherited file descriptor `qmp`.
+    /// QEMU's arguments; it inherits these sockets.
     ///
     /// # Errors
     /// [`Error::Path`] when a file's path is not UTF-8.
-    pub fn arguments(&self, qmp: RawFd) -> Result<Vec<String>, Error> {
+    fn arguments(&self, sockets: Sockets) -> Result<Vec<String>, Error> {
         let mut list = Arguments::default();
         list.pair("-machine", self.machine.machine);
         list.extend(&["-nodefaults", "-no-user-config", "-display", "none"]);
@@ -123,9 +134,16 @@ impl Launch {
         list.extend(self.machine.arguments);
         list.pair(
             "-chardev",
-            format!("socket,id=qmp0,fd={qmp},server=on,wait=off"),
+            format!("socket,id=qmp0,fd={},server=on,wait=off", sockets.qmp),
         );
         list.pair("-mon", "chardev=qmp0,mode=control");
+        if let (Some(device), Some(socket)) = (self.machine.second_serial, sockets.serial) {
+            list.pair(
+                "-chardev",
+                format!("socket,id=serial1,fd={socket},server=on,wait=off"),
+            );
+            list.pair("-device", device);
+        }
         self.boot_arguments(&mut list)?;
         self.network_arguments(&mut list)?;
         if let Some(port) = self.gdb {
@@ -183,7 +201,7 @@ impl Launch {
         Ok(())
     }
 
-    fn command(&self, qmp: RawFd) -> Result<Command, Error> {
+    fn command(&self, sockets: Sockets) -> Result<Command, Error> {
         let program = find(self.machine.program).ok_or(Error::NoQemu {
             program: self.machine.program,
             package: self.machine.package,
@@ -196,19 +214,30 @@ impl Launch {
                 command
             }
         };
-        command.args(self.arguments(qmp)?);
+        command.args(self.arguments(sockets)?);
         Ok(command)
     }
 }
 
-/// Takes QEMU out of the terminal's reach (the owner ends it), hands it the control socket, and ties
+/// Listening sockets that QEMU inherits.
+#[derive(Clone, Copy, Debug)]
+struct Sockets {
+    /// The control socket.
+    qmp: RawFd,
+    /// For the second serial port, where the machine has one.
+    serial: Option<RawFd>,
+}
+
+/// Takes QEMU out of the terminal's reach (the owner ends it), hands it the sockets, and ties
 /// its life to the thread that starts it unless it is detached.
-fn attach(command: &mut Command, socket: RawFd, detached: bool) {
+fn attach(command: &mut Command, sockets: Sockets, detached: bool) {
     let owner = rustix::process::getpid();
     let child = move || -> io::Result<()> {
-        // SAFETY: the descriptor is open: the parent holds the listener until the child has started.
-        let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
-        rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
+        for socket in [Some(sockets.qmp), sockets.serial].into_iter().flatten() {
+            // SAFETY: the descriptor is open: the parent holds the listeners until the child has started.
+            let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
+            rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
+        }
         setsid()?;
         if !detached {
             set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -219,7 +248,7 @@ fn attach(command: &mut Command, socket: RawFd, detached: bool) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes four system calls; it allocates nothing and takes no
+    // SAFETY: between fork and exec the closure makes five system calls; it allocates nothing and takes no
     // lock.
     unsafe { command.pre_exec(child) };
 }
@@ -275,6 +304,13 @@ mod tests {
         )
     }
 
+    fn sockets(qmp: RawFd) -> Sockets {
+        Sockets {
+            qmp,
+            serial: Some(9),
+        }
+    }
+
     fn value_of<'a>(arguments: &'a [String], name: &str) -> Vec<&'a str> {
         arguments
             .windows(2)
@@ -285,16 +321,18 @@ mod tests {
 
     #[test]
     fn the_defaults_are_a_quiet_machine_without_network() {
-        let arguments = launch().arguments(7).unwrap();
+        let arguments = launch().arguments(sockets(7)).unwrap();
         assert_eq!(value_of(&arguments, "-m"), ["64"]);
         assert_eq!(value_of(&arguments, "-initrd"), ["a,,b.elf"]);
         assert_eq!(value_of(&arguments, "-accel"), ["tcg"]);
         assert!(value_of(&arguments, "-netdev").is_empty());
         assert!(value_of(&arguments, "-gdb").is_empty());
         assert!(arguments.contains(&"-nodefaults".to_string()));
-        assert!(
-            value_of(&arguments, "-chardev").contains(&"socket,id=qmp0,fd=7,server=on,wait=off")
-        );
+        let sockets = value_of(&arguments, "-chardev");
+        for socket in ["qmp0,fd=7", "serial1,fd=9"] {
+            let expected = format!("socket,id={socket},server=on,wait=off");
+            assert!(sockets.contains(&expected.as_str()), "{sockets:?}");
+        }
     }
 
     #[test]
@@ -313,7 +351,7 @@ mod tests {
             gdb: Some(1234),
             ..launch()
         }
-        .arguments(3)
+        .arguments(sockets(3))
         .unwrap();
         assert_eq!(
             value_of(&arguments, "-netdev"),
@@ -337,7 +375,7 @@ mod tests {
             accelerator: Accelerator::Kvm,
             ..launch()
         };
-        let arguments = launch.arguments(3).unwrap();
+        let arguments = launch.arguments(sockets(3)).unwrap();
         assert!(
             value_of(&arguments, "-device")
                 .contains(&"loader,file=loader.img,addr=0x70000000,cpu-num=0")
@@ -345,7 +383,7 @@ mod tests {
         assert_eq!(value_of(&arguments, "-cpu"), ["host"]);
         launch.boot = Boot::Kernel("loader.img".into());
         assert_eq!(
-            value_of(&launch.arguments(3).unwrap(), "-kernel"),
+            value_of(&launch.arguments(sockets(3)).unwrap(), "-kernel"),
             ["loader.img"]
         );
     }

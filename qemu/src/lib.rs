@@ -45,7 +45,7 @@ pub use machine::{
 };
 pub use ports::{free_port, is_free};
 pub use process::Process;
-pub use qmp::{Qmp, QmpError};
+pub use qmp::{Qmp, QmpError, second_serial};
 pub use serial::SerialLog;
 
 use std::io;

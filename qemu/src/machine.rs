@@ -22,6 +22,8 @@ pub struct Machine {
     pub arguments: &'static [&'static str],
     /// The network device, without its `netdev=` property.
     pub network_device: &'static str,
+    /// The second serial port, which is connected to the character device `serial1`, where there is one.
+    pub second_serial: Option<&'static str>,
     /// How its image is started.
     pub start: Start,
 }
@@ -81,6 +83,7 @@ pub const PC99: Machine = Machine {
     ],
     network_device: "virtio-net-pci,disable-legacy=on,addr=02.0,vectors=0,romfile=,\
                      mac=52:54:00:12:34:56",
+    second_serial: Some("isa-serial,chardev=serial1,iobase=0x2f8,irq=3"),
     start: Start::Module,
 };
 
@@ -109,6 +112,7 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.24,mac=52:54:00:12:34:56",
+    second_serial: None,
     start: Start::At(0x7000_0000),
 };
 
@@ -137,6 +141,7 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.0,mac=52:54:00:12:34:56",
+    second_serial: None,
     start: Start::Firmware,
 };
 
@@ -163,6 +168,7 @@ pub const X86_64_GENERIC: Machine = Machine {
     ],
     network_device: "virtio-net-pci,disable-legacy=on,iommu_platform=on,addr=02.0,vectors=0,\
                      romfile=,mac=52:54:00:12:34:56",
+    second_serial: None,
     ..PC99
 };
 

@@ -15,6 +15,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The socket's name in a run's folder.
 const SOCKET: &str = "qmp.sock";
 
+/// The name of the second serial port's socket.
+const SERIAL: &str = "serial1.sock";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
@@ -57,7 +60,7 @@ impl Qmp {
     /// # Errors
     /// As [`Qmp::connect`].
     pub fn connect_within(folder: &Path, patience: Duration) -> Result<Self, QmpError> {
-        let stream = within(folder, |path| UnixStream::connect(path))?;
+        let stream = within(folder, SOCKET, |path| UnixStream::connect(path))?;
         stream.set_read_timeout(Some(patience))?;
         Self::over(stream)
     }
@@ -190,9 +193,27 @@ impl Qmp {
     }
 }
 
+/// The second serial port of the machine that was started with this run folder. Several clients take turns: QEMU
+/// serves one at a time.
+///
+/// # Errors
+/// When nobody listens there: the machine does not run, or has no second serial port.
+pub fn second_serial(folder: &Path) -> io::Result<UnixStream> {
+    within(folder, SERIAL, |path| UnixStream::connect(path))
+}
+
+/// A listening socket for the second serial port; see [`listen`].
+pub(crate) fn listen_for_serial(folder: &Path) -> io::Result<UnixListener> {
+    listen_at(folder, SERIAL)
+}
+
 /// A listening control socket in a run's folder, for QEMU to inherit; a stale one is replaced.
 pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
-    within(folder, |path| {
+    listen_at(folder, SOCKET)
+}
+
+fn listen_at(folder: &Path, name: &str) -> io::Result<UnixListener> {
+    within(folder, name, |path| {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -203,9 +224,9 @@ pub(crate) fn listen(folder: &Path) -> io::Result<UnixListener> {
 
 /// Names the socket through an open folder: a socket's path may have 107 bytes only, a folder's path any
 /// length (unix(7)).
-fn within<T>(folder: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+fn within<T>(folder: &Path, name: &str, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let folder = File::open(folder)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(SOCKET);
+    let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
     act(&path)
 }
 
