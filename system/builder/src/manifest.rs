@@ -36,8 +36,10 @@ pub struct Program {
     pub memory: u64,
     /// Stack in bytes, where a description gives none.
     pub stack: u64,
-    /// The kinds of device it can drive; if there are any, it needs one.
+    /// The kinds of device it can drive; if there are any, it needs one, unless it can do without.
     pub devices: Vec<String>,
+    /// Whether it can do without a device.
+    pub device_optional: bool,
     /// Memory for its device's queues in bytes.
     pub dma: u64,
     /// Whether it is told of all protection domains.
@@ -208,6 +210,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
         problem.help = Some(format!("write `{name}`, or leave it out"));
     }
     let (stack, device) = (fields.take("stack"), fields.take("device"));
+    let device_optional = fields.take("device_optional");
     let (dma, domains) = (fields.take("dma"), fields.take("domains"));
     let (passive, restart) = (fields.take("passive"), fields.take("restart"));
     let holds = fields.take("holds");
@@ -237,6 +240,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             Some(entry) => reader.texts(entry)?,
             None => Vec::new(),
         },
+        device_optional: flag(reader, device_optional),
         dma: match dma {
             Some(entry) => reader.size(entry)?.value,
             None => 0,

@@ -27,7 +27,7 @@ impl Planner<'_> {
     ) -> Option<Device> {
         let written = self.written(index);
         let Some(entry) = written.entry("device") else {
-            if !program.devices.is_empty() {
+            if !program.devices.is_empty() && !program.device_optional {
                 self.needs_device(written, program);
             }
             return None;
