@@ -13,6 +13,7 @@ mod isolation;
 mod mutual;
 mod network;
 mod pinata;
+mod provision;
 mod resources;
 mod restart;
 mod runtime;
@@ -57,6 +58,7 @@ fn main() {
         resources::trials(),
         isolation::trials(),
         vault::trials(),
+        provision::trials(),
         restart::trials(),
         network::trials(),
         commands::trials(),

@@ -19,6 +19,7 @@ mod error;
 mod key;
 mod keyring;
 mod limit;
+pub mod provision;
 mod vault;
 
 pub use error::{ChainError, KeyError, VaultError};

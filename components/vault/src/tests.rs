@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use channel::sign::{
-    Content, KeyId, MAX_WORDS, PublicKey, Role, Share, Sign, SignError, Transcript,
+    Content, KeyId, MAX_KEYS, MAX_WORDS, PublicKey, Role, Share, Sign, SignError, Transcript,
 };
 use channel::{Call, CallError, OK, Reply};
 use proptest::prelude::*;
@@ -16,6 +16,7 @@ use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::provision::{Parcel, ProvisionError};
 use crate::*;
 
 const NOW: u64 = 1_800_000_000;
@@ -294,6 +295,75 @@ fn keys_from_files_are_taken_over_and_told_from_others() {
     };
     let expected = VaultError::Key(0, KeyError::Malformed);
     assert_eq!(error(nonsense), Some(expected));
+}
+
+/// A key and its chain for these names.
+fn certified(names: &[&str]) -> (Vec<String>, Vec<u8>, Vec<u8>) {
+    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let params = CertificateParams::new(names.clone()).unwrap();
+    let certificate = params.self_signed(&pair).unwrap().der().to_vec();
+    (names, certificate, pair.serialize_der())
+}
+
+fn provision(
+    vault: &Shared,
+    (names, certificate, key): &(Vec<String>, Vec<u8>, Vec<u8>),
+) -> Result<KeyId, ProvisionError> {
+    let parcel = Parcel {
+        names: names.clone(),
+        chain: vec![certificate],
+        key,
+    };
+    vault.vault.lock().unwrap().provision(&parcel)
+}
+
+#[test]
+fn a_key_that_is_sent_takes_the_place_of_the_one_with_its_names() {
+    let vault = Shared::new(vec![made(Kind::Ed25519), made(Kind::EcdsaP256)], &all());
+    let before = vault.keys();
+    let names: Vec<&str> = before[0].names.iter().map(String::as_str).collect();
+    let sent = certified(&names);
+    let id = provision(&vault, &sent).unwrap();
+    let keys = vault.keys();
+    assert_eq!((keys[0].id, &keys[0].chain[0]), (id, &sent.1));
+    assert_eq!(keys[1..], before[1..]);
+    let scheme = Scheme::EcdsaSecp384r1Sha384;
+    let signature = vault.sign(id, scheme, &SERVER_VERIFY).unwrap();
+    let (_, certificate) = X509Certificate::from_der(&sent.1).unwrap();
+    let public = &certificate.public_key().subject_public_key.data;
+    verify(scheme, public, &SERVER_VERIFY, &signature);
+    let old = vault.sign(before[0].id, Scheme::Ed25519, &SERVER_VERIFY);
+    assert_eq!(old, Err(SignError::UnknownKey));
+    let other = provision(&vault, &certified(&["other.test"])).unwrap();
+    let ids: Vec<KeyId> = vault.keys().iter().map(|key| key.id).collect();
+    assert_eq!(ids, [id, before[1].id, other]);
+}
+
+#[test]
+fn a_key_that_is_refused_changes_nothing() {
+    let vault = Shared::new(vec![made(Kind::Ed25519)], &[Scheme::EcdsaSecp384r1Sha384]);
+    let before = vault.keys();
+    let (names, certificate, key) = certified(&["sent.test"]);
+    let refused = |certificate: &[u8], key: &[u8]| {
+        provision(&vault, &(names.clone(), certificate.to_vec(), key.to_vec())).unwrap_err()
+    };
+    let (_, other, _) = certified(&["sent.test"]);
+    let chain = ProvisionError::Chain(ChainError::OtherKey);
+    assert_eq!(refused(&other, &key), chain);
+    let malformed = ProvisionError::Key(KeyError::Malformed);
+    assert_eq!(refused(&certificate, &[0x30; 99]), malformed);
+    let der = ring::signature::Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new());
+    let der = der.unwrap().as_ref().to_vec();
+    let pair = ring::signature::Ed25519KeyPair::from_pkcs8(&der).unwrap();
+    let public = signature::KeyPair::public_key(&pair).as_ref().to_vec();
+    assert_eq!(refused(&public, &der), ProvisionError::SchemesRefused);
+    assert_eq!(vault.keys(), before);
+    for index in 1..MAX_KEYS {
+        provision(&vault, &certified(&[&std::format!("{index}.test")])).unwrap();
+    }
+    assert_eq!(refused(&certificate, &key), ProvisionError::Full);
+    assert_eq!(vault.keys().len(), MAX_KEYS);
 }
 
 #[test]

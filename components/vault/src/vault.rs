@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use channel::sign::{
-    Content, KeyId, MAX_PUBLIC, MAX_WORDS, PublicKey, Request, Role, SignError, encode_chunk,
-    encode_signature,
+    Content, KeyId, MAX_KEYS, MAX_PUBLIC, MAX_WORDS, PublicKey, Request, Role, SignError,
+    encode_chunk, encode_signature,
 };
 use channel::{CallError, sign};
 
@@ -14,6 +14,7 @@ use crate::certificate::Subject;
 use crate::content::signed;
 use crate::key::{Key, Scheme};
 use crate::limit::Limit;
+use crate::provision::{Parcel, ProvisionError};
 use crate::{ChainError, Entry, Keyring, VaultError};
 
 /// Most certificates in a chain.
@@ -48,6 +49,8 @@ pub struct Vault {
     /// The schemes that the description allows.
     schemes: Vec<Scheme>,
     clients: Vec<(Client, Limit)>,
+    /// How often the keys have changed.
+    edition: u64,
     counters: Counters,
 }
 
@@ -80,6 +83,7 @@ impl Vault {
                 .iter()
                 .map(|client| (*client, Limit::new(client.rate)))
                 .collect(),
+            edition: 0,
             counters: Counters::default(),
         };
         for (index, entry) in keyring.0.iter().enumerate() {
@@ -140,6 +144,30 @@ impl Vault {
         })
     }
 
+    /// Takes over a key that was sent at run time. It takes the place of the key with the same names; without one it
+    /// comes behind the others.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; then the keys are as before.
+    pub fn provision(&mut self, parcel: &Parcel<'_>) -> Result<KeyId, ProvisionError> {
+        let key = Key::from_der(parcel.key).map_err(ProvisionError::Key)?;
+        let chain = parcel.chain.iter().map(|der| der.to_vec()).collect();
+        let held = self.with_chain(Box::new(key), &parcel.names, chain);
+        let (held, names) = (held.map_err(ProvisionError::Chain)?, &parcel.names);
+        if held.schemes.is_empty() {
+            return Err(ProvisionError::SchemesRefused);
+        }
+        let place = self.public_keys().position(|key| key.names == *names);
+        let id = held.id;
+        match place {
+            Some(place) => self.keys[place] = held,
+            None if self.keys.len() < MAX_KEYS => self.keys.push(held),
+            None => return Err(ProvisionError::Full),
+        }
+        self.edition += 1;
+        Ok(id)
+    }
+
     /// The public parts of all keys.
     pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
         self.keys
@@ -171,7 +199,7 @@ impl Vault {
             }
             Request::Read { key, offset } => {
                 let held = self.keys.get(key).ok_or(SignError::UnknownKey)?;
-                encode_chunk(&held.public, 0, offset, words)
+                encode_chunk(&held.public, self.edition, offset, words)
             }
             Request::Sign {
                 key,

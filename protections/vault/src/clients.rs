@@ -35,6 +35,13 @@ impl Clients {
         found.unwrap_or(usize::MAX)
     }
 
+    /// Tells all that the keys have changed.
+    pub fn tell(&self) {
+        for (channel, ..) in &self.0 {
+            channel.notify();
+        }
+    }
+
     fn policies(&self) -> Vec<Client> {
         self.0.iter().map(|(_, _, policy, _)| *policy).collect()
     }

@@ -1,24 +1,27 @@
 //! `vault` holds the private keys of the system and signs TLS handshakes with them.
 //!
 //! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
-//! sign what its policy allows, and wipe the stack that it signed on after each signature.
+//! take over keys that are sent over a serial line of its own, if it has one,
+//! sign what its policy allows, and wipe the stack that it worked on after each signature and each key.
 //!
 //! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
 //! never let a private key, or anything that depends on one but a signature, leave its memory: it shares no
 //! memory with its clients, and writes names and counts to the log only. It calls `clock` and `entropy`, which
-//! are more trusted, and waits for nobody else.
+//! are more trusted, and waits for nobody else, nor for the line.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
 mod clients;
+mod line;
 
 use channel::sign::{MAX_WORDS, SignError};
 use crypto_stack::CryptoStack;
 use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
 
 use crate::clients::{Clients, open};
+use crate::line::Port;
 
 /// Bytes of stack for cryptography: ring's ECDSA and X.509 reach about 20 KiB deep, RSA-4096 with its window tables
 /// about 40 KiB.
@@ -28,6 +31,7 @@ struct Vault {
     stack: CryptoStack,
     vault: vault::Vault,
     clients: Clients,
+    port: Option<Port>,
     time: channel::time::Time,
 }
 
@@ -43,6 +47,7 @@ fn init() -> Vault {
         stack,
         vault,
         clients,
+        port: Port::open(),
         time: pd::time(),
     }
 }
@@ -50,7 +55,19 @@ fn init() -> Vault {
 impl Handler for Vault {
     type Error = Infallible;
 
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        if let Some(port) = self.port.as_mut().filter(|port| port.rang(channels)) {
+            let (stack, vault) = (&mut self.stack, &mut self.vault);
+            let changed = port.work(|sent| {
+                let taken = stack.run(|| line::take_over(vault, sent));
+                stack.wipe();
+                sel4_microkit::save_vector_registers();
+                taken
+            });
+            if changed {
+                self.clients.tell();
+            }
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The command line: `selkie run`, `build`, `test`, `status`, `stop`, `doctor`.
+//! The command line: `selkie run`, `build`, `test`, `provision`, `status`, `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
@@ -11,6 +11,7 @@ mod describe;
 mod doctor;
 mod make;
 mod probe;
+mod provision;
 mod run;
 mod runs;
 mod setup;
@@ -55,6 +56,8 @@ enum Action {
     Audit(audit::Command),
     /// Set up what is missing and run every test.
     Test(suites::Options),
+    /// Send a private key with its certificates to the vault of a running system.
+    Provision(provision::Options),
     /// List the systems that run.
     Status,
     /// End a running system (all of them, if no name is given).
@@ -139,6 +142,7 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Diagram(options) => describe::diagram(context, &options),
         Action::Audit(command) => audit::command(context, &command),
         Action::Test(options) => suites::command(context, &options),
+        Action::Provision(options) => provision::command(context, &options),
         Action::Status => status::status(context),
         Action::Stop { name } => status::stop(context, name.as_deref()),
         Action::Doctor => doctor::command(context),
