@@ -32,6 +32,7 @@ const VALUES: &[&str] = &[
     "ä",
     "tcpip",
     "tls",
+    "vault",
     "site",
     "nic",
     "clock",
@@ -113,9 +114,13 @@ program = "tcpip"
 packets = { from = "nic", buffers = 64 }
 config = { address = "10.0.2.15/24" }
 
+[protection.vault]
+program = "vault"
+
 [protection.tls]
 program = "tls"
 streams = { from = "tcpip", listen = [443, 8443] }
+sign = "vault"
 memory = "1M"
 
 [protection.site]
