@@ -6,7 +6,10 @@ use sel4_microkit::restart::STACK_TOP;
 
 use super::{rebuild, refuse};
 
+// Assembly outside functions is not told what the target can do, so it says itself that there is floating point.
 global_asm!(
+    ".option push",
+    ".option arch, +d",
     ".pushsection .text._restart, \"ax\", @progbits",
     ".globl _restart",
     "_restart:",
@@ -25,6 +28,7 @@ global_asm!(
     "call {refuse}",
     "unimp",
     ".popsection",
+    ".option pop",
     refuse = sym refuse,
     rebuild = sym rebuild,
     stack_top = const STACK_TOP,
@@ -35,6 +39,7 @@ global_asm!(
 #[rustfmt::skip]
 pub(super) extern "C" fn clear_vector_registers() {
     naked_asm!(
+        ".option push", ".option arch, +d",
         "fmv.d.x f0, zero", "fmv.d.x f1, zero", "fmv.d.x f2, zero", "fmv.d.x f3, zero",
         "fmv.d.x f4, zero", "fmv.d.x f5, zero", "fmv.d.x f6, zero", "fmv.d.x f7, zero",
         "fmv.d.x f8, zero", "fmv.d.x f9, zero", "fmv.d.x f10, zero", "fmv.d.x f11, zero",
@@ -44,6 +49,7 @@ pub(super) extern "C" fn clear_vector_registers() {
         "fmv.d.x f24, zero", "fmv.d.x f25, zero", "fmv.d.x f26, zero", "fmv.d.x f27, zero",
         "fmv.d.x f28, zero", "fmv.d.x f29, zero", "fmv.d.x f30, zero", "fmv.d.x f31, zero",
         "ret",
+        ".option pop",
     )
 }
 
