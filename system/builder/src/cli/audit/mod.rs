@@ -20,6 +20,7 @@ use selkie_audit::{Layout, Secret, private_key};
 use super::make::{Built, Event, Request, board, make, make_unwiped};
 use super::setup::{self, Scope};
 use super::{Context, Ui};
+use crate::board::KernelKind;
 use crate::manifest::Holding;
 use crate::pc99;
 use crate::settings::Configuration;
@@ -73,6 +74,12 @@ pub(super) fn command(context: &Context, command: &Command) -> anyhow::Result<Ex
 }
 
 fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
+    if board(&context.root, &options.board)?.kernel != KernelKind::Pc99 {
+        bail!(
+            "memory of the board `{}` cannot be searched: the audit knows how the kernel of pc99 uses memory, and no other",
+            options.board
+        );
+    }
     setup::ensure(context, Scope::Run, &[&options.board])?;
     let request = Request {
         system: options.system.clone(),
