@@ -13,6 +13,7 @@ use ring::signature::{
     self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
     EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding,
 };
+use zeroize::Zeroizing;
 
 use crate::{KeyError, Kind};
 
@@ -112,7 +113,9 @@ impl Key {
             Kind::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random),
         };
         let encoded = encoded.map_err(|_| KeyError::NoRandomness)?;
-        Self::from_der(encoded.as_ref())
+        // ring's document is not wiped when it is dropped, and lies in a frame that is wiped with its stack only later.
+        let encoded = Zeroizing::new(encoded.as_ref().to_vec());
+        Self::from_der(&encoded)
     }
 
     /// The key in PKCS#8 (RFC 5958) or PKCS#1 (RFC 8017, appendix A.1.2) form.
