@@ -5,8 +5,9 @@
 //! no libraries: the library folder holds empty archives for those that crates name), and what remains is checked:
 //! a program that needs a dynamic linker or thread-local storage is refused.
 //!
-//! The same sources give the same bytes in any folder, and no path of the machine is in them: paths are mapped to
-//! `/selkie` and `/cargo`, and crates are told apart by what they are instead of where they lie (`programs/rustc`).
+//! The same sources in the same folder give the same bytes. No path of the machine is in them: paths are mapped to
+//! `/selkie` and `/cargo`, and crates are told apart by what they are instead of where they lie (`programs/rustc`). That is
+//! not yet enough for the same bytes in different folders.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
