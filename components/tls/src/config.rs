@@ -118,6 +118,17 @@ pub fn server(
     })
 }
 
+impl Server {
+    /// The same with another server's tickets: sessions of that one can be resumed here.
+    pub(crate) fn with_tickets_of(mut self, other: &Self) -> Self {
+        if let Some(tickets) = &other.tickets {
+            self.tickets = Some(tickets.clone());
+            Arc::make_mut(&mut self.config).ticketer = tickets.clone();
+        }
+        self
+    }
+}
+
 /// Paths to the authorities, validity in time and the use for client authentication are verified; revocation is not.
 fn verifier(
     policy: &ClientPolicy,

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use channel::CallError;
 use channel::sign::{Content, KeyId, PublicKey, Role, Share, Sign, SignError, Transcript};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
@@ -79,10 +80,18 @@ impl VaultKeys {
         own.map(AsRef::as_ref)
     }
 
-    /// Whether the vault has been found to have other keys than these (it was restarted, for instance): then
-    /// they are to be read anew.
-    pub fn stale(&self) -> bool {
-        self.stale.load(Ordering::Relaxed)
+    /// Whether the vault has been found to have started over, or to have other keys than these, since this was asked
+    /// last: then they are to be read anew.
+    pub fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether these are the same keys, with the same names and certificates.
+    pub fn are(&self, others: &Self) -> bool {
+        let same = |(one, other): (&NamedKey, &NamedKey)| {
+            one.names == other.names && one.certified.cert == other.certified.cert
+        };
+        self.keys.len() == others.keys.len() && self.keys.iter().zip(&others.keys).all(same)
     }
 
     /// The first key for this name whose certificate the client can verify; for no name, or one that no
@@ -171,7 +180,10 @@ impl Signer for VaultSigner {
             sign.sign(*id, self.scheme.into(), &content)
         });
         signature.map_err(|error| {
-            if error == SignError::UnknownKey {
+            if matches!(
+                error,
+                SignError::UnknownKey | SignError::Call(CallError::Restarted)
+            ) {
                 self.key.stale.store(true, Ordering::Relaxed);
             }
             rustls::Error::General(format!("{REFUSAL}{error}"))

@@ -13,7 +13,7 @@ use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, version};
 
-use crate::{Authorities, ConfigError, Error, VaultKeys};
+use crate::{Authorities, ConfigError, Error};
 
 /// What a description can choose for connections to others.
 #[derive(Clone, Debug)]
@@ -75,13 +75,6 @@ pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Cli
 }
 
 impl Client {
-    /// From here on these keys are shown, if any are.
-    pub(crate) fn replace_keys(&mut self, keys: Arc<VaultKeys>) {
-        if self.config.client_auth_cert_resolver.has_certs() {
-            Arc::make_mut(&mut self.config).client_auth_cert_resolver = keys;
-        }
-    }
-
     pub(crate) fn connect(&self, remote: IpAddr) -> Result<UnbufferedClientConnection, Error> {
         let name = self.name.clone();
         let name = name.unwrap_or_else(|| ServerName::IpAddress(address(remote)));

@@ -1,7 +1,6 @@
 //! All sessions of a TLS protection domain: a stream from the TCP stack below, a stream to the service above.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -11,9 +10,7 @@ use channel::streams::{
 };
 
 use crate::ends::{Lower, Upper};
-use crate::{
-    Client, Copies, Error, Established, Server, Session, Stage, TicketCounters, VaultKeys,
-};
+use crate::{Client, Copies, Error, Established, Server, Session, Stage, TicketCounters};
 
 /// Time for a client to complete its handshake, in nanoseconds. A full handshake over a bad mobile link takes
 /// about 2 s; whoever needs five times that holds a slot that others want.
@@ -139,12 +136,10 @@ impl Relay {
         Self { client, ..self }
     }
 
-    /// From here on handshakes use these keys, in both roles.
-    pub fn replace_keys(&mut self, keys: Arc<VaultKeys>) {
-        if let Some(client) = &mut self.client {
-            client.replace_keys(keys.clone());
-        }
-        Arc::make_mut(&mut self.server.config).cert_resolver = keys;
+    /// From here on handshakes are made as these say, in both roles. Tickets stay good.
+    pub fn replace(&mut self, server: Server, client: Option<Client>) {
+        self.server = server.with_tickets_of(&self.server);
+        self.client = client;
     }
 
     /// Takes events and moves data; bounded work. `now` is monotonic time in nanoseconds.

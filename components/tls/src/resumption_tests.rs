@@ -66,6 +66,28 @@ fn a_ticket_of_a_key_that_is_gone_leads_to_a_full_handshake() {
     }
 }
 
+#[test]
+fn sessions_outlive_the_keys_that_they_began_with() {
+    for (version, server) in servers() {
+        let config = client(version);
+        Pair::new(&server, connection(&config, "localhost")).handshake();
+        let time = Arc::new(DefaultTimeProvider);
+        let renewed = crate::server(keys(vault::Kind::Ed25519), Options::default(), time)
+            .unwrap()
+            .with_tickets_of(&server);
+        let mut pair = Pair::new(&renewed, connection(&config, "localhost"));
+        pair.handshake();
+        assert_eq!(
+            kind(&pair.client),
+            Some(HandshakeKind::Resumed),
+            "{version:?}"
+        );
+        let mut pair = Pair::new(&renewed, connection(&client(version), "localhost"));
+        pair.handshake();
+        assert_eq!(kind(&pair.client), Some(HandshakeKind::Full), "{version:?}");
+    }
+}
+
 /// RFC 6066, section 3: a session is resumed for the name only that it was made for.
 #[test]
 fn another_server_name_is_not_resumed() {

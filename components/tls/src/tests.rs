@@ -239,13 +239,29 @@ fn keys_of_a_vault_that_was_restarted_are_found_to_be_stale() {
     let time = Arc::new(DefaultTimeProvider);
     let server = crate::server(keys.clone(), Options::default(), time).unwrap();
     vault.restart();
-    assert!(!keys.stale());
+    assert!(!keys.take_stale());
     let mut pair = Pair::new(&server, client(None, &[]));
     pair.pump();
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
     assert_eq!(pair.client_alert(), AlertDescription::InternalError);
-    assert!(keys.stale());
+    assert!(keys.take_stale() && !keys.take_stale());
+    let new = VaultKeys::read(&vault.sign()).unwrap();
+    assert!(!new.are(&keys) && new.are(&VaultKeys::read(&vault.sign()).unwrap()));
     Pair::new(&vault.server(), client(None, &[])).handshake();
+}
+
+#[test]
+fn keys_of_a_vault_that_starts_over_during_a_call_are_stale() {
+    let vault = TestVault::new(&[Kind::EcdsaP256]);
+    let keys = Arc::new(VaultKeys::read(&vault.sign()).unwrap());
+    let time = Arc::new(DefaultTimeProvider);
+    let server = crate::server(keys.clone(), Options::default(), time).unwrap();
+    vault.refuse(true);
+    let mut pair = Pair::new(&server, client(None, &[]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::InternalError);
+    assert!(keys.take_stale());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use channel::sign::Sign;
 use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tls::{Options, Relay, Report, VaultKeys};
+use tls::{Client, ConfigError, Options, Relay, Report, Server, VaultKeys};
 
 use crate::trust;
 
@@ -19,17 +19,8 @@ use crate::trust;
 ///
 /// # Panics
 /// When the configuration cannot be used: then there is nothing to serve.
-pub fn relay(keys: Arc<VaultKeys>) -> Relay {
-    let wiring = pd::wiring();
-    let options = Options {
-        tls12: wiring.boolean("tls12").unwrap_or(true),
-        alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
-        ticket_period: ticket_period(wiring),
-        clients: trust::clients(wiring, &keys),
-    };
-    let client = trust::client(wiring, &keys, &options, Arc::new(WallClock));
-    let server =
-        tls::server(keys, options, Arc::new(WallClock)).unwrap_or_else(|error| panic!("{error}"));
+pub fn relay(keys: &Arc<VaultKeys>) -> Relay {
+    let (server, client) = ends(keys).unwrap_or_else(|error| panic!("{error}"));
     Relay::new(
         server,
         pd::streams_consumer("streams"),
@@ -38,21 +29,32 @@ pub fn relay(keys: Arc<VaultKeys>) -> Relay {
     .with_client(client)
 }
 
-/// The vault's keys as they are now. A vault that does not answer has none: it is asked again when it
+/// What handshakes are made with in both roles, as the wiring says, with these keys.
+///
+/// # Errors
+/// When the configuration cannot be used, or with `trust_own` the keys' certificates.
+pub fn ends(keys: &Arc<VaultKeys>) -> Result<(Server, Option<Client>), ConfigError> {
+    let wiring = pd::wiring();
+    let options = Options {
+        tls12: wiring.boolean("tls12").unwrap_or(true),
+        alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
+        ticket_period: ticket_period(wiring),
+        clients: trust::clients(wiring, keys)?,
+    };
+    let client = trust::client(wiring, keys, &options, Arc::new(WallClock))?;
+    let server = tls::server(keys.clone(), options, Arc::new(WallClock))?;
+    Ok((server, client))
+}
+
+/// The vault's keys, if they are others than these. A vault that does not answer has none: it is asked again when it
 /// notifies.
-pub fn read_keys(sign: &Sign) -> Option<Arc<VaultKeys>> {
-    match VaultKeys::read(sign) {
-        Ok(keys) => {
-            for names in keys.names() {
-                pd::info!("certificate for {}", names.join(", "));
-            }
-            Some(Arc::new(keys))
-        }
-        Err(error) => {
-            pd::error!("vault: {error}");
-            None
-        }
+pub fn other_keys(sign: &Sign, known: &VaultKeys) -> Option<Arc<VaultKeys>> {
+    let read = VaultKeys::read(sign).inspect_err(|error| pd::error!("vault: {error}"));
+    let keys = read.ok().filter(|keys| !keys.are(known))?;
+    for names in keys.names() {
+        pd::info!("certificate for {}", names.join(", "));
     }
+    Some(Arc::new(keys))
 }
 
 fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {

@@ -20,7 +20,7 @@ use core::convert::Infallible;
 
 use channel::sign::Sign;
 use crypto_stack::CryptoStack;
-use glue::{Counters, describe, read_keys, relay};
+use glue::{Counters, describe, ends, other_keys, relay};
 use sel4_microkit::{Channel, ChannelSet, Handler, protection_domain};
 use tls::{Relay, VaultKeys};
 
@@ -43,11 +43,11 @@ struct Tls {
 fn init() -> Tls {
     pd::wipe_released_memory();
     let sign = pd::sign("sign");
-    let keys = read_keys(&sign).unwrap_or_default();
+    let keys = other_keys(&sign, &VaultKeys::default()).unwrap_or_default();
     let (time, counters) = (pd::time(), Counters::new());
     let mut tls = Tls {
         stack: CryptoStack::new(CRYPTO_STACK),
-        relay: relay(keys.clone()),
+        relay: relay(&keys),
         sign,
         vault: pd::server_channel("sign"),
         keys,
@@ -80,7 +80,7 @@ impl Tls {
             let relay = &mut self.relay;
             let turn = self.stack.run(|| relay.poll(now, &mut describe));
             self.counters.publish(self.relay.counters());
-            if self.keys.stale() {
+            if self.keys.take_stale() {
                 self.renew_keys();
             }
             match turn {
@@ -101,11 +101,17 @@ impl Tls {
         }
     }
 
-    /// Reads the vault's keys anew; the old ones stay when that fails.
+    /// Reads the vault's keys anew; the old ones stay when that fails, or when the new ones cannot be used.
     fn renew_keys(&mut self) {
-        if let Some(keys) = read_keys(&self.sign) {
-            self.keys = keys.clone();
-            self.relay.replace_keys(keys);
+        let Some(keys) = other_keys(&self.sign, &self.keys) else {
+            return;
+        };
+        match ends(&keys) {
+            Ok((server, client)) => {
+                self.relay.replace(server, client);
+                self.keys = keys;
+            }
+            Err(error) => pd::error!("{error}"),
         }
     }
 

@@ -5,23 +5,25 @@ use alloc::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
 use rustls::time_provider::TimeProvider;
-use tls::{Authorities, Client, ClientOptions, ClientPolicy, Options, VaultKeys};
+use tls::{Authorities, Client, ClientOptions, ClientPolicy, ConfigError, Options, VaultKeys};
 use wiring::Wiring;
 
 /// Whose certificates clients have to show, if any.
 ///
-/// # Panics
-/// When the authorities' region cannot be used, as all functions here.
-pub fn clients(wiring: &Wiring, own: &Arc<VaultKeys>) -> Option<ClientPolicy> {
-    let authorities = authorities(wiring, "client_authorities", own)?;
+/// # Errors
+/// When the authorities cannot be used, as all functions here.
+pub fn clients(wiring: &Wiring, own: &Arc<VaultKeys>) -> Result<Option<ClientPolicy>, ConfigError> {
+    let Some(authorities) = authorities(wiring, "client_authorities", own)? else {
+        return Ok(None);
+    };
     let anonymous = wiring.boolean("anonymous").unwrap_or(false);
     let whom = if anonymous { "may" } else { "must" };
     let count = authorities.len();
     pd::info!("clients {whom} show a certificate of {count} authorities");
-    Some(ClientPolicy {
+    Ok(Some(ClientPolicy {
         authorities,
         anonymous,
-    })
+    }))
 }
 
 /// What the service connects to servers with, where the description lets it.
@@ -30,12 +32,15 @@ pub fn client(
     own: &Arc<VaultKeys>,
     options: &Options,
     time: Arc<dyn TimeProvider>,
-) -> Option<Client> {
-    let allowed = wiring.connection("clients").ok()?.boolean("connect");
+) -> Result<Option<Client>, ConfigError> {
+    let above = wiring.connection("clients").ok();
+    let allowed = above.and_then(|above| above.boolean("connect").ok());
     if !allowed.unwrap_or(false) {
-        return None;
+        return Ok(None);
     }
-    let authorities = authorities(wiring, "server_authorities", own)?;
+    let Some(authorities) = authorities(wiring, "server_authorities", own)? else {
+        return Ok(None);
+    };
     let shown = wiring.boolean("show_certificate").unwrap_or(false);
     let keys = shown.then(|| own.clone() as Arc<dyn ResolvesClientCert>);
     let options = ClientOptions {
@@ -45,20 +50,21 @@ pub fn client(
         name: wiring.text("server_name").ok().map(ToString::to_string),
         keys,
     };
-    Some(tls::client(options, time).unwrap_or_else(|error| panic!("{error}")))
+    tls::client(options, time).map(Some)
 }
 
-/// The authorities in the description's file, and with `trust_own` the certificates of the vault's keys at the start.
-fn authorities(wiring: &Wiring, data: &str, own: &Arc<VaultKeys>) -> Option<Authorities> {
-    let given = wiring.data(data).ok().map(|_| {
-        Authorities::from_bytes(pd::data(data)).unwrap_or_else(|error| panic!("{data}: {error}"))
-    });
-    let own = wiring.boolean("trust_own").unwrap_or(false).then(|| {
-        let certificates = own.certificates().map(<[u8]>::to_vec).collect();
-        Authorities::new(certificates).unwrap_or_else(|error| panic!("trust_own: {error}"))
-    });
-    match (given, own) {
+/// The authorities in the description's file, and with `trust_own` the certificates of the vault's keys.
+fn authorities(
+    wiring: &Wiring,
+    data: &str,
+    own: &Arc<VaultKeys>,
+) -> Result<Option<Authorities>, ConfigError> {
+    let given = wiring.data(data).ok();
+    let given = given.map(|_| Authorities::from_bytes(pd::data(data)));
+    let trust_own = wiring.boolean("trust_own").unwrap_or(false);
+    let own = trust_own.then(|| Authorities::new(own.certificates().map(<[u8]>::to_vec).collect()));
+    Ok(match (given.transpose()?, own.transpose()?) {
         (Some(given), Some(own)) => Some(given.and(own)),
         (given, own) => given.or(own),
-    }
+    })
 }
