@@ -17,9 +17,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use selkie::cli::{Endpoint, root};
 use selkie_tests::certificates::{Authority, Holder};
+use selkie_tests::debugger::Trap;
 use selkie_tests::program::{self, Output};
 use selkie_tests::system::System;
-use selkie_tests::{Failed, Outcome, client, ensure};
+use selkie_tests::{Failed, Outcome, client, ensure, tls};
 
 use crate::trial;
 
@@ -46,6 +47,7 @@ const TESTS: &[(&str, Test)] = &[
         "led_to_itself_it_tells_nobody_else",
         led_to_itself_it_tells_nobody_else,
     ),
+    ("it_trusts_its_next_key", it_trusts_its_next_key),
 ];
 
 pub fn trials() -> Vec<Trial> {
@@ -286,6 +288,16 @@ fn led_to_itself_it_tells_nobody_else(world: &World) -> Outcome {
     ensure(world.handed_over() == before + 2, || {
         format!("{} times, then {}", before, world.handed_over())
     })
+}
+
+/// After a fault the vault has another key: `tls` trusts its certificate then, and shows no other.
+fn it_trusts_its_next_key(world: &World) -> Outcome {
+    let mut stream = client::connect(world.endpoint(SERVER)?)?;
+    let trap = Trap::set(&world.system, "vault", "p256_point_mul_base")?;
+    tls::client(&TLS13)?.write_tls(&mut stream)?;
+    trap.spring()?;
+    stream.read_to_end(&mut Vec::new())?;
+    led_to_itself_it_tells_nobody_else(world)
 }
 
 /// Carries what comes until the end; gives it.

@@ -2,16 +2,18 @@
 //!
 //! The system is `tests/systems/provision.toml`; what it says of `serial1` only a board with a second serial port has.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustls::version::TLS13;
 use selkie::cli::{Endpoint, Protocol, root};
-use selkie_qemu::{free_port, second_serial};
+use selkie_qemu::{Qmp, free_port, second_serial};
 use selkie_tests::certificates::{Authority, Holder};
+use selkie_tests::debugger::Trap;
 use selkie_tests::program::Output;
-use selkie_tests::{Failed, Outcome, ensure, ground, program};
+use selkie_tests::{Failed, Outcome, client, ensure, ground, program, tls};
 
 use crate::trial;
 
@@ -77,7 +79,25 @@ fn a_key_is_sent() -> Outcome {
         mixed.code == Some(1) && mixed.err.contains("is for another key"),
         || format!("{mixed:?}"),
     )?;
-    served_with(&endpoint, &trusted, &other)
+    served_with(&endpoint, &trusted, &other)?;
+    gone_after_a_fault(&endpoint, &trusted)?;
+    send(&holder, &holder.key)?.good()?;
+    served_with(&endpoint, &trusted, &holder)
+}
+
+/// A vault that starts over has its own key only, and half a line that came before does not matter.
+fn gone_after_a_fault(endpoint: &Endpoint, trusted: &Path) -> Outcome {
+    let trap = {
+        let mut qmp = Qmp::connect(&run_folder())?;
+        Trap::set_in(&mut qmp, &run_folder(), "vault", "p256_point_mul_base")?
+    };
+    (&second_serial(&run_folder())?).write_all(b"0102")?;
+    let mut stream = client::connect(endpoint)?;
+    tls::client(&TLS13)?.write_tls(&mut stream)?;
+    trap.spring()?;
+    stream.read_to_end(&mut Vec::new())?;
+    let untrusted = ask(endpoint, trusted)?;
+    ensure(untrusted.code == Some(60), || format!("{untrusted:?}"))
 }
 
 /// A board without a second serial port: the description is refused, and says why.

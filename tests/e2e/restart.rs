@@ -1,16 +1,21 @@
 //! A protection domain that faults is wiped and starts over: its peers go on, its callers get an error, and one that
 //! faults again and again is given up.
 //!
-//! The system is `tests/systems/stumbler.toml`: echo, with two more PDs that fault when they are told to.
+//! The first system is `tests/systems/stumbler.toml`: echo, with two more PDs that fault when they are told to. The second is
+//! `system/https.toml` as it is shipped, whose PDs a debugger sends astray.
 
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustls::version::{TLS12, TLS13};
 use selkie::cli::{Endpoint, Protocol};
+use selkie_tests::debugger::Trap;
 use selkie_tests::system::System;
-use selkie_tests::{Failed, Outcome, client, ensure};
+use selkie_tests::{Failed, Outcome, client, ensure, tls};
 
+use crate::resources::status;
 use crate::trial;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,14 +25,23 @@ const RESTARTS: usize = 3;
 const FATAL: &str = "call 13";
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("restart::who_stumbles_goes_on", || {
+    let stumbler = trial("restart::who_stumbles_goes_on", || {
         let system = System::boot("stumbler")?;
         let endpoint = system.endpoint(Protocol::Tcp)?;
         a_service_starts_over(&system, endpoint)
             .and_then(|()| a_caller_gets_an_error(&system, endpoint))
             .and_then(|()| a_crash_loop_ends(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
-    })]
+    });
+    let https = trial("restart::https_goes_on", || {
+        let system = System::boot("https")?;
+        let endpoint = system.endpoint(Protocol::Https)?;
+        the_site_starts_over(&system, endpoint)
+            .and_then(|()| tls_starts_over(&system, endpoint))
+            .and_then(|()| the_vault_starts_over(&system, endpoint))
+            .map_err(|error| system.failure(error.message().unwrap_or("no message")))
+    });
+    vec![stumbler, https]
 }
 
 /// Its connections are reset, its neighbours' are not, and it serves again, from memory as it was at first.
@@ -102,4 +116,110 @@ fn expect(stream: &mut (impl Read + Write), said: &str, answer: &str) -> Outcome
             String::from_utf8_lossy(&back)
         )
     })
+}
+
+/// The service faults over a request: its connection ends, `tls` does not notice otherwise.
+fn the_site_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    let handshakes = status(endpoint)?.counter("tls", "handshakes")?;
+    let trap = Trap::set(system, "http", "http::pages::bytes::bytes")?;
+    request(&mut stream)?;
+    trap.spring()?;
+    ends(&mut stream)?;
+    starts_over(system, "site")?;
+    serves_again(endpoint)?;
+    let later = status(endpoint)?.counter("tls", "handshakes")?;
+    ensure(later > handshakes, || {
+        format!("tls has started over too: {handshakes} handshakes, then {later}")
+    })
+}
+
+/// With all session keys in its memory. Every connection ends; the certificate is the one before.
+fn tls_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut idle = tls::connect(endpoint, &TLS12)?;
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    let shown = certificate(&stream);
+    let trap = Trap::set(system, "tls", "Tls13MessageDecrypter as ")?;
+    request(&mut stream)?;
+    trap.spring()?;
+    ends(&mut stream)?;
+    ends(&mut idle)?;
+    starts_over(system, "tls")?;
+    let again = certificate(&serves_again(endpoint)?);
+    ensure(again == shown, || "another certificate".into())
+}
+
+/// While it signs: the handshake ends with the alert `internal_error` (80, RFC 8446, section 6.2), the open session goes on, and
+/// the next handshake is made with the key that the vault has made then.
+fn the_vault_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut open = tls::connect(endpoint, &TLS13)?;
+    let shown = certificate(&open);
+    for version in [&TLS13, &TLS12] {
+        let mut stream = client::connect(endpoint)?;
+        let trap = Trap::set(system, "vault", "p256_point_mul_base")?;
+        tls::client(version)?.write_tls(&mut stream)?;
+        trap.spring()?;
+        let mut alert = Vec::new();
+        stream.read_to_end(&mut alert)?;
+        ensure(alert == [21, 3, 3, 0, 2, 2, 80], || {
+            format!("{version:?}: not the alert: {alert:?}")
+        })?;
+    }
+    starts_over(system, "vault")?;
+    let response = client::get(&mut open, "/bytes/8")?;
+    ensure(response.body.len() == 8, || "other bytes".into())?;
+    let new = certificate(&serves(endpoint)?);
+    ensure(new != shown, || {
+        "the certificate of a key that is no more".into()
+    })
+}
+
+fn request(stream: &mut impl Write) -> Outcome {
+    stream.write_all(b"GET /bytes/8 HTTP/1.1\r\nHost: test\r\n\r\n")?;
+    Ok(stream.flush()?)
+}
+
+/// The connection ends, in whatever way, without an answer.
+fn ends(stream: &mut tls::Stream) -> Outcome {
+    let ended = stream.read(&mut [0; 16]);
+    let cut = |error: &std::io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+        )
+    };
+    ensure(
+        matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(cut),
+        || format!("a connection goes on: {ended:?}"),
+    )
+}
+
+fn starts_over(system: &System, domain: &str) -> Outcome {
+    let line = system.wait_for_line(0, &format!("{domain} jumped to 0x0"), PATIENCE)?;
+    ensure(line.contains("; it starts over"), || line.clone())
+}
+
+/// A new connection is answered as soon as the protection domain has started over; until then nobody takes it.
+fn serves_again(endpoint: &Endpoint) -> Result<tls::Stream, Failed> {
+    let begin = Instant::now();
+    loop {
+        match serves(endpoint) {
+            Err(_) if begin.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(50)),
+            served => return served,
+        }
+    }
+}
+
+/// A new connection is answered.
+fn serves(endpoint: &Endpoint) -> Result<tls::Stream, Failed> {
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    let response = client::get(&mut stream, "/bytes/8")?;
+    ensure(response.body.len() == 8, || "other bytes".into())?;
+    Ok(stream)
+}
+
+/// The certificate that the server has shown.
+fn certificate(stream: &tls::Stream) -> Option<Vec<u8>> {
+    let chain = stream.conn.peer_certificates()?;
+    chain.first().map(|certificate| certificate.to_vec())
 }

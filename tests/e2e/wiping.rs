@@ -24,6 +24,10 @@ const OVERWRITE: &[(&str, &[&str])] = &[
             "channel::memory::wipe",
         ],
     ),
+    (
+        "vault",
+        &["pd::heap::overwrite", "crypto_stack::CryptoStack::wipe"],
+    ),
     ("entropy", &["pd::heap::overwrite"]),
 ];
 

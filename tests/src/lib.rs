@@ -6,6 +6,7 @@
 pub mod certificates;
 pub mod client;
 pub mod data;
+pub mod debugger;
 pub mod ground;
 pub mod namespace;
 pub mod program;

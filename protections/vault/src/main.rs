@@ -2,7 +2,8 @@
 //!
 //! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
 //! take over keys that are sent over a serial line of its own, if it has one,
-//! sign what its policy allows, and wipe the stack that it worked on after each signature and each key.
+//! sign what its policy allows, and wipe the stack that it worked on after each signature and each key. After a fault it
+//! starts over: it makes its keys anew, and has lost those that were sent.
 //!
 //! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
 //! never let a private key, or anything that depends on one but a signature, leave its memory: it shares no
@@ -43,11 +44,14 @@ fn init() -> Vault {
     let vault = stack.run(|| open(&clients));
     stack.wipe();
     sel4_microkit::save_vector_registers();
+    let port = Port::open();
+    // A vault that starts over has other keys than before, which they know.
+    clients.tell();
     Vault {
         stack,
         vault,
         clients,
-        port: Port::open(),
+        port,
         time: pd::time(),
     }
 }
