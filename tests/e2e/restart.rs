@@ -60,7 +60,7 @@ fn a_service_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
         ensure(cut, || format!("a connection goes on: {ended:?}"))?;
     }
     expect(&mut &neighbour, "and you?", "and you?")?;
-    expect(&mut client::connect(endpoint)?, "again?", "again?")?;
+    until_taken(|| expect(&mut client::connect(endpoint)?, "again?", "again?"))?;
     let log = system.guest.serial().text();
     let begins = |line: &&str| {
         line.contains("front") && line.contains("begins: data 7, zeroed 0, stale bytes 0")
@@ -103,6 +103,17 @@ fn a_crash_loop_ends(system: &System, endpoint: &Endpoint) -> Outcome {
     expect(&mut stream, "still here?", "still here?")
 }
 
+/// Tries again with a new connection, as long as nobody takes any because the protection domain has not begun yet.
+fn until_taken<T>(connect: impl Fn() -> Result<T, Failed>) -> Result<T, Failed> {
+    let begin = Instant::now();
+    loop {
+        match connect() {
+            Err(_) if begin.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(50)),
+            result => return result,
+        }
+    }
+}
+
 /// Says something, and wants this back.
 fn expect(stream: &mut (impl Read + Write), said: &str, answer: &str) -> Outcome {
     stream.write_all(said.as_bytes())?;
@@ -127,7 +138,7 @@ fn the_site_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     trap.spring()?;
     ends(&mut stream)?;
     starts_over(system, "site")?;
-    serves_again(endpoint)?;
+    until_taken(|| serves(endpoint))?;
     let later = status(endpoint)?.counter("tls", "handshakes")?;
     ensure(later > handshakes, || {
         format!("tls has started over too: {handshakes} handshakes, then {later}")
@@ -145,7 +156,7 @@ fn tls_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     ends(&mut stream)?;
     ends(&mut idle)?;
     starts_over(system, "tls")?;
-    let again = certificate(&serves_again(endpoint)?);
+    let again = certificate(&until_taken(|| serves(endpoint))?);
     ensure(again == shown, || "another certificate".into())
 }
 
@@ -197,17 +208,6 @@ fn ends(stream: &mut tls::Stream) -> Outcome {
 fn starts_over(system: &System, domain: &str) -> Outcome {
     let line = system.wait_for_line(0, &format!("{domain} jumped to 0x0"), PATIENCE)?;
     ensure(line.contains("; it starts over"), || line.clone())
-}
-
-/// A new connection is answered as soon as the protection domain has started over; until then nobody takes it.
-fn serves_again(endpoint: &Endpoint) -> Result<tls::Stream, Failed> {
-    let begin = Instant::now();
-    loop {
-        match serves(endpoint) {
-            Err(_) if begin.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(50)),
-            served => return served,
-        }
-    }
 }
 
 /// A new connection is answered.
