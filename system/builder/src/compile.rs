@@ -114,7 +114,7 @@ impl Plan {
         let allocation = allocate::allocate(self, &images, &contents)?;
         let wirings = wire::wirings(self, &images, &allocation);
         let restarts = wire::restarts(self, &images, &allocation);
-        let (system, prefills) = wire::system(self, &allocation, &wirings, &restarts, contents);
+        let (system, prefills) = wire::system(self, &allocation, &wirings, &restarts, &contents);
         if let Err(violations) = system.check(&self.board.target) {
             let messages: Vec<String> = violations.into_iter().map(|v| v.message).collect();
             return Err(CompileError::Rules(messages.join("; ")));

@@ -17,21 +17,48 @@ const GUARD: u64 = 0x1000;
 /// Space for the wiring, which comes first, at [`FIRST_ADDRESS`]: it is made when all else has its place.
 const WIRING_SPACE: u64 = 0x10_0000;
 
-/// The part of the free memory that large pages may take beyond what was asked for: they are mapped
-/// five hundred times as fast, and one entry of the processor's translation buffer covers each.
-const SPARE: u64 = 2;
-
 /// A region and who maps it.
 #[derive(Clone, Debug)]
 pub(crate) struct Region {
     pub name: String,
     pub role: Role,
-    /// Size in bytes: a multiple of the page size.
+    /// Size in bytes, whole small pages.
     pub size: u64,
-    pub page_size: PageSize,
+    /// How many of these bytes, from the beginning, are in large pages; the others are in small ones.
+    pub large: u64,
     pub physical: Option<u64>,
     pub cached: bool,
     pub maps: Vec<Mapping>,
+}
+
+/// What is one memory region for Microkit: a region's large pages, or its small ones.
+pub(crate) struct Part {
+    pub name: String,
+    /// Bytes of the region before it.
+    pub offset: u64,
+    pub size: u64,
+    pub page_size: PageSize,
+}
+
+impl Region {
+    /// The parts, which follow each other in every protection's view.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let small = match self.large {
+            0 => self.name.clone(),
+            _ => format!("{}.rest", self.name),
+        };
+        let part = |name, offset, size, page_size| Part {
+            name,
+            offset,
+            size,
+            page_size,
+        };
+        let parts = [
+            part(self.name.clone(), 0, self.large, PageSize::Large),
+            part(small, self.large, self.size - self.large, PageSize::Small),
+        ];
+        parts.into_iter().filter(|part| part.size > 0)
+    }
 }
 
 /// A protection's view of a region.
@@ -105,8 +132,8 @@ pub(crate) fn allocate(
         collector.protection(plan, index, contents);
     }
     let mut regions = collector.regions;
-    let free = free_memory(plan, images, &regions)?;
-    enlarge_pages(&mut regions, free / SPARE);
+    check_memory(plan, images, &regions)?;
+    enlarge_pages(&mut regions);
     place(&mut regions, plan.protections.len());
     let (channels, interrupts) = identifiers(plan);
     Ok(Allocation {
@@ -182,7 +209,7 @@ impl Collector {
                         name: format!("{}.{kind}", device.name),
                         role: Role::Registers(index, place),
                         size: registers.size,
-                        page_size: PageSize::Small,
+                        large: 0,
                         physical: Some(registers.address),
                         cached: false,
                         maps: Vec::new(),
@@ -207,7 +234,7 @@ impl Collector {
                 name,
                 role,
                 size,
-                page_size: PageSize::Small,
+                large: 0,
                 physical: None,
                 cached: true,
                 maps: Vec::new(),
@@ -225,7 +252,7 @@ impl Collector {
                 name,
                 role,
                 size,
-                page_size: PageSize::Small,
+                large: 0,
                 physical: Some(physical),
                 cached: true,
                 maps: Vec::new(),
@@ -249,26 +276,14 @@ impl Collector {
     }
 }
 
-/// Gives large pages to regions of half a large page and more, those that waste least first, while what they
-/// waste stays within a limit in bytes.
-fn enlarge_pages(regions: &mut [Region], limit: u64) {
+/// Gives large pages to what fills them. They are mapped five hundred times as fast, one entry of the processor's
+/// translation buffer covers each, and Microkit's image has a record of a hundred bytes and more for every page.
+fn enlarge_pages(regions: &mut [Region]) {
     let large = PageSize::Large.bytes();
-    let waste = |region: &Region| region.size.next_multiple_of(large) - region.size;
-    let mut candidates: Vec<&mut Region> = regions
-        .iter_mut()
-        .filter(|region| region.physical.is_none() && region.size >= large / 2)
-        // A heap is a budget: it gets what it was given, not more.
-        .filter(|region| waste(region) == 0 || !matches!(region.role, Role::Heap(_)))
-        .collect();
-    candidates.sort_by_key(|region| waste(region));
-    let mut wasted = 0;
-    for region in candidates {
-        wasted += waste(region);
-        if wasted > limit {
-            return;
+    for region in regions {
+        if region.physical.is_none() {
+            region.large = region.size / large * large;
         }
-        region.size = region.size.next_multiple_of(large);
-        region.page_size = PageSize::Large;
     }
 }
 
@@ -278,32 +293,36 @@ fn place(regions: &mut [Region], protections: usize) {
     for region in regions {
         for map in &mut region.maps {
             let next = &mut next[map.protection];
-            map.address = next.next_multiple_of(region.page_size.bytes());
+            map.address = match region.large {
+                0 => *next,
+                _ => next.next_multiple_of(PageSize::Large.bytes()),
+            };
             *next = map.address + region.size + GUARD;
         }
     }
 }
 
-/// What programs, stacks and regions leave of the board's memory, in bytes.
-fn free_memory(
+/// Checks that programs, stacks and regions fit the board's memory.
+fn check_memory(
     plan: &Plan,
     images: &BTreeMap<String, Image>,
     regions: &[Region],
-) -> Result<u64, CompileError> {
+) -> Result<(), CompileError> {
     let programs = plan.protections.iter().map(|protection| {
         let image = images.get(&protection.program.name);
         image.map_or(0, |image| image.memory) + protection.stack
     });
     let allocated = regions.iter().filter(|region| region.physical.is_none());
-    let needed = programs.chain(allocated.map(|region| region.size)).sum();
+    let needed: u64 = programs.chain(allocated.map(|region| region.size)).sum();
     let available = plan.board.available();
-    available
-        .checked_sub(needed)
-        .ok_or_else(|| CompileError::Memory {
+    if needed > available {
+        return Err(CompileError::Memory {
             needed,
             board: plan.board.name.clone(),
             available,
-        })
+        });
+    }
+    Ok(())
 }
 
 /// The channel identifiers of connections and interrupts: in each protection from 0, in the order of the

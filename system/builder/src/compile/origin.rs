@@ -9,7 +9,7 @@ use crate::plan::Plan;
 
 /// The place of each region and protection domain in the description, by its name in the `.system` file.
 pub(super) fn origins(plan: &Plan, allocation: &Allocation) -> Vec<(String, Range<usize>)> {
-    let regions = allocation.regions.iter().map(|region| {
+    let regions = allocation.regions.iter().flat_map(|region| {
         let span = match region.role {
             Role::Heap(p) | Role::Registers(p, _) | Role::Transfers(p) | Role::Data(p, _) => {
                 &plan.protections[p].span
@@ -18,7 +18,7 @@ pub(super) fn origins(plan: &Plan, allocation: &Allocation) -> Vec<(String, Rang
                 &plan.connections[c].span
             }
         };
-        (region.name.clone(), span.clone())
+        region.parts().map(|part| (part.name, span.clone()))
     });
     let protections = plan.protections.iter().flat_map(|protection| {
         let names = [

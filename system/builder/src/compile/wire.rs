@@ -218,7 +218,7 @@ pub(crate) fn system(
     allocation: &Allocation,
     wirings: &[Wiring],
     restarts: &[Restart],
-    contents: Contents,
+    contents: &Contents,
 ) -> (sdf::System, Vec<(PathBuf, Vec<u8>)>) {
     let mut prefills = Vec::new();
     let mut regions = Vec::new();
@@ -243,21 +243,25 @@ pub(crate) fn system(
     let mut section = None;
     for region in &allocation.regions {
         let data = match region.role {
-            Role::Data(protection, place) => Some(contents[protection][place].1.clone()),
+            Role::Data(protection, place) => Some(&contents[protection][place].1),
             _ => None,
         };
-        let path = data.as_ref().map(|_| prefill_path(&region.name));
         let this = comment(plan, region);
-        regions.push(sdf::MemoryRegion {
-            comment: (section.as_ref() != Some(&this)).then(|| this.clone()),
-            name: region.name.clone(),
-            size: region.size,
-            page_size: Some(region.page_size),
-            phys_addr: region.physical,
-            prefill: path.clone(),
-        });
-        section = Some(this);
-        prefills.extend(path.zip(data));
+        for part in region.parts() {
+            let end = |data: &Vec<u8>| data.len().min((part.offset + part.size) as usize);
+            let bytes = data.map(|data| data[part.offset as usize..end(data)].to_vec());
+            let path = bytes.as_ref().map(|_| prefill_path(&part.name));
+            regions.push(sdf::MemoryRegion {
+                comment: (section.as_ref() != Some(&this)).then(|| this.clone()),
+                name: part.name,
+                size: part.size,
+                page_size: Some(part.page_size),
+                phys_addr: region.physical,
+                prefill: path.clone(),
+            });
+            section = Some(this.clone());
+            prefills.extend(path.zip(bytes));
+        }
     }
     let system = sdf::System {
         comment: Some(format!(
@@ -339,9 +343,12 @@ fn protection_domain(plan: &Plan, allocation: &Allocation, index: usize) -> sdf:
     domain.maps[0].setvar_vaddr = Some(wiring::SYMBOL.to_string());
     for region in &allocation.regions {
         for mapping in region.maps.iter().filter(|map| map.protection == index) {
-            let mut map = map(region.name.clone(), mapping.address, mapping.permissions);
-            map.cached = region.cached;
-            domain.maps.push(map);
+            for part in region.parts() {
+                let address = mapping.address + part.offset;
+                let mut map = map(part.name, address, mapping.permissions);
+                map.cached = region.cached;
+                domain.maps.push(map);
+            }
         }
     }
     domain.maps.sort_by_key(|map| map.vaddr);
