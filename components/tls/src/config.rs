@@ -13,6 +13,7 @@ use rustls::server::{
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
 
+use crate::provider::provider;
 use crate::{Authorities, AuthoritiesError, Tickets};
 
 /// The protocol name of HTTP/1.1 (RFC 7301, section 6).
@@ -84,7 +85,7 @@ pub fn server(
     options: Options,
     time: Arc<dyn TimeProvider>,
 ) -> Result<Server, ConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let random = provider.secure_random;
     let versions: &[_] = match options.tls12 {
         true => &[&version::TLS13, &version::TLS12],

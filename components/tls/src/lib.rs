@@ -25,6 +25,7 @@ mod handshake;
 mod keys;
 mod outward;
 mod peer;
+mod provider;
 mod relay;
 mod session;
 mod tickets;

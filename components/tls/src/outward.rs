@@ -13,6 +13,7 @@ use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, version};
 
+use crate::provider::provider;
 use crate::{Authorities, ConfigError, Error};
 
 /// What a description can choose for connections to others.
@@ -44,7 +45,7 @@ pub struct Client {
 /// # Errors
 /// [`ConfigError`] when the authorities or the name cannot be used.
 pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Client, ConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider();
     let versions: &[_] = match options.tls12 {
         true => &[&version::TLS13, &version::TLS12],
         false => &[&version::TLS13],

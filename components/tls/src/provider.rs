@@ -1,0 +1,50 @@
+//! The cryptography that rustls is given.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+
+use rustls::Error;
+use rustls::crypto::{CryptoProvider, KeyProvider, ring};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
+
+/// rustls' provider over ring, except that it takes no private keys: signatures are made elsewhere (`VaultKeys`), and so
+/// nothing of what makes them is in the program.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        key_provider: &NoKeys,
+        ..ring::default_provider()
+    })
+}
+
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General("private keys are the vault's".to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_private_key_is_taken() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_der();
+        let key = PrivateKeyDer::try_from(key).unwrap();
+        assert!(
+            provider()
+                .key_provider
+                .load_private_key(key.clone_key())
+                .is_err()
+        );
+        assert!(
+            ring::default_provider()
+                .key_provider
+                .load_private_key(key)
+                .is_ok()
+        );
+    }
+}
