@@ -35,14 +35,17 @@ impl Heap {
     }
 }
 
+// Not inlined: the compiler would otherwise put the allocator's code into hundreds of places.
 // SAFETY: the blocks come from a TLSF allocator that keeps to the layouts, over memory of its own.
 unsafe impl GlobalAlloc for Heap {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.with(|blocks| blocks.allocate(layout))
             .flatten()
             .map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(pointer) else {
             return;
@@ -55,6 +58,7 @@ unsafe impl GlobalAlloc for Heap {
         self.with(|blocks| unsafe { blocks.deallocate(block, layout.align()) });
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let new = Layout::from_size_align(new_size, layout.align());
         let (Some(block), Ok(new)) = (NonNull::new(pointer), new) else {
