@@ -196,10 +196,11 @@ impl Platform {
     }
 
     /// Arguments to the C compiler. A stack protector reads thread-local storage, and fortified functions are the
-    /// operating system's.
+    /// operating system's. ring's C code does the arithmetic of curves: it is compiled for speed, whatever Cargo's
+    /// profile says of ring.
     fn c_flags(&self, folders: &Folders<'_>) -> OsString {
         let mut flags = OsString::from(
-            "-fno-stack-protector -U_FORTIFY_SOURCE -fno-asynchronous-unwind-tables ",
+            "-O2 -fno-stack-protector -U_FORTIFY_SOURCE -fno-asynchronous-unwind-tables ",
         );
         flags.push(c_flags(self.architecture));
         for (path, name) in [(folders.cargo_home, "/cargo"), (folders.root, "/selkie")] {
