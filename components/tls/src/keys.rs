@@ -54,7 +54,8 @@ impl VaultKeys {
             };
             CertifiedKey::new(chain, Arc::new(key))
         };
-        let keys = sign.keys()?.into_iter();
+        // A key may be waiting for its certificate.
+        let keys = sign.keys()?.into_iter().filter(|key| !key.chain.is_empty());
         Ok(Self {
             keys: keys
                 .map(|key| NamedKey {

@@ -210,6 +210,7 @@ fn the_name_that_a_client_asks_for_picks_the_key() {
     let entry = |kind, name| Entry::Made {
         kind,
         names: names(name),
+        self_signed: true,
     };
     let vault = TestVault::of(vec![
         entry(Kind::EcdsaP256, "one.test"),
@@ -273,6 +274,25 @@ fn a_vault_without_keys_refuses_handshakes() {
     assert_eq!(pair.client_alert(), AlertDescription::AccessDenied);
 }
 
+#[test]
+fn a_key_that_waits_for_its_certificate_is_not_used() {
+    let entry = |self_signed| Entry::Made {
+        kind: Kind::EcdsaP256,
+        names: vec!["localhost".into()],
+        self_signed,
+    };
+    let vault = TestVault::of(vec![entry(false)]);
+    let mut pair = Pair::new(&vault.server(), client(None, &[]));
+    pair.pump();
+    assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+    assert_eq!(pair.client_alert(), AlertDescription::AccessDenied);
+    let vault = TestVault::of(vec![entry(false), entry(true)]);
+    let mut pair = Pair::new(&vault.server(), client(None, &[]));
+    pair.handshake();
+    let shown = pair.client.peer_certificates().unwrap();
+    assert_eq!(shown[0].as_ref(), &vault.keys()[1].chain[0][..]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -327,6 +347,7 @@ impl TestVault {
         let entry = |kind: &Kind| Entry::Made {
             kind: *kind,
             names: vec!["localhost".into()],
+            self_signed: true,
         };
         Self::of(kinds.iter().map(entry).collect())
     }

@@ -1,4 +1,5 @@
-//! What the vault writes about keys that it made: self-signed certificates (RFC 5280).
+//! What the vault writes about keys of its own: self-signed certificates (RFC 5280) and requests for certificates of an
+//! authority (PKCS#10, RFC 2986).
 //!
 //! Written in DER (X.690) by hand: the vault parses no certificate, and an encoder of all of X.509 would be half
 //! as large as the rest of it. Object identifiers are in their encoded form.
@@ -33,12 +34,15 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
+/// A field of a structure, numbered.
+const FIELD_0: u8 = 0xa0;
+const FIELD_3: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// RFC 2985, section 5.4.2.
+const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 14];
 const ALTERNATIVE_NAME: &[u8] = &[0x55, 29, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 29, 19];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 29, 37];
@@ -54,7 +58,7 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// The longest common name (RFC 5280, appendix A.1).
 const MAX_COMMON_NAME: usize = 64;
 
-/// A key that the vault made, with what is written about it.
+/// A key, with what is written about it.
 pub(crate) struct Subject<'a> {
     pub(crate) key: &'a Key,
     pub(crate) kind: Kind,
@@ -77,14 +81,28 @@ impl Subject<'_> {
             time(now.saturating_add(VALIDITY)),
         ];
         self.signed(&[
-            tlv(VERSION, &tlv(INTEGER, &[2])),
+            tlv(FIELD_0, &tlv(INTEGER, &[2])),
             tlv(INTEGER, &serial),
             self.signature_algorithm(),
             name.clone(),
             sequence(&validity),
             name,
             self.public_key(),
-            tlv(EXTENSIONS, &self.extensions()),
+            tlv(FIELD_3, &self.extensions()),
+        ])
+    }
+
+    /// A request for a certificate with the extensions of the self-signed one.
+    pub(crate) fn request(&self) -> Result<Vec<u8>, KeyError> {
+        let extensions = [
+            tlv(IDENTIFIER, EXTENSION_REQUEST),
+            tlv(SET, &self.extensions()),
+        ];
+        self.signed(&[
+            tlv(INTEGER, &[0]),
+            self.name(),
+            self.public_key(),
+            tlv(FIELD_0, &sequence(&extensions)),
         ])
     }
 

@@ -86,7 +86,7 @@ impl Scheme {
     }
 }
 
-/// A key pair. It lies in the heap, so that a key that moves leaves no copies.
+/// A key pair. It lies in the heap, so that a key that moves leaves no copies of what is secret.
 pub(crate) struct Key {
     pair: Pair,
     random: SystemRandom,
@@ -145,6 +145,16 @@ impl Key {
             Pair::EcdsaP256(pair) | Pair::EcdsaP384(pair) => pair.public_key().as_ref(),
             Pair::Ed25519(pair) => pair.public_key().as_ref(),
             Pair::Rsa(pair) => pair.public_key().as_ref(),
+        }
+    }
+
+    /// The kind, if it is one that the vault can make.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match &self.pair {
+            Pair::EcdsaP256(_) => Some(Kind::EcdsaP256),
+            Pair::EcdsaP384(_) => Some(Kind::EcdsaP384),
+            Pair::Ed25519(_) => Some(Kind::Ed25519),
+            Pair::Rsa(_) => None,
         }
     }
 

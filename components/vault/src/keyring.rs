@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::VaultError;
 
 /// First byte of the encoding.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The keys of a vault, in the order of the description: the first is for clients that ask for no name.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum Entry {
         kind: Kind,
         /// DNS names and IP addresses for its certificate.
         names: Vec<String>,
+        /// Whether it has a self-signed certificate until it gets another. If not, it is not in use until then.
+        self_signed: bool,
     },
     /// Given by the builder, for development: the boot image holds the key.
     Prefilled {
@@ -88,7 +90,7 @@ impl ZeroizeOnDrop for Entry {}
 impl core::fmt::Debug for Entry {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Made { kind, names } => write!(f, "Made({kind:?}, {names:?})"),
+            Self::Made { kind, names, .. } => write!(f, "Made({kind:?}, {names:?})"),
             Self::Prefilled { chain, .. } => write!(f, "Prefilled({} certificates)", chain.len()),
         }
     }

@@ -1,16 +1,17 @@
-//! Keys that are sent to a running vault over a line of its own.
+//! What is sent to a running vault over a line of its own: keys, certificates, and orders for certificate requests.
 //!
-//! A key with its chain and names is one line: [`CANCEL`], hexadecimal digits, line feed. So whatever an earlier sender
-//! did not finish is forgotten. The vault answers with one line of text, `ok` and the names or `error` and what is
-//! wrong. The digits are these bytes:
+//! A parcel is one line: [`CANCEL`], hexadecimal digits, line feed. So whatever an earlier sender did not finish is
+//! forgotten. The vault answers with one line of text: `ok` and what a [`Receipt`] says, or `error` and what is wrong. The
+//! digits are these bytes:
 //!
-//! | bytes | what |
-//! |---|---|
-//! | 1 | [`FORMAT`] |
-//! | 1 | number of names; then each name after its length (1 byte) |
-//! | 1 | number of certificates; then each, in DER, after its length (2 bytes, little-endian) |
-//! | 2 | length of the private key, little-endian; then the key: PKCS#8 or PKCS#1 in DER |
-//! | 32 | SHA-256 of all bytes before: a serial line loses bytes without saying so |
+//! | parcel | bytes | what |
+//! |---|---|---|
+//! | all | 1 | [`KEY`], [`CERTIFICATES`] or [`REQUEST`] |
+//! | `KEY`, `CERTIFICATES` | 1 | number of names; then each name after its length (1 byte) |
+//! | | 1 | number of certificates; then each, in DER, after its length (2 bytes, little-endian) |
+//! | `KEY` | 2 | length of the private key, little-endian; then the key: PKCS#8 or PKCS#1 in DER |
+//! | `REQUEST` | 1 | the key that a request is wanted for: its place among the vault's keys, from 0 |
+//! | all | 32 | SHA-256 of all bytes before: a serial line loses bytes without saying so |
 //!
 //! The hash finds mistakes, not forgeries: whoever holds the line is trusted with the keys.
 
@@ -26,56 +27,95 @@ use crate::{ChainError, KeyError};
 /// Forgets what the line had so far (the control character CAN of ASCII).
 pub const CANCEL: u8 = 0x18;
 
-/// First byte of the encoding.
-pub const FORMAT: u8 = 1;
+/// First byte of a key with its certificates.
+pub const KEY: u8 = 1;
+/// First byte of certificates for a key that the vault has.
+pub const CERTIFICATES: u8 = 2;
+/// First byte of an order for a certificate request.
+pub const REQUEST: u8 = 3;
 
-/// Most bytes of a parcel: an RSA-4096 key and a chain of several certificates. As many keys of this size as a vault
-/// may have fit its heap.
+/// Most bytes of a parcel, and of a certificate request: an RSA-4096 key and a chain of several certificates. As many
+/// keys of this size as a vault may have fit its heap.
 pub const MAX_PARCEL: usize = 16 * 1024;
 
-/// A key as it is sent.
+/// What is sent.
 #[derive(PartialEq, Eq)]
-pub struct Parcel<'a> {
-    /// The DNS names and IP addresses of its certificate.
+pub enum Parcel<'a> {
+    /// A key with its certificates, and the private key in DER: PKCS#8 or PKCS#1.
+    Key(Certificates<'a>, &'a [u8]),
+    /// Certificates for a key that the vault has.
+    Certificates(Certificates<'a>),
+    /// An order for a certificate request: for the key at this place among the vault's.
+    Request(u8),
+}
+
+/// What is shown of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Certificates<'a> {
+    /// The DNS names and IP addresses of the key's own certificate.
     pub names: Vec<String>,
     /// X.509 certificates in DER, the key's own first.
     pub chain: Vec<&'a [u8]>,
-    /// The private key in DER: PKCS#8 or PKCS#1.
-    pub key: &'a [u8],
 }
 
-/// Why a key that was sent is not taken over.
+/// What a vault did with a parcel. Its text stands behind `ok` in the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It has the key for these names.
+    Key(String),
+    /// It has certificates for these names.
+    Certificates(String),
+    /// It wrote a certificate request, in DER. The text is in hexadecimal digits.
+    Request(Vec<u8>),
+}
+
+/// Why a vault does not do what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProvisionError {
     /// Not of this form.
     Malformed,
     /// Its hash is wrong: it was damaged on the way.
     Damaged,
-    /// It has more than [`MAX_PARCEL`] bytes, or a part that is longer than its length can say.
+    /// It, or the request, has more than [`MAX_PARCEL`] bytes, or a part that is longer than its length can say.
     TooLong,
     /// The vault has as many keys as it may have.
     Full,
     /// The description allows no signature scheme that the key could sign in.
     SchemesRefused,
+    /// The vault has no key at this place.
+    NoKey,
+    /// Requests are written for keys of the kinds that the vault makes; this is an RSA key.
+    OtherKind,
     /// The private key.
     Key(KeyError),
     /// The certificate chain.
     Chain(ChainError),
 }
 
-impl fmt::Display for ProvisionError {
+impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => f.write_str("this is no key in the form that is agreed on"),
-            Self::Damaged => f.write_str("it was damaged on the way"),
-            Self::TooLong => write!(f, "key and chain have more than {MAX_PARCEL} bytes"),
-            Self::Full => f.write_str("the vault has as many keys as it may have"),
-            Self::SchemesRefused => {
-                f.write_str("the description allows no signature scheme of such a key")
-            }
-            Self::Key(error) => write!(f, "the key: {error}"),
-            Self::Chain(error) => write!(f, "the certificate chain: {error}"),
+            Self::Key(names) | Self::Certificates(names) => f.write_str(names),
+            Self::Request(der) => der.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
+    }
+}
+
+impl fmt::Display for ProvisionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "this is nothing in the form that is agreed on",
+            Self::Damaged => "it was damaged on the way",
+            Self::TooLong => return write!(f, "it has more than {MAX_PARCEL} bytes"),
+            Self::Full => "the vault has as many keys as it may have",
+            Self::SchemesRefused => "the description allows no signature scheme of such a key",
+            Self::NoKey => "the vault has no such key",
+            Self::OtherKind => {
+                "it is an RSA key; requests are written for the kinds of key that the vault makes"
+            }
+            Self::Key(error) => return write!(f, "the key: {error}"),
+            Self::Chain(error) => return write!(f, "the certificate chain: {error}"),
+        })
     }
 }
 
@@ -98,12 +138,20 @@ impl<'a> Parcel<'a> {
     }
 
     fn parts(bytes: &mut &'a [u8]) -> Option<Self> {
-        if byte(bytes)? != FORMAT.into() {
-            return None;
-        }
+        Some(match byte(bytes)? {
+            KEY => Self::Key(Certificates::parts(bytes)?, part(bytes)?),
+            CERTIFICATES => Self::Certificates(Certificates::parts(bytes)?),
+            REQUEST => Self::Request(byte(bytes)?),
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Certificates<'a> {
+    fn parts(bytes: &mut &'a [u8]) -> Option<Self> {
         let names = (0..byte(bytes)?).map(|_| {
             let length = byte(bytes)?;
-            let name = core::str::from_utf8(take(bytes, length)?).ok()?;
+            let name = core::str::from_utf8(take(bytes, length.into())?).ok()?;
             // Names are written to the log.
             name.bytes()
                 .all(|byte| byte.is_ascii_graphic())
@@ -112,48 +160,7 @@ impl<'a> Parcel<'a> {
         let names = names.collect::<Option<_>>()?;
         let chain = (0..byte(bytes)?).map(|_| part(bytes));
         let chain = chain.collect::<Option<_>>()?;
-        let key = part(bytes)?;
-        Some(Self { names, chain, key })
-    }
-
-    /// The line that sends it.
-    ///
-    /// # Errors
-    /// [`ProvisionError::TooLong`].
-    pub fn to_line(&self) -> Result<Zeroizing<String>, ProvisionError> {
-        // As large as it may become, so that nothing is moved and left behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PARCEL));
-        let total = self.names.iter().map(String::len).sum::<usize>()
-            + self.chain.iter().map(|der| der.len()).sum::<usize>()
-            + self.key.len();
-        let short = |length: usize| u8::try_from(length).map_err(|_| ProvisionError::TooLong);
-        let overhead = 5 + SHA256_OUTPUT_LEN + self.names.len() + 2 * self.chain.len();
-        if total + overhead > MAX_PARCEL {
-            return Err(ProvisionError::TooLong);
-        }
-        bytes.extend([FORMAT, short(self.names.len())?]);
-        for name in &self.names {
-            bytes.push(short(name.len())?);
-            bytes.extend(name.bytes());
-        }
-        bytes.push(short(self.chain.len())?);
-        for part in self.chain.iter().chain([&self.key]) {
-            // Less than MAX_PARCEL, as all of them together.
-            bytes.extend((part.len() as u16).to_le_bytes());
-            bytes.extend(*part);
-        }
-        let hash = digest(&SHA256, &bytes);
-        bytes.extend(hash.as_ref());
-        let mut line = Zeroizing::new(String::with_capacity(2 * MAX_PARCEL + 2));
-        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 0xf)]);
-        line.push(CANCEL.into());
-        line.extend(
-            bytes
-                .iter()
-                .flat_map(|byte| [digit(byte >> 4), digit(*byte)]),
-        );
-        line.push('\n');
-        Ok(line)
+        Some(Self { names, chain })
     }
 }
 
@@ -218,14 +225,14 @@ impl Line {
 
 /// A byte string behind its length of 2 bytes.
 fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (low, high) = (byte(bytes)?, byte(bytes)?);
-    take(bytes, high << 8 | low)
+    let length = u16::from_le_bytes([byte(bytes)?, byte(bytes)?]);
+    take(bytes, length.into())
 }
 
-fn byte(bytes: &mut &[u8]) -> Option<usize> {
+fn byte(bytes: &mut &[u8]) -> Option<u8> {
     let (first, rest) = bytes.split_first()?;
     *bytes = rest;
-    Some((*first).into())
+    Some(*first)
 }
 
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
@@ -236,6 +243,7 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::format;
     use std::vec;
 
     use proptest::prelude::*;
@@ -252,33 +260,69 @@ mod tests {
             .collect()
     }
 
-    fn parcel() -> Parcel<'static> {
-        Parcel {
+    fn line(bytes: &[u8]) -> Vec<u8> {
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        let digits = digits.collect::<String>();
+        [&[CANCEL], digits.as_bytes(), b"\n"].concat()
+    }
+
+    /// A parcel's bytes with their hash.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let hash = digest(&SHA256, &bytes);
+        bytes.extend(hash.as_ref());
+        bytes
+    }
+
+    const SHOWN: &[u8] = b"\x02\x06a.test\x09192.0.2.1\x02\x05\x00first\x03\x00two";
+
+    fn shown() -> Certificates<'static> {
+        Certificates {
             names: vec!["a.test".into(), "192.0.2.1".into()],
-            chain: vec![&[0x30; 300], &[7; 5]],
-            key: &[9; 40],
+            chain: vec![b"first", b"two"],
         }
     }
 
+    fn key() -> Vec<u8> {
+        sealed([&[KEY], SHOWN, b"\x04\x00key!"].concat())
+    }
+
     #[test]
-    fn a_parcel_comes_out_as_it_went_in() {
-        let line = parcel().to_line().unwrap();
-        let received = received(line.as_bytes());
-        let [Ok(bytes)] = &received[..] else {
-            panic!("{received:?}");
-        };
-        assert!(Parcel::from_bytes(bytes) == Ok(parcel()));
+    fn parcels_of_every_kind_are_read() {
+        let parcel = Parcel::Key(shown(), b"key!");
+        assert!(Parcel::from_bytes(&key()) == Ok(parcel));
+        let certificates = sealed([&[CERTIFICATES], SHOWN].concat());
+        let parcel = Parcel::Certificates(shown());
+        assert!(Parcel::from_bytes(&certificates) == Ok(parcel));
+        let request = sealed(vec![REQUEST, 7]);
+        assert!(Parcel::from_bytes(&request) == Ok(Parcel::Request(7)));
+    }
+
+    #[test]
+    fn what_is_no_parcel_is_malformed() {
+        let malformed = Some(ProvisionError::Malformed);
+        for bytes in [
+            vec![],
+            vec![0, 0],
+            vec![4, 0],
+            vec![REQUEST],
+            vec![REQUEST, 0, 0],
+            [&[KEY], SHOWN].concat(),
+            [&[CERTIFICATES], SHOWN, b"\x00"].concat(),
+            [&[CERTIFICATES], &SHOWN[..SHOWN.len() - 1]].concat(),
+            // Names that would write more than a name to the log.
+            b"\x02\x01\x02a\n\x00".to_vec(),
+            b"\x02\x01\x02\xc3\xa4\x00".to_vec(),
+        ] {
+            assert_eq!(Parcel::from_bytes(&sealed(bytes)).err(), malformed);
+        }
+        assert_eq!(Parcel::from_bytes(b"short").err(), malformed);
     }
 
     #[test]
     fn a_line_that_broke_off_does_not_spoil_the_next() {
-        let line = parcel().to_line().unwrap();
-        let text = [&line.as_bytes()[..50], line.as_bytes()].concat();
-        let received = received(&text);
-        let [Ok(bytes)] = &received[..] else {
-            panic!("{received:?}");
-        };
-        assert!(Parcel::from_bytes(bytes) == Ok(parcel()));
+        let line = line(&key());
+        let text = [&line[..50], &line].concat();
+        assert_eq!(received(&text), [Ok(key())]);
     }
 
     #[test]
@@ -294,26 +338,8 @@ mod tests {
     }
 
     #[test]
-    fn a_parcel_that_is_too_long_is_not_sent() {
-        let key = [0; MAX_PARCEL];
-        let long = Parcel {
-            key: &key,
-            ..parcel()
-        };
-        assert_eq!(long.to_line().err(), Some(ProvisionError::TooLong));
-        let overhead = 5 + SHA256_OUTPUT_LEN + 2 + 4 + 6 + 9 + 305;
-        let longest = Parcel {
-            key: &key[overhead..],
-            ..parcel()
-        };
-        let line = longest.to_line().unwrap();
-        assert_eq!(line.len(), 2 * MAX_PARCEL + 2);
-    }
-
-    #[test]
     fn every_damaged_bit_is_found() {
-        let line = parcel().to_line().unwrap();
-        let bytes = received(line.as_bytes()).remove(0).unwrap();
+        let bytes = key();
         for bit in 0..8 * bytes.len() {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -322,17 +348,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_receipt_is_one_line_of_text() {
+        assert_eq!(format!("{}", Receipt::Key("a, b".into())), "a, b");
+        assert_eq!(
+            format!("{}", Receipt::Request(vec![0x30, 0, 255])),
+            "3000ff"
+        );
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_with_a_right_hash_are_read_or_refused(mut bytes: Vec<u8>) {
-            if let Some(first) = bytes.first_mut() {
-                *first = FORMAT;
-            }
-            let hash = digest(&SHA256, &bytes);
-            bytes.extend(hash.as_ref());
-            if let Ok(parcel) = Parcel::from_bytes(&bytes) {
-                let line = parcel.to_line().unwrap();
-                prop_assert_eq!(received(line.as_bytes()), [Ok(bytes)]);
+        fn any_bytes_with_a_right_hash_are_read_or_refused(kind in 0u8..5, bytes: Vec<u8>) {
+            let bytes = sealed([&[kind], &bytes[..]].concat());
+            match Parcel::from_bytes(&bytes) {
+                Ok(Parcel::Key(shown, _) | Parcel::Certificates(shown)) => {
+                    prop_assert!(shown.names.iter().all(|name| name.len() <= 255));
+                }
+                Ok(Parcel::Request(place)) => prop_assert_eq!(place, bytes[1]),
+                Err(error) => prop_assert_eq!(error, ProvisionError::Malformed),
             }
         }
     }

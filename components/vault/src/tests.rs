@@ -8,15 +8,17 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
 use channel::sign::{
-    Content, KeyId, MAX_KEYS, MAX_WORDS, PublicKey, Role, Share, Sign, SignError, Transcript,
+    Content, KeyId, MAX_KEYS, MAX_PUBLIC, MAX_WORDS, PublicKey, Role, Share, Sign, SignError,
+    Transcript,
 };
 use channel::{Call, CallError, OK, Reply};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509CertificationRequest};
 
-use crate::provision::{Parcel, ProvisionError};
+use crate::provision::{Certificates, Parcel, ProvisionError, Receipt};
 use crate::*;
 
 const NOW: u64 = 1_800_000_000;
@@ -120,6 +122,7 @@ fn made(kind: Kind) -> Entry {
     Entry::Made {
         kind,
         names: names.map(String::from).to_vec(),
+        self_signed: true,
     }
 }
 
@@ -309,13 +312,16 @@ fn certified(names: &[&str]) -> (Vec<String>, Vec<u8>, Vec<u8>) {
 fn provision(
     vault: &Shared,
     (names, certificate, key): &(Vec<String>, Vec<u8>, Vec<u8>),
-) -> Result<KeyId, ProvisionError> {
-    let parcel = Parcel {
+) -> Result<Receipt, ProvisionError> {
+    let shown = Certificates {
         names: names.clone(),
         chain: vec![certificate],
-        key,
     };
-    vault.vault.lock().unwrap().provision(&parcel)
+    send(vault, &Parcel::Key(shown, key))
+}
+
+fn send(vault: &Shared, parcel: &Parcel<'_>) -> Result<Receipt, ProvisionError> {
+    vault.vault.lock().unwrap().provision(parcel)
 }
 
 #[test]
@@ -324,9 +330,11 @@ fn a_key_that_is_sent_takes_the_place_of_the_one_with_its_names() {
     let before = vault.keys();
     let names: Vec<&str> = before[0].names.iter().map(String::as_str).collect();
     let sent = certified(&names);
-    let id = provision(&vault, &sent).unwrap();
+    let receipt = provision(&vault, &sent).unwrap();
+    assert_eq!(receipt, Receipt::Key(names.join(", ")));
     let keys = vault.keys();
-    assert_eq!((keys[0].id, &keys[0].chain[0]), (id, &sent.1));
+    let id = keys[0].id;
+    assert_eq!((&keys[0].names, &keys[0].chain[0]), (&sent.0, &sent.1));
     assert_eq!(keys[1..], before[1..]);
     let scheme = Scheme::EcdsaSecp384r1Sha384;
     let signature = vault.sign(id, scheme, &SERVER_VERIFY).unwrap();
@@ -335,9 +343,10 @@ fn a_key_that_is_sent_takes_the_place_of_the_one_with_its_names() {
     verify(scheme, public, &SERVER_VERIFY, &signature);
     let old = vault.sign(before[0].id, Scheme::Ed25519, &SERVER_VERIFY);
     assert_eq!(old, Err(SignError::UnknownKey));
-    let other = provision(&vault, &certified(&["other.test"])).unwrap();
-    let ids: Vec<KeyId> = vault.keys().iter().map(|key| key.id).collect();
-    assert_eq!(ids, [id, before[1].id, other]);
+    provision(&vault, &certified(&["other.test"])).unwrap();
+    let keys = vault.keys();
+    assert_eq!((keys.len(), keys[0].id, keys[1].id), (3, id, before[1].id));
+    assert_eq!(keys[2].names, ["other.test"]);
 }
 
 #[test]
@@ -364,6 +373,142 @@ fn a_key_that_is_refused_changes_nothing() {
     }
     assert_eq!(refused(&certificate, &key), ProvisionError::Full);
     assert_eq!(vault.keys().len(), MAX_KEYS);
+}
+
+/// The certificate request for the key at this place.
+fn request(vault: &Shared, place: u8) -> Vec<u8> {
+    match send(vault, &Parcel::Request(place)).unwrap() {
+        Receipt::Request(der) => der,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_request_is_right_and_signed_by_the_key_itself() {
+    for (place, kind) in KINDS.into_iter().enumerate() {
+        let vault = Shared::new(KINDS.map(made).to_vec(), &all());
+        let der = request(&vault, place as u8);
+        let (rest, request) = X509CertificationRequest::from_der(&der).unwrap();
+        assert_eq!(rest, b"");
+        request.verify_signature().unwrap();
+        let info = &request.certification_request_info;
+        assert_eq!(info.version.0, 0);
+        assert_eq!(info.subject.to_string(), "CN=selkie.test");
+        let key = &vault.keys()[place];
+        let (_, shown) = X509Certificate::from_der(&key.chain[0]).unwrap();
+        assert_eq!(&info.subject_pki, shown.public_key(), "{kind:?}");
+        let extensions: Vec<_> = request.requested_extensions().unwrap().collect();
+        let [
+            ParsedExtension::BasicConstraints(constraints),
+            ParsedExtension::ExtendedKeyUsage(usage),
+            ParsedExtension::SubjectAlternativeName(names),
+        ] = &extensions[..]
+        else {
+            panic!("{extensions:?}");
+        };
+        assert!(!constraints.ca && usage.server_auth && usage.client_auth);
+        assert_eq!(names.general_names.len(), key.names.len());
+        assert_eq!(names.general_names[0], GeneralName::DNSName("selkie.test"));
+    }
+}
+
+#[test]
+fn requests_are_written_for_keys_that_are_there_and_can_be_made() {
+    let long = Entry::Made {
+        kind: Kind::Ed25519,
+        names: vec!["a".repeat(250); 100],
+        self_signed: true,
+    };
+    let vault = Shared::new(vec![rsa(RSA[0].0), long], &all());
+    for (place, error) in [
+        (0, ProvisionError::OtherKind),
+        (1, ProvisionError::TooLong),
+        (2, ProvisionError::NoKey),
+        (255, ProvisionError::NoKey),
+    ] {
+        assert_eq!(send(&vault, &Parcel::Request(place)), Err(error));
+    }
+}
+
+/// What an authority makes of a request.
+fn issued(request: &[u8], names: &[&str]) -> Vec<u8> {
+    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let authority = CertificateParams::new(vec![]).unwrap();
+    let mut wanted =
+        rcgen::CertificateSigningRequestParams::from_der(&request.to_vec().into()).unwrap();
+    wanted.params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
+    let issuer = rcgen::Issuer::new(authority, pair);
+    wanted.signed_by(&issuer).unwrap().der().to_vec()
+}
+
+fn certify(vault: &Shared, names: &[&str], chain: &[&[u8]]) -> Result<Receipt, ProvisionError> {
+    let shown = Certificates {
+        names: names.iter().map(|name| name.to_string()).collect(),
+        chain: chain.to_vec(),
+    };
+    send(vault, &Parcel::Certificates(shown))
+}
+
+#[test]
+fn an_authoritys_answer_takes_the_place_of_the_self_signed_certificate() {
+    for (kind, scheme) in [
+        (Kind::EcdsaP256, Scheme::EcdsaSecp256r1Sha256),
+        (Kind::EcdsaP384, Scheme::EcdsaSecp384r1Sha384),
+        (Kind::Ed25519, Scheme::Ed25519),
+    ] {
+        let vault = Shared::new(vec![rsa(RSA[0].0), made(kind)], &all());
+        let before = vault.keys();
+        let leaf = issued(&request(&vault, 1), &["new.test"]);
+        let receipt = certify(&vault, &["new.test"], &[&leaf, b"the authority's"]);
+        assert_eq!(receipt, Ok(Receipt::Certificates("new.test".into())));
+        let after = vault.keys();
+        assert_eq!(after[0], before[0]);
+        assert_eq!(after[1].id, before[1].id);
+        assert_eq!(after[1].names, ["new.test"]);
+        assert_eq!(after[1].chain, [leaf.clone(), b"the authority's".to_vec()]);
+        let signature = vault.sign(after[1].id, scheme, &SERVER_VERIFY).unwrap();
+        let (_, shown) = X509Certificate::from_der(&leaf).unwrap();
+        let public = &shown.public_key().subject_public_key.data;
+        verify(scheme, public, &SERVER_VERIFY, &signature);
+        // The next request is for the names that the certificate has now.
+        let renewal = request(&vault, 1);
+        let (_, renewal) = X509CertificationRequest::from_der(&renewal).unwrap();
+        let info = renewal.certification_request_info;
+        assert_eq!(info.subject.to_string(), "CN=new.test");
+    }
+}
+
+#[test]
+fn certificates_that_do_not_fit_change_nothing() {
+    let vault = Shared::new(vec![made(Kind::Ed25519), made(Kind::EcdsaP256)], &all());
+    let before = vault.keys();
+    let refused = |chain: &[&[u8]]| match certify(&vault, &["selkie.test"], chain) {
+        Err(ProvisionError::Chain(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let (_, other, _) = certified(&["selkie.test"]);
+    assert_eq!(refused(&[&other]), ChainError::OtherKey);
+    let leaf = issued(&request(&vault, 0), &["selkie.test"]);
+    assert_eq!(refused(&[&other, &leaf]), ChainError::OtherKey);
+    assert_eq!(refused(&[]), ChainError::Count);
+    assert_eq!(refused(&[&leaf[..]; 17]), ChainError::Count);
+    assert_eq!(refused(&[&leaf, &[0; MAX_PUBLIC]]), ChainError::TooLong);
+    assert_eq!(vault.keys(), before);
+}
+
+#[test]
+fn a_key_without_a_self_signed_certificate_has_none_until_it_gets_one() {
+    let entry = Entry::Made {
+        kind: Kind::EcdsaP256,
+        names: vec!["selkie.test".into()],
+        self_signed: false,
+    };
+    let vault = Shared::new(vec![entry], &all());
+    assert_eq!(vault.keys()[0].chain, Vec::<Vec<u8>>::new());
+    let leaf = issued(&request(&vault, 0), &["selkie.test"]);
+    certify(&vault, &["selkie.test"], &[&leaf]).unwrap();
+    assert_eq!(vault.keys()[0].chain, [leaf]);
 }
 
 #[test]
@@ -428,8 +573,8 @@ fn a_keyring_survives_its_encoding_and_others_are_refused() {
     assert_eq!(Keyring::from_bytes(&bytes), Ok(keyring));
     let malformed = Err(VaultError::Malformed);
     assert_eq!(Keyring::from_bytes(&[]), malformed);
-    assert_eq!(Keyring::from_bytes(&bytes[1..]), malformed);
-    assert_eq!(Keyring::from_bytes(&[1, 0xff, 0xff]), malformed);
+    assert_eq!(Keyring::from_bytes(&bytes[2..]), malformed);
+    assert_eq!(Keyring::from_bytes(&[2, 0xff, 0xff]), malformed);
     let many = Keyring(vec![made(Kind::Ed25519); 17]).to_bytes();
     assert_eq!(Keyring::from_bytes(&many), malformed);
 }

@@ -1,6 +1,5 @@
 //! Keys, policy and counters.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,7 +13,7 @@ use crate::certificate::Subject;
 use crate::content::signed;
 use crate::key::{Key, Scheme};
 use crate::limit::Limit;
-use crate::provision::{Parcel, ProvisionError};
+use crate::provision::{Certificates, MAX_PARCEL, Parcel, ProvisionError, Receipt};
 use crate::{ChainError, Entry, Keyring, VaultError};
 
 /// Most certificates in a chain.
@@ -56,12 +55,53 @@ pub struct Vault {
 
 /// A key with its public part.
 struct Held {
-    key: Box<Key>,
+    key: Key,
     id: KeyId,
     /// The schemes of the key that are allowed.
     schemes: Vec<Scheme>,
+    /// DNS names and addresses of its certificate, or for a request.
+    names: Vec<String>,
     /// Encoded for clients.
     public: Vec<u8>,
+}
+
+impl Held {
+    /// A key with a chain, empty if it has no certificate yet.
+    fn new(
+        key: Key,
+        allowed: &[Scheme],
+        names: &[String],
+        chain: Vec<Vec<u8>>,
+    ) -> Result<Self, ChainError> {
+        let schemes = key.schemes().filter(|scheme| allowed.contains(scheme));
+        let mut held = Self {
+            id: key.id(),
+            schemes: schemes.collect(),
+            key,
+            names: Vec::new(),
+            public: Vec::new(),
+        };
+        held.show(names, chain)?;
+        Ok(held)
+    }
+
+    /// Has these certificates from now on; as before if there is an error.
+    fn show(&mut self, names: &[String], chain: Vec<Vec<u8>>) -> Result<(), ChainError> {
+        let fitting = names.iter().filter(|name| name.len() <= MAX_NAME);
+        let names: Vec<String> = fitting.take(MAX_NAME).cloned().collect();
+        let public = PublicKey {
+            id: self.id,
+            schemes: self.schemes.iter().map(|scheme| scheme.number()).collect(),
+            names: names.clone(),
+            chain,
+        };
+        let public = public.to_bytes();
+        if public.len() > MAX_PUBLIC {
+            return Err(ChainError::TooLong);
+        }
+        (self.names, self.public) = (names, public);
+        Ok(())
+    }
 }
 
 impl Vault {
@@ -95,84 +135,101 @@ impl Vault {
 
     fn held(&self, index: usize, entry: &Entry, now: u64) -> Result<Held, VaultError> {
         let at = |error| VaultError::Key(index, error);
+        let chained = |error| VaultError::Chain(index, error);
         let (key, names, chain) = match entry {
-            Entry::Made { kind, names } => {
-                let (kind, key) = (*kind, Box::new(Key::made(*kind).map_err(at)?));
+            Entry::Made {
+                kind,
+                names,
+                self_signed,
+            } => {
+                let (kind, key) = (*kind, Key::made(*kind).map_err(at)?);
                 let subject = Subject {
                     key: &key,
                     kind,
                     names,
                 };
-                let certificate = subject.self_signed(now).map_err(at)?;
-                (key, names, alloc::vec![certificate])
+                let certificate = self_signed.then(|| subject.self_signed(now));
+                let chain = Vec::from_iter(certificate.transpose().map_err(at)?);
+                (key, names, chain)
             }
             Entry::Prefilled { names, chain, key } => {
                 let key = Key::from_der(key).map_err(at)?;
-                (Box::new(key), names, chain.clone())
+                check(chain, &key).map_err(chained)?;
+                (key, names, chain.clone())
             }
         };
-        self.with_chain(key, names, chain)
-            .map_err(|error| VaultError::Chain(index, error))
+        Held::new(key, &self.schemes, names, chain).map_err(chained)
     }
 
-    fn with_chain(
-        &self,
-        key: Box<Key>,
-        names: &[String],
-        chain: Vec<Vec<u8>>,
-    ) -> Result<Held, ChainError> {
-        check(&chain, &key)?;
-        let names = names.iter().filter(|name| name.len() <= MAX_NAME);
-        let schemes = key.schemes();
-        let schemes: Vec<Scheme> = schemes.filter(|s| self.schemes.contains(s)).collect();
-        let id = key.id();
-        let public = PublicKey {
-            id,
-            schemes: schemes.iter().map(|scheme| scheme.number()).collect(),
-            names: names.take(MAX_NAME).cloned().collect(),
-            chain,
-        };
-        let public = public.to_bytes();
-        if public.len() > MAX_PUBLIC {
-            return Err(ChainError::TooLong);
-        }
-        Ok(Held {
-            key,
-            id,
-            schemes,
-            public,
-        })
-    }
-
-    /// Takes over a key that was sent at run time. It takes the place of the key with the same names; without one it
-    /// comes behind the others.
+    /// Does what was sent at run time.
     ///
     /// # Errors
     /// [`ProvisionError`]; then the keys are as before.
-    pub fn provision(&mut self, parcel: &Parcel<'_>) -> Result<KeyId, ProvisionError> {
-        let key = Key::from_der(parcel.key).map_err(ProvisionError::Key)?;
-        let chain = parcel.chain.iter().map(|der| der.to_vec()).collect();
-        let held = self.with_chain(Box::new(key), &parcel.names, chain);
-        let (held, names) = (held.map_err(ProvisionError::Chain)?, &parcel.names);
+    pub fn provision(&mut self, parcel: &Parcel<'_>) -> Result<Receipt, ProvisionError> {
+        match parcel {
+            Parcel::Key(shown, key) => self.take_key(shown, key),
+            Parcel::Certificates(shown) => self.take_certificates(shown),
+            Parcel::Request(place) => self.request((*place).into()),
+        }
+    }
+
+    /// The key takes the place of the one with the same names; without one it comes behind the others.
+    fn take_key(
+        &mut self,
+        shown: &Certificates<'_>,
+        key: &[u8],
+    ) -> Result<Receipt, ProvisionError> {
+        let key = Key::from_der(key).map_err(ProvisionError::Key)?;
+        let chain = owned(&shown.chain);
+        let held = check(&chain, &key)
+            .and_then(|()| Held::new(key, &self.schemes, &shown.names, chain))
+            .map_err(ProvisionError::Chain)?;
         if held.schemes.is_empty() {
             return Err(ProvisionError::SchemesRefused);
         }
-        let place = self.public_keys().position(|key| key.names == *names);
-        let id = held.id;
+        let place = self.keys.iter().position(|held| held.names == shown.names);
         match place {
             Some(place) => self.keys[place] = held,
             None if self.keys.len() < MAX_KEYS => self.keys.push(held),
             None => return Err(ProvisionError::Full),
         }
         self.edition += 1;
-        Ok(id)
+        Ok(Receipt::Key(shown.names.join(", ")))
     }
 
-    /// The public parts of all keys.
-    pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
-        self.keys
-            .iter()
-            .filter_map(|held| PublicKey::from_bytes(&held.public))
+    /// The certificates take the place of those of the key that the first of them is for.
+    fn take_certificates(&mut self, shown: &Certificates<'_>) -> Result<Receipt, ProvisionError> {
+        let chain = owned(&shown.chain);
+        let mut wrong = ChainError::OtherKey;
+        let held = self.keys.iter_mut().find(|held| {
+            let checked = check(&chain, &held.key);
+            checked.inspect_err(|error| wrong = *error).is_ok()
+        });
+        held.ok_or(wrong)
+            .and_then(|held| held.show(&shown.names, chain))
+            .map_err(ProvisionError::Chain)?;
+        self.edition += 1;
+        Ok(Receipt::Certificates(shown.names.join(", ")))
+    }
+
+    /// A request for a certificate for the key at this place.
+    fn request(&self, place: usize) -> Result<Receipt, ProvisionError> {
+        let held = self.keys.get(place).ok_or(ProvisionError::NoKey)?;
+        let subject = Subject {
+            key: &held.key,
+            kind: held.key.kind().ok_or(ProvisionError::OtherKind)?,
+            names: &held.names,
+        };
+        let request = subject.request().map_err(ProvisionError::Key)?;
+        match request.len() > MAX_PARCEL {
+            true => Err(ProvisionError::TooLong),
+            false => Ok(Receipt::Request(request)),
+        }
+    }
+
+    /// The names that each key's certificate is for.
+    pub fn names(&self) -> impl Iterator<Item = &[String]> {
+        self.keys.iter().map(|held| &held.names[..])
     }
 
     /// Requests since the start.
@@ -258,4 +315,8 @@ fn check(chain: &[Vec<u8>], key: &Key) -> Result<(), ChainError> {
         true => Ok(()),
         false => Err(ChainError::OtherKey),
     }
+}
+
+fn owned(chain: &[&[u8]]) -> Vec<Vec<u8>> {
+    chain.iter().map(|der| der.to_vec()).collect()
 }

@@ -1,6 +1,5 @@
 //! Who may ask for signatures, and what the wiring says of it.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use channel::sign::SignError;
@@ -76,10 +75,15 @@ pub fn open(clients: &Clients) -> Vault {
     let now = pd::wall_clock().unwrap_or(0) / 1_000_000_000;
     let vault = Vault::new(&keyring, &schemes, &clients.policies(), now)
         .unwrap_or_else(|error| panic!("{error}"));
-    for (entry, key) in keyring.0.iter().zip(vault.public_keys()) {
-        let names: String = key.names.join(", ");
+    for (entry, names) in keyring.0.iter().zip(vault.names()) {
+        let names = names.join(", ");
         match entry {
-            vault::Entry::Made { .. } => pd::info!("made a key for {names}"),
+            vault::Entry::Made {
+                self_signed: true, ..
+            } => pd::info!("made a key for {names}"),
+            vault::Entry::Made { .. } => {
+                pd::info!("made a key for {names}: not in use until it gets a certificate");
+            }
             vault::Entry::Prefilled { .. } => {
                 pd::warn!("key for {names}: it came with the boot image, for development only");
             }

@@ -1,14 +1,13 @@
-//! The serial line over which keys come.
+//! The serial line over which keys and certificates come.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use device::PortRange;
 use sel4_microkit::ChannelSet;
 use uart::{NoUart, Ns16550, Receiver, Speed, Transmitter};
 use vault::Vault;
-use vault::provision::{Line, Parcel, ProvisionError};
+use vault::provision::{Line, MAX_PARCEL, Parcel, ProvisionError, Receipt};
 
 /// The input clock of a PC's serial ports in Hz.
 const PC_CLOCK: u32 = 1_843_200;
@@ -16,8 +15,9 @@ const PC_CLOCK: u32 = 1_843_200;
 /// Bytes that are read at a time: signatures are wanted meanwhile, and an interrupt comes for the rest.
 const BATCH: usize = 512;
 
-/// Most bytes of answers that wait for the line; whoever sends and does not read gets no more.
-const MAX_WAITING: usize = 4096;
+/// Most bytes of answers that wait for the line: the longest is a certificate request in hexadecimal digits. Whoever
+/// sends and does not read gets no more.
+const MAX_WAITING: usize = 2 * MAX_PARCEL + 4;
 
 /// The port, and what is on its way in both directions.
 pub struct Port {
@@ -55,11 +55,8 @@ impl Port {
         channels.contains(device::interrupt())
     }
 
-    /// Reads what has come and answers it; whether the keys have changed. `take_over` gets what a line held.
-    pub fn work(
-        &mut self,
-        mut take_over: impl FnMut(&[u8]) -> Result<String, ProvisionError>,
-    ) -> bool {
+    /// Reads what has come and answers it; whether the keys have changed. `obey` gets what a line held.
+    pub fn work(&mut self, mut obey: impl FnMut(&[u8]) -> Result<Receipt, ProvisionError>) -> bool {
         self.uart.acknowledge();
         let mut changed = false;
         for _ in 0..BATCH {
@@ -67,16 +64,18 @@ impl Port {
             let Some(sent) = self.line.push(byte) else {
                 continue;
             };
-            let taken = sent.and_then(|sent| take_over(&sent));
-            let answer = match &taken {
-                Ok(names) => format!("ok {names}\n"),
+            let done = sent.and_then(|sent| obey(&sent));
+            match &done {
+                Ok(Receipt::Key(names)) => pd::info!("took over a key for {names}"),
+                Ok(Receipt::Certificates(names)) => pd::info!("has certificates for {names}"),
+                Ok(Receipt::Request(_)) => pd::info!("wrote a certificate request"),
+                Err(error) => pd::warn!("refused what was sent: {error}"),
+            }
+            changed |= matches!(done, Ok(Receipt::Key(_) | Receipt::Certificates(_)));
+            let answer = match &done {
+                Ok(receipt) => format!("ok {receipt}\n"),
                 Err(error) => format!("error {error}\n"),
             };
-            match &taken {
-                Ok(names) => pd::info!("took over a key for {names}"),
-                Err(error) => pd::warn!("refused a key: {error}"),
-            }
-            changed |= taken.is_ok();
             if self.answers.len() + answer.len() <= MAX_WAITING {
                 self.answers.extend(answer.bytes());
             }
@@ -88,11 +87,9 @@ impl Port {
     }
 }
 
-/// Gives the vault what came; the names of the key.
-pub fn take_over(vault: &mut Vault, sent: &[u8]) -> Result<String, ProvisionError> {
-    let parcel = Parcel::from_bytes(sent)?;
-    vault.provision(&parcel)?;
-    Ok(parcel.names.join(", "))
+/// Gives the vault what came.
+pub fn obey(vault: &mut Vault, sent: &[u8]) -> Result<Receipt, ProvisionError> {
+    vault.provision(&Parcel::from_bytes(sent)?)
 }
 
 fn uart() -> Result<Ns16550<PortRange>, NoUart> {

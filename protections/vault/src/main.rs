@@ -1,9 +1,9 @@
 //! `vault` holds the private keys of the system and signs TLS handshakes with them.
 //!
 //! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
-//! take over keys that are sent over a serial line of its own, if it has one,
-//! sign what its policy allows, and wipe the stack that it worked on after each signature and each key. After a fault it
-//! starts over: it makes its keys anew, and has lost those that were sent.
+//! take over keys and certificates that are sent over a serial line of its own, if it has one, and write certificate
+//! requests for its keys to it, sign what its policy allows, and wipe the stack that it worked on after each signature
+//! and each key. After a fault it starts over: it makes its keys anew, and has lost those that were sent.
 //!
 //! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
 //! never let a private key, or anything that depends on one but a signature, leave its memory: it shares no
@@ -63,10 +63,10 @@ impl Handler for Vault {
         if let Some(port) = self.port.as_mut().filter(|port| port.rang(channels)) {
             let (stack, vault) = (&mut self.stack, &mut self.vault);
             let changed = port.work(|sent| {
-                let taken = stack.run(|| line::take_over(vault, sent));
+                let done = stack.run(|| line::obey(vault, sent));
                 stack.wipe();
                 sel4_microkit::save_vector_registers();
-                taken
+                done
             });
             if changed {
                 self.clients.tell();

@@ -10,7 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tls::Authorities;
 use vault::{Entry, Keyring, Scheme, Vault};
+use x509_parser::error::X509Error;
+use x509_parser::extensions::SubjectAlternativeName;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 /// Why files make no key.
 #[derive(Debug, Error)]
@@ -49,20 +52,86 @@ pub enum KeyFileError {
 /// [`KeyFileError`] when a file is missing or malformed, or when the two do not fit each other.
 pub fn from_files(chain: &Path, key: &Path) -> Result<Entry, KeyFileError> {
     let certificates = read_chain(chain)?;
-    let entry = Entry::Prefilled {
+    let key = read_fitting_key(chain, &certificates, key)?;
+    Ok(Entry::Prefilled {
         names: names_of(&certificates[0]),
         chain: certificates,
-        key: read_key(key)?,
+        key: key.to_vec(),
+    })
+}
+
+/// The private key of a PEM file that these certificates are for. `chain` is the file that they come from.
+///
+/// # Errors
+/// [`KeyFileError`] when the file is missing or malformed, or when a vault would not take the key with them.
+pub fn read_fitting_key(
+    chain: &Path,
+    certificates: &[Vec<u8>],
+    key: &Path,
+) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let der = read_key(key)?;
+    let entry = Entry::Prefilled {
+        names: Vec::new(),
+        chain: certificates.to_vec(),
+        key: der.to_vec(),
     };
     let all: Vec<Scheme> = Scheme::ALL.iter().map(|(_, scheme)| *scheme).collect();
-    match Vault::new(&Keyring(vec![entry.clone()]), &all, &[], 0) {
-        Ok(_) => Ok(entry),
+    match Vault::new(&Keyring(vec![entry]), &all, &[], 0) {
+        Ok(_) => Ok(der),
         Err(error) => Err(KeyFileError::Unusable {
             chain: chain.to_owned(),
             key: key.to_owned(),
             problem: error.to_string(),
         }),
     }
+}
+
+/// The certificates of a PEM file, in DER: a key's own, which is valid now, and behind each the one of who signed it.
+///
+/// # Errors
+/// [`KeyFileError`] when the file is missing or malformed, or holds no such chain.
+pub fn read_whole_chain(path: &Path) -> Result<Vec<Vec<u8>>, KeyFileError> {
+    let wrong = |problem: String| KeyFileError::Pem {
+        path: path.to_owned(),
+        problem,
+    };
+    let chain = read_chain(path)?;
+    let mut parsed: Vec<X509Certificate<'_>> = Vec::new();
+    for (index, der) in chain.iter().enumerate() {
+        match X509Certificate::from_der(der) {
+            Ok((_, certificate)) => parsed.push(certificate),
+            Err(error) => return Err(wrong(format!("certificate {}: {error}", index + 1))),
+        }
+    }
+    let (first, validity) = (&parsed[0], parsed[0].validity());
+    if !validity.is_valid() {
+        let (from, to) = (validity.not_before, validity.not_after);
+        let problem = format!("its first certificate is not valid now, but from {from} to {to}");
+        return Err(wrong(problem));
+    }
+    if alternative_names(first).is_empty() {
+        let problem = "its first certificate is for no DNS name or address (subjectAltName)";
+        return Err(wrong(problem.into()));
+    }
+    for (index, pair) in parsed.windows(2).enumerate() {
+        if !signed_by(&pair[0], &pair[1]) {
+            let (number, next) = (index + 1, index + 2);
+            return Err(wrong(format!(
+                "it is no chain: certificate {number} is not signed by certificate {next}"
+            )));
+        }
+    }
+    Ok(chain)
+}
+
+/// Whether the names fit and the signature is right. A signature in a scheme that is not known here (that of an old
+/// root's, say) is taken for right: clients judge it.
+fn signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    certificate.issuer() == issuer.subject()
+        && matches!(
+            certificate.verify_signature(Some(issuer.public_key())),
+            Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm)
+        )
 }
 
 /// The certificates of authorities in a PEM file.
@@ -91,7 +160,7 @@ fn read_chain(path: &Path) -> Result<Vec<Vec<u8>>, KeyFileError> {
 }
 
 /// The private key of a PEM file in a form that the vault reads: PKCS#8 or PKCS#1.
-fn read_key(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     // A file that cannot be read is told apart from one with the wrong contents.
     fs::metadata(path).map_err(|error| KeyFileError::File {
         path: path.to_owned(),
@@ -103,19 +172,26 @@ fn read_key(path: &Path) -> Result<Vec<u8>, KeyFileError> {
             problem: "the key is in SEC 1 form; `openssl pkcs8 -topk8 -nodes` makes PKCS#8 of it"
                 .into(),
         }),
-        Ok(key) => Ok(key.secret_der().to_vec()),
+        Ok(key) => Ok(key.secret_der().to_vec().into()),
         Err(error) => Err(pem_error(path, "private key", error)),
     }
 }
 
 /// The DNS names and addresses that the certificate is for (RFC 5280, section 4.2.1.6).
-fn names_of(certificate: &[u8]) -> Vec<String> {
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-        return Vec::new();
-    };
-    let Ok(Some(alternatives)) = parsed.subject_alternative_name() else {
-        return Vec::new();
-    };
+pub fn names_of(certificate: &[u8]) -> Vec<String> {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.map_or_else(|_| Vec::new(), |(_, parsed)| alternative_names(&parsed))
+}
+
+fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    match certificate.subject_alternative_name() {
+        Ok(Some(alternatives)) => names(alternatives.value),
+        _ => Vec::new(),
+    }
+}
+
+/// The DNS names and addresses among a subject's names.
+pub fn names(alternatives: &SubjectAlternativeName<'_>) -> Vec<String> {
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
         GeneralName::IPAddress(bytes) => match bytes.len() {
@@ -128,12 +204,7 @@ fn names_of(certificate: &[u8]) -> Vec<String> {
         },
         _ => None,
     };
-    alternatives
-        .value
-        .general_names
-        .iter()
-        .filter_map(name)
-        .collect()
+    alternatives.general_names.iter().filter_map(name).collect()
 }
 
 fn pem_error(path: &Path, kind: &str, error: rustls::pki_types::pem::Error) -> KeyFileError {
@@ -186,6 +257,51 @@ mod tests {
                 (1, &["selkie.test".to_owned()][..])
             );
         }
+    }
+
+    #[test]
+    fn a_chain_is_whole_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.pem");
+        let pair = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = |name: &str| {
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let authority = rcgen::CertifiedIssuer::self_signed(params("authority.test"), pair());
+        let authority = authority.unwrap();
+        // Of the same name, but with another key.
+        let impostor = params("authority.test").self_signed(&pair()).unwrap();
+        let leaf = params("leaf.test").signed_by(&pair(), &authority).unwrap();
+        let read = |certificates: &[&rcgen::Certificate]| {
+            let text: String = certificates.iter().map(|one| one.pem()).collect();
+            fs::write(&file, text).unwrap();
+            read_whole_chain(&file).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&[&leaf, authority.as_ref()]).unwrap().len(), 2);
+        assert_eq!(names_of(&read(&[&leaf]).unwrap()[0]), ["leaf.test"]);
+        for wrong in [[authority.as_ref(), &leaf], [&leaf, &impostor]] {
+            let error = read(&wrong).unwrap_err();
+            assert!(error.contains("certificate 1 is not signed"), "{error}");
+        }
+        let nameless = rcgen::CertificateParams::default();
+        let nameless = nameless.self_signed(&pair()).unwrap();
+        assert!(read(&[&nameless]).unwrap_err().contains("subjectAltName"));
+        let mut old = params("old.test");
+        old.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let old = old.self_signed(&pair()).unwrap();
+        assert!(read(&[&old]).unwrap_err().contains("not valid now"));
+        fs::write(
+            &file,
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        let error = read_whole_chain(&file).unwrap_err().to_string();
+        assert!(error.contains("certificate 1: "), "{error}");
     }
 
     #[test]

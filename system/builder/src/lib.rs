@@ -27,6 +27,7 @@ mod diagnostics;
 mod diagram;
 mod interface;
 pub mod keys;
+pub mod parcel;
 mod plan;
 mod toml;
 

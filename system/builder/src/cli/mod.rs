@@ -1,4 +1,4 @@
-//! The command line: `selkie run`, `build`, `test`, `provision`, `status`, `stop`, `doctor`.
+//! The command line: `selkie run`, `build`, `test`, `provision`, `request`, `status`, `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
@@ -12,6 +12,7 @@ mod doctor;
 mod make;
 mod probe;
 mod provision;
+mod request;
 mod run;
 mod runs;
 mod setup;
@@ -19,6 +20,7 @@ mod signals;
 mod status;
 mod suites;
 mod ui;
+mod vault_line;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -56,8 +58,10 @@ enum Action {
     Audit(audit::Command),
     /// Set up what is missing and run every test.
     Test(suites::Options),
-    /// Send a private key with its certificates to the vault of a running system.
+    /// Send a private key with its certificates, or certificates for a key that it has, to the vault of a running system.
     Provision(provision::Options),
+    /// Fetch a certificate request for a key of the vault of a running system.
+    Request(request::Options),
     /// List the systems that run.
     Status,
     /// End a running system (all of them, if no name is given).
@@ -143,6 +147,7 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Audit(command) => audit::command(context, &command),
         Action::Test(options) => suites::command(context, &options),
         Action::Provision(options) => provision::command(context, &options),
+        Action::Request(options) => request::command(context, &options),
         Action::Status => status::status(context),
         Action::Stop { name } => status::stop(context, name.as_deref()),
         Action::Doctor => doctor::command(context),

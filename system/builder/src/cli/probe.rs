@@ -79,7 +79,7 @@ impl Endpoint {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         match self.protocol {
-            Protocol::Https => head(&mut tls(stream)?).or_else(refused_without_certificate),
+            Protocol::Https => head(&mut tls(stream)?).or_else(refused_for_a_certificate),
             Protocol::Http => head(&mut stream),
             Protocol::Echo => echo(&mut stream),
             Protocol::Tcp => stays_open(&mut stream),
@@ -126,14 +126,17 @@ fn head(stream: &mut (impl Read + Write)) -> io::Result<()> {
     }
 }
 
-/// A service that asks for a client's certificate serves if it misses ours (RFC 8446, section 6.2).
-fn refused_without_certificate(error: io::Error) -> io::Result<()> {
-    const REFUSED: rustls::Error =
-        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+/// A service that asks for a client's certificate serves if it misses ours; one whose own keys wait for their certificates
+/// denies access and does what it can (RFC 8446, section 6.2).
+fn refused_for_a_certificate(error: io::Error) -> io::Result<()> {
+    const REFUSED: [rustls::AlertDescription; 2] = [
+        rustls::AlertDescription::CertificateRequired,
+        rustls::AlertDescription::AccessDenied,
+    ];
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner == Some(&REFUSED) {
-        true => Ok(()),
-        false => Err(error),
+    match inner {
+        Some(rustls::Error::AlertReceived(alert)) if REFUSED.contains(alert) => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -244,14 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_misses_our_certificate_serves() {
+    fn a_service_that_misses_a_certificate_serves() {
         let alert = |description| {
             let error = rustls::Error::AlertReceived(description);
-            refused_without_certificate(io::Error::new(io::ErrorKind::InvalidData, error))
+            refused_for_a_certificate(io::Error::new(io::ErrorKind::InvalidData, error))
         };
         assert!(alert(rustls::AlertDescription::CertificateRequired).is_ok());
+        assert!(alert(rustls::AlertDescription::AccessDenied).is_ok());
         assert!(alert(rustls::AlertDescription::InternalError).is_err());
-        assert!(refused_without_certificate(io::ErrorKind::TimedOut.into()).is_err());
+        assert!(refused_for_a_certificate(io::ErrorKind::TimedOut.into()).is_err());
     }
 
     #[test]

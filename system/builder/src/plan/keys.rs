@@ -25,12 +25,13 @@ const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 impl Planner<'_> {
     /// The key of a vault of which the description says nothing.
     pub(super) fn default_keys() -> Content {
-        let key = made(Kind::EcdsaP256, Vec::new());
+        let key = made(Kind::EcdsaP256, Vec::new(), true);
         Content::Bytes(Keyring(vec![key]).to_bytes())
     }
 
-    /// A table that says where a key comes from, or a list of such.
-    pub(super) fn keys(&mut self, entry: &Entry) -> Option<Content> {
+    /// A table that says where a key comes from, or a list of such. `line` says whether the vault has a device, over
+    /// which certificates can come.
+    pub(super) fn keys(&mut self, entry: &Entry, line: bool) -> Option<Content> {
         let nodes = match &entry.value.kind {
             Toml::List(nodes) => &nodes[..],
             _ => std::slice::from_ref(&entry.value),
@@ -41,23 +42,30 @@ impl Planner<'_> {
                 Some("leave `keys` out for one that the vault makes".into());
             return None;
         }
-        let keys: Vec<Option<Key>> = nodes.iter().map(|node| self.key(node)).collect();
+        let keys: Vec<Option<Key>> = nodes.iter().map(|node| self.key(node, line)).collect();
         let keys = keys.into_iter().collect::<Option<_>>()?;
         Some(Content::Bytes(Keyring(keys).to_bytes()))
     }
 
-    fn key(&mut self, node: &Node) -> Option<Key> {
+    fn key(&mut self, node: &Node, line: bool) -> Option<Key> {
         let Toml::Table(entries) = &node.kind else {
             self.no_key(node);
             return None;
         };
         let mut fields = Fields::new(entries);
         let (make, names) = (fields.take("make"), fields.take("names"));
+        let self_signed = fields.take("self_signed");
         let (chain, key) = (fields.take("chain"), fields.take("key"));
         fields.finish(&mut self.reader(), "a private key");
-        match (make, names, chain, key) {
-            (Some(make), names, None, None) => self.generated(make, names),
-            (None, None, Some(chain), Some(key)) => self.prefilled(chain, key),
+        match (make, names, self_signed, chain, key) {
+            (Some(make), names, self_signed, None, None) => {
+                let self_signed = match self_signed {
+                    Some(entry) => self.self_signed(entry, line)?,
+                    None => true,
+                };
+                self.generated(make, names, self_signed)
+            }
+            (None, None, None, Some(chain), Some(key)) => self.prefilled(chain, key),
             _ => {
                 self.no_key(node);
                 None
@@ -73,7 +81,7 @@ impl Planner<'_> {
         );
     }
 
-    fn generated(&mut self, make: &Entry, names: Option<&Entry>) -> Option<Key> {
+    fn generated(&mut self, make: &Entry, names: Option<&Entry>, self_signed: bool) -> Option<Key> {
         let word = self.reader().text(make)?;
         let known = KINDS.iter().find(|(name, _)| *name == word.value);
         let Some((_, kind)) = known else {
@@ -86,7 +94,22 @@ impl Planner<'_> {
             Some(entry) => self.host_names(entry)?,
             None => Vec::new(),
         };
-        Some(made(*kind, names))
+        Some(made(*kind, names, self_signed))
+    }
+
+    /// Whether a key has a certificate before it gets one.
+    fn self_signed(&mut self, entry: &Entry, line: bool) -> Option<bool> {
+        let self_signed = self.reader().boolean(entry)?;
+        if !self_signed && !line {
+            let message = "this key would never have a certificate";
+            self.wrong(&entry.value.span, message).help = Some(
+                "give the vault a serial port of its own (device = \"serial1\"), over which one can come, \
+                 or leave `self_signed` out"
+                    .into(),
+            );
+            return None;
+        }
+        Some(self_signed)
     }
 
     /// DNS names and IP addresses.
@@ -155,11 +178,15 @@ fn has_prefilled(protection: &Protection) -> bool {
         .any(|keyring| keyring.0.iter().any(prefilled))
 }
 
-fn made(kind: Kind, mut names: Vec<String>) -> Key {
+fn made(kind: Kind, mut names: Vec<String>, self_signed: bool) -> Key {
     if names.is_empty() {
         names.extend(LOCAL.map(str::to_owned));
     }
-    Key::Made { kind, names }
+    Key::Made {
+        kind,
+        names,
+        self_signed,
+    }
 }
 
 /// Labels of letters, digits and hyphens (RFC 1123, section 2.1), the first may be `*`; or an address.

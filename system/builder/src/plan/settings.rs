@@ -123,7 +123,7 @@ impl Planner<'_> {
                 continue;
             }
             let content = match fields.take(&data.name) {
-                Some(entry) => self.content(entry, data),
+                Some(entry) => self.content(written, entry, data),
                 None if data.kind == DataKind::Keys => Some(Self::default_keys()),
                 None if data.optional => None,
                 None => {
@@ -148,7 +148,7 @@ impl Planner<'_> {
         self.problems.push(problem.help(help));
     }
 
-    fn content(&mut self, entry: &Entry, data: &Data) -> Option<Content> {
+    fn content(&mut self, written: &Written, entry: &Entry, data: &Data) -> Option<Content> {
         match data.kind {
             DataKind::Folder => {
                 let path = self.reader().text(entry)?;
@@ -161,7 +161,7 @@ impl Planner<'_> {
                 let bytes = std::fs::read(file).map_err(|error| error.to_string());
                 self.made(&path, bytes)
             }
-            DataKind::Keys => self.keys(entry),
+            DataKind::Keys => self.keys(entry, written.entry("device").is_some()),
             DataKind::Authorities => {
                 let path = self.reader().text(entry)?;
                 let file = self.existing(&path, "file", |path| path.is_file())?;
