@@ -168,7 +168,6 @@ pub const X86_64_GENERIC: Machine = Machine {
     ],
     network_device: "virtio-net-pci,disable-legacy=on,iommu_platform=on,addr=02.0,vectors=0,\
                      romfile=,mac=52:54:00:12:34:56",
-    second_serial: None,
     ..PC99
 };
 

@@ -9,6 +9,9 @@ use wiring::Value;
 
 use crate::diagnostics::{Problem, Source, suggest};
 
+/// How a device's registers can be reached.
+pub(crate) const BUSES: [&str; 3] = ["pci", "mmio", "ports"];
+
 /// A board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Board {

@@ -2,11 +2,13 @@
 
 mod keys;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wiring::Role;
 
+use crate::board::{BUSES, Device};
 use crate::diagnostics::{Problem, Source, suggest};
 use crate::interface::{INTERFACES, Interface};
 use crate::toml::{self, Entry, Fields, Kind, Node, Reader};
@@ -23,6 +25,47 @@ pub(crate) const PROTECTION_KEYS: [&str; 11] = [
 /// Stack in bytes of a program that names none.
 const DEFAULT_STACK: u64 = 16 * 1024;
 
+/// A kind of device that a program drives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drives {
+    /// The kind.
+    pub kind: String,
+    /// The only bus on which it drives them; none: wherever they are.
+    pub bus: Option<String>,
+}
+
+impl Program {
+    /// Whether it drives this device.
+    pub fn drives(&self, device: &Device) -> bool {
+        let same_bus = |drives: &Drives| drives.bus.as_ref().is_none_or(|bus| *bus == device.bus);
+        let same = |drives: &Drives| drives.kind == device.kind && same_bus(drives);
+        self.devices.iter().any(same)
+    }
+}
+
+impl Drives {
+    /// `KIND` or `KIND@BUS`.
+    fn new(text: &str) -> Self {
+        let (kind, bus) = match text.split_once('@') {
+            Some((kind, bus)) => (kind, Some(bus.to_owned())),
+            None => (text, None),
+        };
+        Self {
+            kind: kind.to_owned(),
+            bus,
+        }
+    }
+}
+
+impl fmt::Display for Drives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.bus {
+            Some(bus) => write!(f, "{}@{bus}", self.kind),
+            None => f.write_str(&self.kind),
+        }
+    }
+}
+
 /// A program that protections run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -37,7 +80,7 @@ pub struct Program {
     /// Stack in bytes, where a description gives none.
     pub stack: u64,
     /// The kinds of device it can drive; if there are any, it needs one, unless it can do without.
-    pub devices: Vec<String>,
+    pub devices: Vec<Drives>,
     /// Whether it can do without a device.
     pub device_optional: bool,
     /// Memory for its device's queues in bytes.
@@ -224,6 +267,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             "a program has a `description` and `memory`",
         );
     }
+    let devices = device.map_or_else(|| Some(Vec::new()), |entry| drives(reader, entry));
     let holds = holds.map_or_else(|| Some(Vec::new()), |entry| holdings(reader, entry));
     let ports: Vec<Port> = tables(reader, ports, port);
     check_ports(reader, entry, &ports);
@@ -236,10 +280,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             Some(entry) => reader.size(entry)?.value,
             None => DEFAULT_STACK,
         },
-        devices: match device {
-            Some(entry) => reader.texts(entry)?,
-            None => Vec::new(),
-        },
+        devices: devices?,
         device_optional: flag(reader, device_optional),
         dma: match dma {
             Some(entry) => reader.size(entry)?.value,
@@ -253,6 +294,17 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
         config: tables(reader, config, keys::read),
         data: tables(reader, data, data_entry),
     })
+}
+
+fn drives(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Drives>> {
+    let texts = reader.texts(entry)?;
+    let drives: Vec<Drives> = texts.iter().map(|text| Drives::new(text)).collect();
+    let buses = drives.iter().filter_map(|drives| drives.bus.as_deref());
+    for bus in buses.filter(|bus| !BUSES.contains(bus)) {
+        let problem = reader.wrong(&entry.value.span, format!("there is no bus `{bus}`"));
+        problem.help = Some(suggest(bus, "buses", BUSES));
+    }
+    Some(drives)
 }
 
 fn holdings(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Holding>> {

@@ -202,7 +202,7 @@ fn leave_out(
     let absent = |written: &Written| match manifests.load(root, &written.program.value) {
         Some(Ok(program)) => {
             let mut kinds = program.devices.iter();
-            !program.devices.is_empty() && kinds.all(|kind| board.without.contains(kind))
+            !program.devices.is_empty() && kinds.all(|drives| board.without.contains(&drives.kind))
         }
         _ => false,
     };

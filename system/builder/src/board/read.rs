@@ -6,7 +6,7 @@ use std::sync::Arc;
 use microkit_sdf::{Architecture, MAX_ID, MAX_VECTOR, PciAddress, Polarity, Target, Trigger};
 use wiring::Value;
 
-use super::{Board, Device, Interrupt, KernelKind, Registers};
+use super::{BUSES, Board, Device, Interrupt, KernelKind, Registers};
 use crate::diagnostics::{Problem, Source, listed, suggest};
 use crate::toml::{self, Entry, Fields, Kind, Reader};
 
@@ -159,8 +159,7 @@ fn device(reader: &mut Reader<'_>, entry: &Entry) -> Option<Device> {
         None => None,
     };
     let bus = reader.text(bus?)?;
-    let known = ["pci", "mmio", "ports"];
-    if !known.contains(&bus.value.as_str()) || (bus.value == "pci") != pci.is_some() {
+    if !BUSES.contains(&bus.value.as_str()) || (bus.value == "pci") != pci.is_some() {
         let problem = reader.wrong(&bus.span, "the bus does not fit the device");
         problem.help = Some(
             "it is `pci` for a device with a `pci` address, otherwise `mmio` or `ports`".into(),

@@ -42,14 +42,22 @@ impl Planner<'_> {
             self.unknown_device(&name);
             return None;
         };
-        if !program.devices.contains(&device.kind) {
-            let kinds = listed(program.devices.iter().map(String::as_str));
+        if !program.drives(device) {
+            let kinds = kinds(program);
+            let bus = match program
+                .devices
+                .iter()
+                .any(|drives| drives.kind == device.kind)
+            {
+                true => format!(" on the bus `{}`", device.bus),
+                false => String::new(),
+            };
             let message = format!("`{}` cannot drive `{}`", program.name, name.value);
             let fitting = self.fitting_or_missing(program, device);
             let problem = Problem::at(self.source, name.span, message);
             self.problems.push(
                 problem
-                    .label(format!("a `{}`; it drives {kinds}", device.kind))
+                    .label(format!("a `{}`{bus}; it drives {kinds}", device.kind))
                     .help(fitting),
             );
             return None;
@@ -72,7 +80,7 @@ impl Planner<'_> {
 
     fn needs_device(&mut self, written: &Written, program: &Program) {
         let message = format!("`{}` has no device", written.name.value);
-        let kinds = listed(program.devices.iter().map(String::as_str));
+        let kinds = kinds(program);
         let help = self.fitting(program);
         let problem = Problem::at(self.source, written.name.span.clone(), message);
         self.problems.push(
@@ -96,7 +104,7 @@ impl Planner<'_> {
     /// What could be driven instead; where nobody drives such a device, that its driver is missing.
     fn fitting_or_missing(&self, program: &Program, device: &Device) -> String {
         let drives = |name: &str| match self.manifests.load(self.root, name) {
-            Some(Ok(other)) => other.devices.contains(&device.kind),
+            Some(Ok(other)) => other.drives(device),
             _ => false,
         };
         if self.manifests.names().any(drives) {
@@ -111,7 +119,7 @@ impl Planner<'_> {
     /// Names the devices of the board that a program can drive.
     fn fitting(&self, program: &Program) -> String {
         let board = &self.board.name;
-        let fits = |device: &&Device| program.devices.contains(&device.kind);
+        let fits = |device: &&Device| program.drives(device);
         let names: Vec<&str> = self
             .board
             .devices
@@ -124,4 +132,10 @@ impl Planner<'_> {
         }
         format!("the board `{board}` has {}", listed(names))
     }
+}
+
+/// The kinds of device that a program drives, as a message names them.
+fn kinds(program: &Program) -> String {
+    let kinds: Vec<String> = program.devices.iter().map(ToString::to_string).collect();
+    listed(kinds.iter().map(String::as_str))
 }
