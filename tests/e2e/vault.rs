@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use object::{Object, ObjectSection};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::version::TLS13;
 use selkie::cli::{Endpoint, Protocol, root};
-use selkie_tests::system::System;
-use selkie_tests::{Failed, Outcome, client, ensure, program, tls};
+use selkie::settings::Configuration;
+use selkie_tests::system::{System, built};
+use selkie_tests::{Failed, Outcome, client, ensure, ground, program, tls};
 
 use crate::{SYSTEMS, trial};
 
@@ -31,7 +33,49 @@ pub fn trials() -> Vec<Trial> {
             refused_signatures_end_handshakes_cleanly,
         ),
         trial("vault::a_forger_gets_nothing", a_forger_gets_nothing),
+        trial("vault::is_small", is_small),
     ]
+}
+
+/// What holds the keys stays small enough to be read: the image, and what is written for it alone.
+fn is_small() -> Outcome {
+    /// Bytes of code, constants and data.
+    const IMAGE: u64 = 400 * 1024;
+    /// Lines that are neither blank nor comment nor test.
+    const LINES: usize = 1200;
+    if ground().configuration == Configuration::Release {
+        let elf = fs::read(built("https")?.folder.join("pds/vault.elf"))?;
+        let file = object::File::parse(&*elf).map_err(|error| error.to_string())?;
+        let loaded = [".text", ".rodata", ".data"].map(|name| {
+            let section = file.section_by_name(name);
+            section.map_or(0, |section| section.size())
+        });
+        let size = loaded.iter().sum::<u64>();
+        ensure(loaded[0] > 0 && size <= IMAGE, || {
+            format!("the vault has {loaded:?} bytes, {size} together")
+        })?;
+    }
+    let mut lines = 0;
+    for folder in ["components/vault/src", "protections/vault/src"] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let path = entry?.path();
+            if !path.ends_with("tests.rs") {
+                lines += own_lines(&fs::read_to_string(path)?);
+            }
+        }
+    }
+    ensure((500..=LINES).contains(&lines), || {
+        format!("the vault's own code has {lines} lines")
+    })
+}
+
+/// The lines of a source file up to its tests.
+fn own_lines(source: &str) -> usize {
+    let code = source.split("#[cfg(test)]\nmod tests {").next();
+    let lines = code.unwrap_or_default().lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
 }
 
 /// The system of `keys.toml`, beside the files that it names.

@@ -86,18 +86,3 @@ impl Drop for Entry {
 }
 
 impl ZeroizeOnDrop for Entry {}
-
-impl core::fmt::Debug for Entry {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Made { kind, names, .. } => write!(f, "Made({kind:?}, {names:?})"),
-            Self::Prefilled { chain, .. } => write!(f, "Prefilled({} certificates)", chain.len()),
-        }
-    }
-}
-
-impl core::fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}

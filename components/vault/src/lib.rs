@@ -2,7 +2,8 @@
 //!
 //! A [`Vault`] holds keys and answers the requests of the [`sign`](channel::sign) interface. What it signs it builds
 //! itself from the request's fields, so it signs no bytes of anybody's choice. A request that its policy does not
-//! allow is an error value and is counted. No private key, and nothing that depends on one but a signature, leaves it.
+//! allow is an error value, which the caller counts. No private key, and nothing that depends on one but a signature,
+//! leaves it.
 //!
 //! It does no I/O: it is told the time, and takes random bytes from ring's `SystemRandom`. Whoever calls it has to
 //! see to memory: ring leaves key material in freed memory and on the stack (docs/design.md, section 8).
@@ -25,7 +26,7 @@ mod vault;
 pub use error::{ChainError, KeyError, VaultError};
 pub use key::Scheme;
 pub use keyring::{Entry, Keyring, Kind};
-pub use vault::{Client, Counters, Vault};
+pub use vault::{Client, Vault};
 
 #[cfg(test)]
 mod tests;

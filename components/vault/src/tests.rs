@@ -89,10 +89,6 @@ impl Shared {
     fn sign(&self, key: KeyId, scheme: Scheme, content: &Content) -> Result<Vec<u8>, SignError> {
         Sign::new(self.clone()).sign(key, scheme.number(), content)
     }
-
-    fn counters(&self) -> Counters {
-        self.vault.lock().unwrap().counters()
-    }
 }
 
 impl Call for Shared {
@@ -542,8 +538,6 @@ fn only_allowed_schemes_roles_and_keys_are_signed_with() {
     assert_eq!(key, Err(SignError::UnknownKey));
     let nobody = vault.client(7).sign(ecdsa.id, scheme, &EXCHANGE);
     assert_eq!(nobody, Err(CallError::BadRequest.into()));
-    assert_eq!(vault.counters().signatures, 0);
-    assert_eq!(vault.counters().refused, 10);
 }
 
 #[test]
@@ -561,8 +555,6 @@ fn a_flood_is_cut_off_and_holds_up_nobody_else() {
     assert_eq!(flood(100), 5);
     let refused = slow.sign(key, Scheme::Ed25519, &SERVER_VERIFY);
     assert_eq!(refused, Err(SignError::TooMany));
-    assert_eq!(vault.counters().signatures, 16);
-    assert_eq!(vault.counters().too_many, 186);
 }
 
 #[test]
@@ -570,13 +562,11 @@ fn a_keyring_survives_its_encoding_and_others_are_refused() {
     let keyring = Keyring(vec![made(Kind::EcdsaP256), rsa(RSA[0].0)]);
     let mut bytes = keyring.to_bytes();
     bytes.resize(bytes.len().next_multiple_of(4096), 0);
-    assert_eq!(Keyring::from_bytes(&bytes), Ok(keyring));
-    let malformed = Err(VaultError::Malformed);
-    assert_eq!(Keyring::from_bytes(&[]), malformed);
-    assert_eq!(Keyring::from_bytes(&bytes[2..]), malformed);
-    assert_eq!(Keyring::from_bytes(&[2, 0xff, 0xff]), malformed);
+    assert!(Keyring::from_bytes(&bytes) == Ok(keyring));
     let many = Keyring(vec![made(Kind::Ed25519); 17]).to_bytes();
-    assert_eq!(Keyring::from_bytes(&many), malformed);
+    for wrong in [&[][..], &bytes[2..], &[2, 0xff, 0xff], &many] {
+        assert!(Keyring::from_bytes(wrong) == Err(VaultError::Malformed));
+    }
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Keys, policy and counters.
+//! Keys and policy.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,17 +31,6 @@ pub struct Client {
     pub client: bool,
 }
 
-/// Requests since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Signatures that were given.
-    pub signatures: u64,
-    /// Requests that were refused, those below included.
-    pub refused: u64,
-    /// Requests that were refused because the client had too many.
-    pub too_many: u64,
-}
-
 /// All keys, and what may be asked of them.
 pub struct Vault {
     keys: Vec<Held>,
@@ -50,7 +39,6 @@ pub struct Vault {
     clients: Vec<(Client, Limit)>,
     /// How often the keys have changed.
     edition: u64,
-    counters: Counters,
 }
 
 /// A key with its public part.
@@ -124,7 +112,6 @@ impl Vault {
                 .map(|client| (*client, Limit::new(client.rate)))
                 .collect(),
             edition: 0,
-            counters: Counters::default(),
         };
         for (index, entry) in keyring.0.iter().enumerate() {
             let held = vault.held(index, entry, now)?;
@@ -232,11 +219,6 @@ impl Vault {
         self.keys.iter().map(|held| &held.names[..])
     }
 
-    /// Requests since the start.
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
     /// Answers a client's request at this time (monotonic nanoseconds): the number of words of the answer.
     ///
     /// # Errors
@@ -249,7 +231,7 @@ impl Vault {
         now: u64,
         words: &mut [u64; MAX_WORDS],
     ) -> Result<usize, SignError> {
-        let answer = Request::decode(label, request).and_then(|request| match request {
+        match Request::decode(label, request)? {
             Request::Keys => {
                 words[0] = self.keys.len() as u64;
                 Ok(1)
@@ -263,15 +245,7 @@ impl Vault {
                 scheme,
                 content,
             } => self.sign(client, key, scheme, &content, now, words),
-        });
-        match answer {
-            Ok(_) => {}
-            Err(error) => {
-                self.counters.refused += 1;
-                self.counters.too_many += u64::from(error == SignError::TooMany);
-            }
         }
-        answer
     }
 
     fn sign(
@@ -300,7 +274,6 @@ impl Vault {
             return Err(SignError::TooMany);
         }
         let signature = held.key.sign(scheme, &signed(content))?;
-        self.counters.signatures += 1;
         Ok(encode_signature(&signature, words))
     }
 }

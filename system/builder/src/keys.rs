@@ -310,7 +310,7 @@ mod tests {
         let pair = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let (chain, key) = files(folder.path(), &pair(), "one");
         let (_, other) = files(folder.path(), &pair(), "other");
-        let said = |chain: &Path, key: &Path| from_files(chain, key).unwrap_err().to_string();
+        let said = |chain: &Path, key: &Path| from_files(chain, key).err().unwrap().to_string();
         assert!(said(&chain, &other).contains("is for another key"));
         assert!(said(&key, &key).contains("no certificate in it"));
         assert!(said(&chain, &chain).contains("no private key in it"));
