@@ -8,8 +8,8 @@ use crate::{Channel, Handler, MessageInfo, board, symbols};
 
 pub use board::STACK_TOP;
 
-/// Answers the caller whose protected call was in flight; does nothing when there is none. The program's memory is as it
-/// was when the PD began.
+/// Answers the caller whose protected call was in flight, at the latest with the first receive, without content; does nothing
+/// when there is none. The label is not 0. The program's memory is as it was when the PD began.
 pub fn answer_stranded_caller(info: MessageInfo) {
     board::set_ipc_buffer();
     board::answer_stranded_caller(info.into_inner());

@@ -4,16 +4,17 @@
 //! The first system is `tests/systems/stumbler.toml`: echo, with two more PDs that fault when they are told to. The second is
 //! `system/https.toml` as it is shipped, whose PDs a debugger sends astray.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Completion, Trial};
 use rustls::version::{TLS12, TLS13};
-use selkie::cli::{Endpoint, Protocol};
+use selkie::cli::{Endpoint, Protocol, root};
 use selkie_tests::debugger::Trap;
 use selkie_tests::system::System;
-use selkie_tests::{Failed, Outcome, client, ensure, tls};
+use selkie_tests::{Failed, Outcome, client, ensure, ground, tls};
 
 use crate::resources::status;
 use crate::trial;
@@ -41,7 +42,34 @@ pub fn trials() -> Vec<Trial> {
             .and_then(|()| the_vault_starts_over(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
     });
-    vec![stumbler, https]
+    let passive = Trial::ignorable_test("restart::who_is_passive_goes_on", || {
+        if !ground().is_microkit() {
+            let reason = "no protection domain is passive with this board's kernel";
+            return Ok(Completion::ignored_with(reason));
+        }
+        let system = System::boot(&passive()?)?;
+        let endpoint = system.endpoint(Protocol::Tcp)?;
+        a_caller_gets_an_error(&system, endpoint)
+            .and_then(|()| a_crash_loop_ends(&system, endpoint))
+            .map_err(|error| system.failure(error.message().unwrap_or("no message")))?;
+        Ok(Completion::Completed)
+    });
+    vec![stumbler, passive, https]
+}
+
+/// The first system, in which `back` answers on its callers' time.
+fn passive() -> Result<String, Failed> {
+    let text = fs::read_to_string(root().join("tests/systems/stumbler.toml"))?;
+    let back = "[protection.back]\n";
+    ensure(text.contains(back), || text.clone())?;
+    let text = text
+        .replace("name = \"stumbler\"", "name = \"passive\"")
+        .replace(back, "[protection.back]\npassive = true\n");
+    let folder = root().join("target/selkie/tests/systems");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("passive.toml");
+    fs::write(&file, text)?;
+    Ok(file.display().to_string())
 }
 
 /// Its connections are reset, its neighbours' are not, and it serves again, from memory as it was at first.

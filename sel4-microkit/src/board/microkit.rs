@@ -1,6 +1,8 @@
 //! The back end for the kernels of a Microkit SDK. They are MCS kernels: whom to answer is in a reply object, and a send
 //! that blocks nobody can be joined with the receive.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use sel4::{Badge, IpcBuffer, MessageInfo, cap, cap_type};
 
 use sel4::microkit::abi;
@@ -22,11 +24,18 @@ const REPLY: cap::Reply = cap::Reply::from_bits(4);
 /// A passive PD tells the monitor here that it is ready to be without a scheduling context.
 const MONITOR: cap::Unspecified = cap::Unspecified::from_bits(slot::MONITOR);
 
+/// What the first receive answers: the label for the caller of a passive PD that starts over; 0 if it does not.
+static OWED: AtomicU64 = AtomicU64::new(0);
+
 /// The first receive. A passive PD gives up its scheduling context in the same system call, so that it waits already
-/// when it has none any more.
+/// when it has none any more; one that starts over has done so before.
 pub(crate) fn receive_first(action: Option<DeferredAction>) -> (MessageInfo, Badge) {
     if !pd_is_passive() {
         return receive(None, action);
+    }
+    let owed = OWED.swap(0, Ordering::Relaxed);
+    if owed != 0 {
+        return receive(Some(MessageInfo::new(owed, 0, 0, 0)), action);
     }
     if let Some(action) = action {
         let (target, info) = prepare(action);
@@ -78,8 +87,16 @@ pub(crate) fn set_ipc_buffer() {
 /// The reply object holds the caller. The next receive would bind it to another one, and that caller would wait for
 /// ever. A message without content touches no message register in memory, and sending to a reply object that holds
 /// nobody does nothing.
+///
+/// A passive PD runs on its caller's scheduling context here, which goes back with the answer: it would stand still before
+/// it could receive. So it begins again first, and the first receive answers. If the fault was in a notification, it runs on
+/// that of its notification object, which the receive gives back; if it was before the first receive of all, it keeps its own
+/// from then on.
 pub(crate) fn answer_stranded_caller(info: MessageInfo) {
-    REPLY.send(info);
+    match pd_is_passive() {
+        true => OWED.store(info.label(), Ordering::Relaxed),
+        false => REPLY.send(info),
+    }
 }
 
 pub(crate) fn source(badge: Badge) -> Source {

@@ -60,12 +60,7 @@ fn domains(plan: &Plan, images: &BTreeMap<String, Image>, allocation: &Allocatio
                     + protection.stack
                     + protection.memory,
                 child: allocation.children[index],
-                // A passive PD has time to run only while it is called, and none once it has answered its caller.
-                entries: image
-                    .filter(|_| {
-                        !protection.scheduling.passive || plan.board.kernel == KernelKind::Pc99
-                    })
-                    .and_then(|image| image.entries),
+                entries: image.and_then(|image| image.entries),
                 restart: protection.restart,
             }
         })

@@ -1,6 +1,6 @@
 //! How much of the processor a protection gets: what an MCS kernel is told beside priorities.
 
-use super::{Planner, Scheduling};
+use super::{Planner, SUPERVISOR, Scheduling};
 use crate::board::KernelKind;
 use crate::description::Written;
 use crate::diagnostics::{Problem, listed};
@@ -42,10 +42,25 @@ impl Planner<'_> {
                     .help("in each period it may run for its budget"),
             );
         }
+        let passive = passive.unwrap_or(program.passive);
+        if passive && written.program.value == SUPERVISOR {
+            let problem = Problem::at(
+                self.source,
+                written.span("passive"),
+                "the supervisor cannot be passive",
+            );
+            self.problems.push(
+                problem
+                    .label(
+                        "it would take the time of who has faulted, and start it over without any",
+                    )
+                    .help("leave the key out"),
+            );
+        }
         Scheduling {
             budget,
             period,
-            passive: passive.unwrap_or(program.passive),
+            passive,
         }
     }
 
