@@ -89,11 +89,11 @@ impl cap::Tcb {
         invoke::tcb_read_registers(self.bits(), suspend).map(UserContext)
     }
 
-    /// Sets the thread's registers. With `resume` it then runs.
+    /// Sets the thread's registers. With `resume` it then runs. `regs` stays as it is; upstream wants it mutable.
     ///
     /// # Errors
     /// When this is no thread, or the running one.
-    pub fn tcb_write_all_registers(self, resume: bool, regs: &UserContext) -> Result<()> {
+    pub fn tcb_write_all_registers(self, resume: bool, regs: &mut UserContext) -> Result<()> {
         invoke::tcb_write_registers(self.bits(), resume, &regs.0)
     }
 }

@@ -1,6 +1,6 @@
 //! The protection domains of `system/echo.toml` with the upstream `sel4-microkit` in place of ours.
 //!
-//! Two lines of the manifest change, as its comment says. Upstream wants unstable features of the compiler and libclang.
+//! Three lines of the manifest change, as its comment says. Upstream wants unstable features of the compiler and libclang.
 //! It is tested on riscv64, whose target brings along the functions of a C library, which upstream leaves to others.
 
 use std::os::unix::fs::symlink;
@@ -74,20 +74,28 @@ fn lay_out(workspace: &Path, source: &Path) -> Result<(), Failed> {
     copy(&root().join("protections"), &workspace.join("protections"))?;
     let manifest = workspace.join("protections/Cargo.toml");
     let mut text = fs::read_to_string(&manifest)?;
+    let mut replace = |ours: &str, theirs: &str| {
+        ensure(text.contains(ours), || format!("no line {ours}"))?;
+        text = text.replace(ours, theirs);
+        Ok::<_, Failed>(())
+    };
     for name in ["sel4-microkit", "sel4"] {
-        let ours = format!(r#"{name} = {{ path = "../{name}" }}"#);
-        ensure(text.contains(&ours), || format!("no line {ours}"))?;
         let theirs = source.join("crates").join(name);
-        text = text.replace(&ours, &format!("{name} = {{ path = {theirs:?} }}"));
+        replace(
+            &format!(r#"{name} = {{ path = "../{name}" }}"#),
+            &format!("{name} = {{ path = {theirs:?} }}"),
+        )?;
     }
-    // The initialiser is pc99's.
-    fs::write(
-        &manifest,
-        text.replace(
-            r#"members = ["*", "../system/initialiser"]"#,
-            r#"members = ["*"]"#,
-        ),
+    replace(
+        r#"pd = { path = "pd", features = ["restart"] }"#,
+        r#"pd = { path = "pd" }"#,
     )?;
+    // The initialiser is pc99's.
+    replace(
+        r#"members = ["*", "../system/initialiser"]"#,
+        r#"members = ["*"]"#,
+    )?;
+    fs::write(&manifest, text)?;
     let settings = Settings::load(&root()).map_err(|wrong| wrong.to_string())?;
     let parts = Sdk::find(&settings)?.board(&ground().board.name, ground().configuration)?;
     let config = format!(

@@ -15,7 +15,7 @@ mod heap;
 mod log;
 mod ports;
 mod random;
-#[cfg(selkie_freestanding)]
+#[cfg(all(selkie_freestanding, feature = "restart"))]
 mod restart;
 mod single;
 mod start;

@@ -103,7 +103,7 @@ fn send_to(child: Child, next: Next) {
     };
     let mut registers = UserContext::default();
     *registers.pc_mut() = entry;
-    if let Err(reason) = child.tcb().tcb_write_all_registers(true, &registers) {
+    if let Err(reason) = child.tcb().tcb_write_all_registers(true, &mut registers) {
         error!("its registers cannot be set: {reason}");
     }
 }

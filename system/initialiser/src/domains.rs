@@ -163,7 +163,7 @@ pub(crate) fn resume(spec: &Spec<'static>, domains: &Domains) -> Result<(), Fail
         *registers.sp_mut() = domain.stack_top;
         domains
             .thread(index)
-            .tcb_write_all_registers(true, &registers)
+            .tcb_write_all_registers(true, &mut registers)
             .map_err(|reason| refused(spec, index, reason))?;
     }
     Ok(())
