@@ -24,7 +24,8 @@ use selkie_tests::{Failed, Outcome, client, ensure, tls};
 
 use crate::trial;
 
-const SECRET: &str = "the key to a wallet would be here\n";
+/// Ends as the memory behind it goes on.
+const SECRET: &str = "the key to a wallet would be here\n\0\0";
 
 /// Ports of the description.
 const SERVER: u16 = 10_000;
@@ -124,10 +125,7 @@ impl World {
 fn description(folder: &Path, owners: &Authority, port: u16) -> Result<String, Failed> {
     fs::create_dir_all(folder.join("pinata"))?;
     fs::write(folder.join("owner.pem"), owners.pem())?;
-    fs::copy(
-        root().join("system/pinata/secret.txt"),
-        folder.join("pinata/secret.txt"),
-    )?;
+    fs::write(folder.join("pinata/secret.txt"), SECRET)?;
     let text = fs::read_to_string(root().join("system/pinata.toml"))?;
     let trusted =
         "data = { client_authorities = \"owner.pem\", server_authorities = \"owner.pem\" }";

@@ -50,7 +50,7 @@ pub struct Wiring {
     pub connections: Vec<Connection>,
     /// The device that the PD drives.
     pub device: Option<Device>,
-    /// Named read-only data (a site bundle, a certificate, a symbol table).
+    /// Named read-only data (a site bundle, a certificate, a symbol table), to the byte. Zeros fill its last page.
     pub data: Vec<(String, Span)>,
     /// The configuration: keys that the program declares, defaults filled in.
     pub config: Vec<(String, Value)>,

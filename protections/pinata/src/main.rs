@@ -31,7 +31,7 @@ fn init() -> Pinata {
     let port = wiring.integer("port").unwrap_or(40_001);
     let knock = wiring.connection("knock").is_ok();
     let streams = pd::streams_consumer("streams");
-    let secret = secret(pd::data("secret"));
+    let secret = pd::data("secret");
     assert!(
         secret.len() <= streams.layout().buffer(),
         "the secret is longer than a connection's buffer"
@@ -44,12 +44,6 @@ fn init() -> Pinata {
     };
     pd::info!("holds a secret of {} bytes", pinata.secret.len());
     pinata
-}
-
-/// The file without the zeros that fill its last page.
-fn secret(region: &[u8]) -> &[u8] {
-    let length = region.iter().rposition(|&byte| byte != 0);
-    &region[..length.map_or(0, |last| last + 1)]
 }
 
 impl Handler for Pinata {

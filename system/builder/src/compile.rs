@@ -112,7 +112,7 @@ impl Plan {
         let images = image::read(self, &artefacts.elfs)?;
         let contents = self.contents(artefacts);
         let allocation = allocate::allocate(self, &images, &contents)?;
-        let wirings = wire::wirings(self, &images, &allocation);
+        let wirings = wire::wirings(self, &images, &allocation, &contents);
         let restarts = wire::restarts(self, &images, &allocation);
         let (system, prefills) = wire::system(self, &allocation, &wirings, &restarts, &contents);
         if let Err(violations) = system.check(&self.board.target) {

@@ -20,20 +20,26 @@ pub(crate) fn wirings(
     plan: &Plan,
     images: &BTreeMap<String, Image>,
     allocation: &Allocation,
+    contents: &Contents,
 ) -> Vec<Wiring> {
     let domains = domains(plan, images, allocation);
     let wiring = |index: usize| {
         let protection = &plan.protections[index];
-        let data = protection.data.iter().enumerate();
+        let data = contents[index].iter().enumerate();
         Wiring {
             name: protection.name.clone(),
             heap: allocation.span(&Role::Heap(index), index),
             connections: connections(plan, allocation, index),
             device: device(plan, allocation, index),
             data: data
-                .filter_map(|(place, (key, _))| {
-                    let span = allocation.span(&Role::Data(index, place), index)?;
-                    Some((key.clone(), span))
+                .map(|(place, (key, bytes))| {
+                    let region = allocation.span(&Role::Data(index, place), index);
+                    let span = Span {
+                        // What is empty has no region.
+                        address: region.map_or(FIRST_ADDRESS, |region| region.address),
+                        size: bytes.len() as u64,
+                    };
+                    (key.clone(), span)
                 })
                 .collect(),
             config: protection.config.clone(),
