@@ -83,16 +83,13 @@ impl Launch {
             "cannot make a control socket in {}",
             self.folder.display()
         )))?;
-        let serial = self.machine.second_serial.map(|_| {
-            qmp::listen_for_serial(&self.folder).map_err(Error::io(format!(
-                "cannot make a socket for the second serial port in {}",
-                self.folder.display()
-            )))
-        });
-        let serial = serial.transpose()?;
+        let serial = qmp::listen_for_serial(&self.folder).map_err(Error::io(format!(
+            "cannot make a socket for the second serial port in {}",
+            self.folder.display()
+        )))?;
         let sockets = Sockets {
             qmp: listener.as_raw_fd(),
-            serial: serial.as_ref().map(AsRawFd::as_raw_fd),
+            serial: serial.as_raw_fd(),
         };
         let messages = self.folder.join("qemu.log");
         let said = fs::File::create(&messages)
@@ -137,12 +134,12 @@ impl Launch {
             format!("socket,id=qmp0,fd={},server=on,wait=off", sockets.qmp),
         );
         list.pair("-mon", "chardev=qmp0,mode=control");
-        if let (Some(device), Some(socket)) = (self.machine.second_serial, sockets.serial) {
-            list.pair(
-                "-chardev",
-                format!("socket,id=serial1,fd={socket},server=on,wait=off"),
-            );
-            list.pair("-device", device);
+        list.pair(
+            "-chardev",
+            format!("socket,id=serial1,fd={},server=on,wait=off", sockets.serial),
+        );
+        for device in self.machine.second_serial {
+            list.pair("-device", *device);
         }
         self.boot_arguments(&mut list)?;
         self.network_arguments(&mut list)?;
@@ -224,8 +221,8 @@ impl Launch {
 struct Sockets {
     /// The control socket.
     qmp: RawFd,
-    /// For the second serial port, where the machine has one.
-    serial: Option<RawFd>,
+    /// For the second serial port.
+    serial: RawFd,
 }
 
 /// Takes QEMU out of the terminal's reach (the owner ends it), hands it the sockets, and ties
@@ -233,7 +230,7 @@ struct Sockets {
 fn attach(command: &mut Command, sockets: Sockets, detached: bool) {
     let owner = rustix::process::getpid();
     let child = move || -> io::Result<()> {
-        for socket in [Some(sockets.qmp), sockets.serial].into_iter().flatten() {
+        for socket in [sockets.qmp, sockets.serial] {
             // SAFETY: the descriptor is open: the parent holds the listeners until the child has started.
             let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
             rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
@@ -305,10 +302,7 @@ mod tests {
     }
 
     fn sockets(qmp: RawFd) -> Sockets {
-        Sockets {
-            qmp,
-            serial: Some(9),
-        }
+        Sockets { qmp, serial: 9 }
     }
 
     fn value_of<'a>(arguments: &'a [String], name: &str) -> Vec<&'a str> {

@@ -22,8 +22,8 @@ pub struct Machine {
     pub arguments: &'static [&'static str],
     /// The network device, without its `netdev=` property.
     pub network_device: &'static str,
-    /// The second serial port, which is connected to the character device `serial1`, where there is one.
-    pub second_serial: Option<&'static str>,
+    /// The devices that make the second serial port; the last is connected to the character device `serial1`.
+    pub second_serial: &'static [&'static str],
     /// How its image is started.
     pub start: Start,
 }
@@ -83,7 +83,7 @@ pub const PC99: Machine = Machine {
     ],
     network_device: "virtio-net-pci,disable-legacy=on,addr=02.0,vectors=0,romfile=,\
                      mac=52:54:00:12:34:56",
-    second_serial: Some("isa-serial,chardev=serial1,iobase=0x2f8,irq=3"),
+    second_serial: &["isa-serial,chardev=serial1,iobase=0x2f8,irq=3"],
     start: Start::Module,
 };
 
@@ -112,7 +112,10 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.24,mac=52:54:00:12:34:56",
-    second_serial: None,
+    second_serial: &[
+        "virtio-serial-device,max_ports=1,bus=virtio-mmio-bus.8",
+        "virtconsole,chardev=serial1",
+    ],
     start: Start::At(0x7000_0000),
 };
 
@@ -141,7 +144,10 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
         "chardev:serial0",
     ],
     network_device: "virtio-net-device,bus=virtio-mmio-bus.0,mac=52:54:00:12:34:56",
-    second_serial: None,
+    second_serial: &[
+        "virtio-serial-device,max_ports=1,bus=virtio-mmio-bus.2",
+        "virtconsole,chardev=serial1",
+    ],
     start: Start::Firmware,
 };
 
@@ -254,12 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_every_machine_has_the_serial_port() {
+    fn names_are_unique_and_every_machine_has_both_serial_ports() {
         for (index, machine) in MACHINES.iter().enumerate() {
             let before = &MACHINES[..index];
             assert!(before.iter().all(|other| other.name != machine.name));
             let mut arguments = machine.arguments.iter();
             assert!(arguments.any(|argument| argument.contains("serial0")));
+            let second = machine.second_serial.last();
+            assert!(second.is_some_and(|device| device.contains("chardev=serial1")));
         }
     }
 }

@@ -197,7 +197,7 @@ impl Qmp {
 /// serves one at a time.
 ///
 /// # Errors
-/// When nobody listens there: the machine does not run, or has no second serial port.
+/// When nobody listens there: the machine does not run.
 pub fn second_serial(folder: &Path) -> io::Result<UnixStream> {
     within(folder, SERIAL, |path| UnixStream::connect(path))
 }

@@ -1,6 +1,6 @@
 //! What is sent to a running vault and fetched from it: `selkie provision`, `selkie request`.
 //!
-//! The system is `tests/systems/provision.toml`; what it says of `serial1` only a board with a second serial port has.
+//! The system is `tests/systems/provision.toml`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -24,11 +24,7 @@ const WAITING: &str = "request.test";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn trials() -> Vec<Trial> {
-    let board = &ground().board;
-    vec![match board.device("serial1") {
-        Some(_) => trial("provision::over_a_line", over_a_line),
-        None => trial("provision::without_a_line", without_a_line),
-    }]
+    vec![trial("provision::over_a_line", over_a_line)]
 }
 
 /// One boot for all, since it takes longer than the rest.
@@ -182,16 +178,6 @@ fn gone_after_a_fault(endpoint: &Endpoint, trusted: &Path) -> Outcome {
     stream.read_to_end(&mut Vec::new())?;
     let untrusted = ask(endpoint, HOST, trusted)?;
     ensure(untrusted.code == Some(60), || format!("{untrusted:?}"))
-}
-
-/// A board without a second serial port: the description is refused, and says why.
-fn without_a_line() -> Outcome {
-    let output = selkie(&["check", &description(), "--board", &ground().board.name])?;
-    let message = format!("the board `{}` has no device", ground().board.name);
-    ensure(
-        output.code == Some(1) && output.err.contains(&message) && output.err.contains("serial1"),
-        || format!("{output:?}"),
-    )
 }
 
 /// Waits until the service shows this certificate for this name (`tls` reads the keys anew when it is told), which

@@ -42,7 +42,7 @@ fn is_small() -> Outcome {
     /// Bytes of code, constants and data.
     const IMAGE: u64 = 400 * 1024;
     /// Lines that are neither blank nor comment nor test.
-    const LINES: usize = 1200;
+    const LINES: usize = 1250;
     if ground().configuration == Configuration::Release {
         let elf = fs::read(built("https")?.folder.join("pds/vault.elf"))?;
         let file = object::File::parse(&*elf).map_err(|error| error.to_string())?;
@@ -55,13 +55,15 @@ fn is_small() -> Outcome {
             format!("the vault has {loaded:?} bytes, {size} together")
         })?;
     }
+    let folders = ["components/vault/src", "protections/vault/src"];
+    let mut unread = folders.map(|folder| root().join(folder)).to_vec();
     let mut lines = 0;
-    for folder in ["components/vault/src", "protections/vault/src"] {
-        for entry in fs::read_dir(root().join(folder))? {
-            let path = entry?.path();
-            if !path.ends_with("tests.rs") {
-                lines += own_lines(&fs::read_to_string(path)?);
-            }
+    while let Some(path) = unread.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path()));
+            unread.extend(entries.collect::<Result<Vec<_>, _>>()?);
+        } else if !path.ends_with("tests.rs") {
+            lines += own_lines(&fs::read_to_string(path)?);
         }
     }
     ensure((500..=LINES).contains(&lines), || {

@@ -3,14 +3,16 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use device::PortRange;
 use sel4_microkit::ChannelSet;
-use uart::{NoUart, Ns16550, Receiver, Speed, Transmitter};
+use uart::{Receiver, Transmitter};
 use vault::Vault;
 use vault::provision::{Line, MAX_PARCEL, Parcel, ProvisionError, Receipt};
 
-/// The input clock of a PC's serial ports in Hz.
-const PC_CLOCK: u32 = 1_843_200;
+#[cfg_attr(target_arch = "x86_64", path = "line/uart.rs")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "line/console.rs")]
+mod serial;
+
+use serial::Serial;
 
 /// Bytes that are read at a time: signatures are wanted meanwhile, and an interrupt comes for the rest.
 const BATCH: usize = 512;
@@ -21,7 +23,7 @@ const MAX_WAITING: usize = 2 * MAX_PARCEL + 4;
 
 /// The port, and what is on its way in both directions.
 pub struct Port {
-    uart: Ns16550<PortRange>,
+    serial: Serial,
     line: Line,
     answers: Vec<u8>,
 }
@@ -30,11 +32,12 @@ impl Port {
     /// The vault's device, if it has one and it answers.
     pub fn open() -> Option<Self> {
         pd::wiring().device.as_ref()?;
-        match uart() {
-            Ok(uart) => {
+        match serial::open() {
+            Ok(mut serial) => {
+                serial.listen();
                 pd::info!("takes keys from a serial line");
                 Some(Self {
-                    uart,
+                    serial,
                     line: Line::default(),
                     answers: Vec::new(),
                 })
@@ -53,10 +56,12 @@ impl Port {
 
     /// Reads what has come and answers it; whether the keys have changed. `obey` gets what a line held.
     pub fn work(&mut self, mut obey: impl FnMut(&[u8]) -> Result<Receipt, ProvisionError>) -> bool {
-        self.uart.acknowledge();
+        self.serial.acknowledge();
         let mut changed = false;
         for _ in 0..BATCH {
-            let Some(byte) = self.uart.read() else { break };
+            let Some(byte) = self.serial.read() else {
+                break;
+            };
             let Some(sent) = self.line.push(byte) else {
                 continue;
             };
@@ -76,7 +81,7 @@ impl Port {
                 self.answers.extend(answer.bytes());
             }
         }
-        let written = self.uart.write(&self.answers);
+        let written = self.serial.write(&self.answers);
         self.answers.drain(..written);
         device::acknowledge(device::interrupt());
         changed
@@ -86,14 +91,4 @@ impl Port {
 /// Gives the vault what came.
 pub fn obey(vault: &mut Vault, sent: &[u8]) -> Result<Receipt, ProvisionError> {
     vault.provision(&Parcel::from_bytes(sent)?)
-}
-
-fn uart() -> Result<Ns16550<PortRange>, NoUart> {
-    let speed = Speed {
-        clock: device::property("clock").unwrap_or(PC_CLOCK),
-        rate: device::property("bit_rate").unwrap_or(115_200),
-    };
-    let mut uart = Ns16550::new(device::ports(), Some(speed))?;
-    uart.listen();
-    Ok(uart)
 }

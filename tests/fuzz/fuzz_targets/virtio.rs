@@ -1,4 +1,4 @@
-//! A virtio device that lies in every register and every ring: the drivers of the network and of the entropy device
+//! A virtio device that lies in every register and every ring: the drivers of the network, entropy and console device
 //! neither panic, nor give it memory that is not for transfers (the fake device checks every address that it is given),
 //! nor lose one of the stack's buffers.
 //!
@@ -13,8 +13,10 @@ use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Layout, Pool, Stack};
 use libfuzzer_sys::fuzz_target;
 use pci::Bar;
+use uart::{Receiver, Transmitter};
 use virtio::testing::{Bus, FakeDevice, Guest};
 use virtio::{AnyTransport, DeviceType, MmioTransport, PciTransport, features};
+use virtio_console::{BUFFER, Console};
 use virtio_net::Driver;
 use virtio_rng::{REQUEST, Rng};
 
@@ -67,10 +69,15 @@ fn run(memory: &Memory, input: &[u8]) {
         if let Some(transport) = transport(&device, bus, DeviceType::Network, changes) {
             network(memory, &device, transport, Steps::new(steps));
         }
-    } else {
+    } else if choice & 8 == 0 {
         let device = FakeDevice::new(memory.guest, offered, &[0; 16], &[8]);
         if let Some(transport) = transport(&device, bus, DeviceType::EntropySource, changes) {
             entropy(&device, transport, Steps::new(steps));
+        }
+    } else {
+        let device = FakeDevice::new(memory.guest, offered, &[0; 16], &[8, 8]);
+        if let Some(transport) = transport(&device, bus, DeviceType::Console, changes) {
+            console(&device, transport, Steps::new(steps));
         }
     }
 }
@@ -178,6 +185,28 @@ fn entropy(device: &FakeDevice, transport: AnyTransport<FakeDevice>, mut steps: 
         if let Ok(Some(length)) = rng.take(&mut bytes) {
             assert!((1..=asked).contains(&length), "more than was asked for");
         }
+    }
+}
+
+fn console(device: &FakeDevice, transport: AnyTransport<FakeDevice>, mut steps: Steps<'_>) {
+    steps.lie_first(device);
+    let Ok(mut console) = Console::new(transport, |_| {}) else {
+        return;
+    };
+    console.listen();
+    for step in steps {
+        match step.operation {
+            0 => console.acknowledge(),
+            1 | 2 => {
+                let text = [7; 2 * BUFFER];
+                let text = &text[..usize::from(step.value) % text.len()];
+                assert!(console.write(text) <= text.len());
+            }
+            3..7 => serve(device, usize::from(step.number & 1), step.value),
+            _ => misbehave(device, usize::from(step.number >> 7), &step),
+        }
+        let read = std::iter::from_fn(|| console.read()).count();
+        assert!(read <= BUFFER, "more than one buffer holds");
     }
 }
 

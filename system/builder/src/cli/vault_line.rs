@@ -51,9 +51,7 @@ fn connect(context: &Context, name: &str) -> anyhow::Result<UnixStream> {
     }
     selkie_qemu::second_serial(folder).with_context(|| {
         let board = &run.board;
-        format!(
-            "the board `{board}` has no second serial port, over which a vault could be reached"
-        )
+        format!("`{name}` on `{board}` does not listen at its second serial port")
     })
 }
 

@@ -217,7 +217,7 @@ impl Collector {
                     &write,
                 );
             }
-            let size = pages(protection.program.dma);
+            let size = pages(protection.transfer_memory());
             self.transfers(format!("{name}.dma"), Role::Transfers(index), size, &write);
         }
         for (place, (key, bytes)) in contents.iter().enumerate() {

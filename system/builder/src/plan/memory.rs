@@ -111,9 +111,19 @@ impl Plan {
             .connections
             .iter()
             .map(|connection| connection.sizes.pool);
-        let queues = self.protections.iter().filter(|p| p.device.is_some());
-        let queues = queues.map(|p| super::pages(p.program.dma));
+        let queues = self.protections.iter();
+        let queues = queues.map(|p| super::pages(p.transfer_memory()));
         pools.chain(queues).fold(0, u64::saturating_add)
+    }
+}
+
+impl super::Protection {
+    /// Memory for its device's transfers, in bytes: a device at I/O ports makes none.
+    pub(crate) fn transfer_memory(&self) -> u64 {
+        match &self.device {
+            Some(device) if device.bus != "ports" => self.program.dma,
+            _ => 0,
+        }
     }
 }
 
