@@ -41,13 +41,6 @@ impl Authorities {
         Ok(authorities)
     }
 
-    /// Both bundles' authorities.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self
-    }
-
     /// The bytes of a prefilled region.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = alloc::vec![FORMAT];

@@ -47,6 +47,45 @@ fn a_client_without_one_is_refused() {
     }
 }
 
+/// Whoever issued it; and no longer when another has taken its place, not even in a session that is resumed.
+#[test]
+fn a_client_with_the_systems_own_certificate_is_let_in() {
+    let stranger = Authority::named("Another");
+    let (client, _) = stranger.client("client.example");
+    let (next, _) = stranger.client("client.example");
+    let authority = Authority::new();
+    let (issued, _) = authority.client("client.example");
+    let unknown = AlertDescription::UnknownCA;
+    for version in VERSIONS {
+        for authorities in [None, Some(authority.bundle())] {
+            let trusting = |own: &[&Client]| {
+                let own = own.iter().map(|client| client.chain[0].to_vec());
+                let trust = Trust {
+                    authorities: authorities.clone(),
+                    own: Some(own.collect()),
+                };
+                server_that_trusts(trust, false).0
+            };
+            let showing = |client| config(version, Some(client));
+            let first = showing(&client);
+            assert_eq!(refusal(&trusting(&[]), &first), unknown);
+            let server = trusting(&[&client]);
+            let pair = handshake(&server, &first);
+            assert_eq!(pair.session.peer().unwrap().name(), Some("client.example"));
+            assert_eq!(refusal(&server, &showing(&next)), unknown);
+            match &authorities {
+                Some(_) => drop(handshake(&server, &showing(&issued))),
+                None => assert_eq!(refusal(&server, &showing(&issued)), unknown),
+            }
+            let none = refusal(&server, &config(version, None));
+            assert_eq!(none, AlertDescription::CertificateRequired);
+            let renewed = trusting(&[&next]).with_tickets_of(&server);
+            assert_eq!(refusal(&renewed, &first), unknown);
+            handshake(&renewed, &showing(&next));
+        }
+    }
+}
+
 #[test]
 fn certificates_that_prove_nothing_are_refused() {
     let authority = Authority::new();
@@ -248,20 +287,23 @@ impl Authority {
     ) -> impl Iterator<Item = (&'static SupportedProtocolVersion, Server, Arc<Clock>)> {
         let authorities = self.bundle();
         VERSIONS.into_iter().map(move |version| {
-            let clock = Arc::new(Clock(AtomicU64::new(NOW)));
-            let clients = Some(ClientPolicy {
-                authorities: authorities.clone(),
-                anonymous,
-            });
-            let options = Options {
-                clients,
-                ..Options::default()
-            };
-            let server = server(keys(vault::Kind::EcdsaP256), options, clock.clone()).unwrap();
-            server.tickets.as_ref().unwrap().advance(1);
+            let trust = authorities.clone().into();
+            let (server, clock) = server_that_trusts(trust, anonymous);
             (version, server, clock)
         })
     }
+}
+
+/// A server, and its clock.
+fn server_that_trusts(trust: Trust, anonymous: bool) -> (Server, Arc<Clock>) {
+    let clock = Arc::new(Clock(AtomicU64::new(NOW)));
+    let options = Options {
+        clients: Some(ClientPolicy { trust, anonymous }),
+        ..Options::default()
+    };
+    let server = server(keys(vault::Kind::EcdsaP256), options, clock.clone()).unwrap();
+    server.tickets.as_ref().unwrap().advance(1);
+    (server, clock)
 }
 
 #[derive(Debug)]
@@ -311,7 +353,9 @@ fn refusal(server: &Server, config: &Arc<ClientConfig>) -> AlertDescription {
         match pair.session.step(&mut pair.below, &mut pair.above) {
             Ok(_) => assert_ne!(pair.session.stage(), Stage::Open),
             Err(error) => {
-                assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+                // The latter is said of a session that is resumed.
+                let refused = matches!(error, Error::Handshake(_) | Error::Certificate(_));
+                assert!(refused, "{error:?}");
                 return pair.client_alert();
             }
         }

@@ -1,20 +1,16 @@
 //! The rustls configuration of a server.
 
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, version};
 
 use crate::provider::provider;
-use crate::{Authorities, AuthoritiesError, Tickets};
+use crate::{AuthoritiesError, Tickets, Trust};
 
 /// The protocol name of HTTP/1.1 (RFC 7301, section 6).
 pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
@@ -37,8 +33,8 @@ pub struct Options {
 /// How clients prove who they are.
 #[derive(Clone, Debug)]
 pub struct ClientPolicy {
-    /// Who their certificates come from.
-    pub authorities: Authorities,
+    /// Whose certificates count.
+    pub trust: Trust,
     /// A client may show none, and is served without an identity.
     pub anonymous: bool,
 }
@@ -92,7 +88,7 @@ pub fn server(
         false => &[&version::TLS13],
     };
     let clients = match &options.clients {
-        Some(policy) => Some(verifier(policy, &provider)?),
+        Some(policy) => Some(policy.trust.of_clients(policy.anonymous, &provider)?),
         None => None,
     };
     let mut config = ServerConfig::builder_with_details(provider, time)
@@ -128,22 +124,6 @@ impl Server {
         }
         self
     }
-}
-
-/// Paths to the authorities, validity in time and the use for client authentication are verified; revocation is not.
-fn verifier(
-    policy: &ClientPolicy,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-    let roots = policy.authorities.roots()?;
-    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-    let builder = match policy.anonymous {
-        true => builder.allow_unauthenticated(),
-        false => builder,
-    };
-    builder
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()).into())
 }
 
 impl From<AuthoritiesError> for ConfigError {

@@ -29,6 +29,7 @@ mod provider;
 mod relay;
 mod session;
 mod tickets;
+mod trust;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, server};
@@ -39,6 +40,7 @@ pub use outward::{Client, ClientOptions, client};
 pub use relay::{Counters, Relay, Report, Turn};
 pub use session::{Above, Below, Copies, Session, Stage};
 pub use tickets::{MAX_TICKET_PERIOD, TicketCounters, Tickets};
+pub use trust::Trust;
 
 #[cfg(test)]
 mod client_certificate_tests;

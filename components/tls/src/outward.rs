@@ -1,20 +1,18 @@
 //! The rustls configuration of a client: for connections that the service asks for.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
-use rustls::client::{
-    ResolvesClientCert, Resumption, UnbufferedClientConnection, WebPkiServerVerifier,
-};
+use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, version};
 
 use crate::provider::provider;
-use crate::{Authorities, ConfigError, Error};
+use crate::{ConfigError, Error, Trust};
 
 /// What a description can choose for connections to others.
 #[derive(Clone, Debug)]
@@ -23,8 +21,8 @@ pub struct ClientOptions {
     pub tls12: bool,
     /// Application protocols, preferred first.
     pub alpn: Vec<Vec<u8>>,
-    /// Who servers' certificates come from.
-    pub authorities: Authorities,
+    /// Whose certificates count.
+    pub trust: Trust,
     /// The name that a server's certificate must be for, and that it is asked for (RFC 6066, section 3). Without one it
     /// must be for the address that is connected to.
     pub name: Option<String>,
@@ -40,7 +38,7 @@ pub struct Client {
     name: Option<ServerName<'static>>,
 }
 
-/// A client that trusts these authorities. Sessions are not resumed.
+/// A client of servers. Sessions are not resumed.
 ///
 /// # Errors
 /// [`ConfigError`] when the authorities or the name cannot be used.
@@ -54,13 +52,11 @@ pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Cli
         Some(name) => Some(ServerName::try_from(name).map_err(|_| ConfigError::ServerName)?),
         None => None,
     };
-    let roots = options.authorities.roots()?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let verifier = options.trust.of_servers(&provider)?;
     let builder = ClientConfig::builder_with_details(provider, time)
         .with_protocol_versions(versions)?
-        .with_webpki_verifier(verifier);
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match options.keys {
         Some(keys) => builder.with_client_cert_resolver(keys),
         None => builder.with_no_client_auth(),

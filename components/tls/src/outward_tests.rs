@@ -5,12 +5,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use std::io::{Read, Write};
-use std::string::String;
+use std::string::{String, ToString};
 
 use channel::streams::{
     ConnectionId, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent, Refusal,
 };
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -148,6 +148,53 @@ fn a_server_that_goes_away_or_stays_silent_is_reported() {
     }
 }
 
+/// Whoever issued it; nothing else of its issuer's, and nothing while there is none.
+#[test]
+fn an_own_certificate_is_trusted() {
+    let authority = Holder::new("192.0.2.7");
+    for version in VERSIONS {
+        for authorities in [None, trust(&authority).authorities] {
+            let issuer = Holder::new("192.0.2.7");
+            let server = Holder::issued(&issuer, "192.0.2.7");
+            let sibling = Holder::issued(&issuer, "192.0.2.7");
+            let other_name = Holder::new("192.0.2.8");
+            let connects = |own: &[&Holder], to: &Holder| {
+                let own = own.iter().map(|holder| holder.certificate.to_vec());
+                let trust = Trust {
+                    authorities: authorities.clone(),
+                    own: Some(own.collect()),
+                };
+                let mut world = World::new(Some(ClientOptions {
+                    trust,
+                    ..options(&issuer)
+                }));
+                world.service.connect(SERVER.into()).unwrap();
+                world.accept(to.config(version, None));
+                world.run();
+                world.opened.is_some()
+            };
+            assert!(connects(&[&server, &other_name], &server));
+            for to in [&sibling, &issuer, &other_name] {
+                assert!(!connects(&[&server, &other_name], to));
+            }
+            assert!(!connects(&[], &server));
+            let beside = connects(&[&server], &authority);
+            assert_eq!(beside, authorities.is_some());
+        }
+    }
+}
+
+#[test]
+fn who_trusts_nobody_is_no_client() {
+    let options = ClientOptions {
+        trust: Trust::default(),
+        ..options(&Holder::new("192.0.2.7"))
+    };
+    let client = client(options, Arc::new(DefaultTimeProvider));
+    let expected = ConfigError::Authorities(AuthoritiesError::Empty);
+    assert_eq!(client.err().unwrap().to_string(), expected.to_string());
+}
+
 #[test]
 fn a_name_that_is_none_is_refused() {
     let options = ClientOptions {
@@ -183,11 +230,16 @@ fn messages_of_a_server_are_told_apart() {
     }
 }
 
+fn trust(trusted: &Holder) -> Trust {
+    let authorities = Authorities::new(vec![trusted.certificate.to_vec()]);
+    authorities.unwrap().into()
+}
+
 fn options(trusted: &Holder) -> ClientOptions {
     ClientOptions {
         tls12: true,
         alpn: vec![],
-        authorities: Authorities::new(vec![trusted.certificate.to_vec()]).unwrap(),
+        trust: trust(trusted),
         name: None,
         keys: None,
     }
@@ -205,6 +257,17 @@ impl Holder {
         let params = CertificateParams::new(vec![String::from(name)]).unwrap();
         Self {
             certificate: params.self_signed(&key).unwrap().der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+
+    fn issued(by: &Self, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![String::from(name)]).unwrap();
+        let issuer = CertificateParams::new(vec![]).unwrap();
+        let issuer = Issuer::new(issuer, KeyPair::try_from(&by.key[..]).unwrap());
+        Self {
+            certificate: params.signed_by(&key, &issuer).unwrap().der().clone(),
             key: key.serialize_der(),
         }
     }

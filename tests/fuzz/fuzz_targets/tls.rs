@@ -125,7 +125,7 @@ impl World {
         let outward = ClientOptions {
             tls12: true,
             alpn: vec![],
-            authorities: authorities.clone(),
+            trust: authorities.clone().into(),
             name: Some("localhost".into()),
             keys: None,
         };
@@ -135,7 +135,7 @@ impl World {
         let keys = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key.unwrap()));
         let options = Options {
             clients: Some(ClientPolicy {
-                authorities,
+                trust: authorities.into(),
                 anonymous: true,
             }),
             ..Options::default()
