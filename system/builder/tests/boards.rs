@@ -298,6 +298,21 @@ fn every_system_is_right_for_every_machine_as_it_stands() {
     }
 }
 
+/// The vault's line is a UART at I/O ports on one board and a virtio device on the other.
+#[test]
+fn memory_for_transfers_goes_to_who_drives_a_device_that_makes_some() {
+    for (board, transfers) in [
+        ("pc99", false),
+        ("x86_64_generic", false),
+        ("qemu_virt_aarch64", true),
+    ] {
+        let plan = planned_here("tests/systems/provision.toml", board);
+        let system = compiled(&plan.unwrap_or_else(|wrong| panic!("{wrong}"))).system;
+        assert_eq!(system.region("vault.dma").is_some(), transfers, "{board}");
+        assert!(system.region("nic.dma").is_some());
+    }
+}
+
 #[test]
 fn a_board_without_drivers_says_which_are_missing_and_how_to_add_them() {
     let wrong = planned_here("system/https.toml", "rpi4b_2gb").expect_err("they are missing");
