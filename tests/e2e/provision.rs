@@ -238,7 +238,8 @@ fn send(holder: &Holder, key: &Path) -> Result<Output, Failed> {
 fn selkie(arguments: &[&str]) -> Result<Output, Failed> {
     let script = root().join("selkie").to_string_lossy().into_owned();
     let words = [&[script.as_str()], arguments].concat();
-    program::run(&words, b"", Duration::from_secs(300))
+    // Also for what has to be built before.
+    program::run(&words, b"", Duration::from_secs(900))
 }
 
 fn description() -> String {
