@@ -113,6 +113,7 @@ fn opened() -> Opened {
         local_port: 7,
         token: None,
         identity: None,
+        confidential: false,
     }
 }
 

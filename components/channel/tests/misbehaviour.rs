@@ -377,6 +377,7 @@ fn a_provider_checks_whose_generation_it_is() {
             local_port: 1,
             token: None,
             identity: None,
+            confidential: false,
         };
         provider.open(0, &description).unwrap();
         slot.set(Slot::STATE, state);
@@ -454,6 +455,7 @@ fn a_lent_ring_is_not_restarted() {
         local_port: 1,
         token: None,
         identity: None,
+        confidential: false,
     };
     provider.lend(0).unwrap();
     let id = provider.open(0, &description).unwrap();

@@ -113,6 +113,7 @@ fn opened() -> Opened {
         local_port: 80,
         token: None,
         identity: None,
+        confidential: false,
     }
 }
 

@@ -74,6 +74,7 @@ fn opened() -> Opened {
         local_port: 443,
         token: None,
         identity: None,
+        confidential: false,
     }
 }
 
@@ -258,6 +259,7 @@ fn requests_are_answered() {
         local_port: 50_001,
         token: Some(first),
         identity: None,
+        confidential: false,
     };
     let id = pair.provider.open(1, &description).unwrap();
     pair.provider.answer(second, Err(Refusal::NotAllowed));

@@ -45,6 +45,7 @@ impl Port {
             local_port: 80,
             token: None,
             identity,
+            confidential: false,
         };
         self.provider.open(slot, &opened).unwrap()
     }

@@ -488,6 +488,8 @@ impl Connection {
                 Origin::Asked(token) => Some(token),
             },
             identity: None,
+            // Who wants secrecy on the network seals what it sends.
+            confidential: false,
         };
         let Ok(id) = cx.provider.open(self.slot, &opened) else {
             // The consumer is starting over; or it holds a slot that it released, which its port calls by name.

@@ -350,6 +350,7 @@ impl World {
             local_port: 50_000,
             token: Some(token),
             identity: None,
+            confidential: false,
         };
         let id = self.tcp.open(0, &opened).unwrap();
         self.below = Some(id);

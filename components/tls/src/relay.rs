@@ -377,6 +377,7 @@ impl Relay {
         let opened = Opened {
             token: entry.asked,
             identity: entry.session.peer(),
+            confidential: true,
             ..entry.opened
         };
         let Ok(id) = self.above.open(free, &opened) else {

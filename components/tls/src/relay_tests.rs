@@ -213,6 +213,7 @@ impl World {
             local_port: 443,
             token: None,
             identity: None,
+            confidential: false,
         };
         let id = self.tcp.open(slot, &opened).unwrap();
         One {

@@ -351,6 +351,7 @@ impl<'a> Run<'a> {
             local_port: 443,
             token: None,
             identity: None,
+            confidential: false,
         };
         if let Ok(id) = self.tcp.open(slot, &opened) {
             let name = ServerName::try_from("localhost").unwrap();
@@ -375,6 +376,7 @@ impl<'a> Run<'a> {
             local_port: 50_000,
             token: Some(token),
             identity: None,
+            confidential: false,
         };
         let slot = self.tcp.free_slot();
         match slot.and_then(|slot| self.tcp.open(slot, &opened).ok()) {

@@ -93,8 +93,9 @@ impl Consumer {
         let description = &mut self.description;
         let found = self.port.next_news(|port, slot| {
             look(port, slot, || {
-                *description = Some(describe(opened, asked, slot)?);
-                Ok(())
+                let opened = describe(opened, asked, slot)?;
+                *description = Some(opened);
+                Ok(opened.confidential)
             })
         })?;
         let found = match found {
@@ -191,13 +192,16 @@ impl Consumer {
     /// Gives the slot back to the provider; the identifier means nothing from then on. A connection that is neither
     /// closed nor reset is cut.
     pub fn release(&mut self, id: ConnectionId) {
-        const OVER: u32 = State::CLOSED | State::RESET;
         if let Some(slot) = self.port.slot_of(id) {
-            let over = self.port.slots[slot].peer_flags & OVER != 0;
+            let over = self.port.slots[slot].peer_flags & State::OVER != 0;
             let cut = if over { 0 } else { State::RESET };
             self.port
                 .add_flags(slot, State::END | State::RELEASED | cut);
             self.port.retire(slot);
+            if over {
+                // Otherwise the provider may be about to read; it says when it is done.
+                self.port.slots[slot].outgoing.wipe_rest();
+            }
             if self.port.ending.is_none() {
                 self.port.join_if_free();
             }
@@ -207,25 +211,29 @@ impl Consumer {
 
 super::both_roles!(Consumer);
 
-/// A slot's news. `describe` takes note of a new connection's description.
+/// A slot's news. `describe` takes note of a new connection's description, and says whether it is confidential.
 fn look(
     port: &mut Port,
     slot: usize,
-    describe: impl FnOnce() -> Result<(), PeerMisbehaved>,
+    describe: impl FnOnce() -> Result<bool, PeerMisbehaved>,
 ) -> Result<u32, PeerMisbehaved> {
     let peer = State::from_word(port.peers.load(slot, Word::State));
-    let Port { slots, .. } = &*port;
+    let Port { slots, .. } = &mut *port;
     let (live, generation) = (slots[slot].live, slots[slot].generation);
     let mut found = 0;
     if !live {
         if peer.generation == generation {
-            return Ok(0); // the end of a connection that was released, or none yet
+            // The end of a connection that was released, or none yet.
+            if peer.flags & State::OVER != 0 {
+                slots[slot].outgoing.wipe_rest();
+            }
+            return Ok(0);
         }
         if peer.generation != generation.wrapping_add(1) {
             return Err(PeerMisbehaved::WrongGeneration);
         }
-        describe()?;
-        port.open(slot);
+        let confidential = describe()?;
+        port.open(slot, confidential);
         found |= news::OPENED;
     } else if peer.generation != generation {
         return Err(PeerMisbehaved::WrongGeneration);

@@ -171,6 +171,8 @@ impl State {
     pub(super) const RESET: u32 = 8;
     /// Consumer: the slot may be used again.
     pub(super) const RELEASED: u32 = 16;
+    /// Of the provider's flags: it neither reads nor writes any more.
+    pub(super) const OVER: u32 = Self::CLOSED | Self::RESET;
 
     pub(super) fn to_word(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.flags)

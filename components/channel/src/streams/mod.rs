@@ -48,6 +48,14 @@
 //! `next_event` gives what had changed when the round began, and so comes to an end whatever the peer does.
 //! A PD with several ports handles each of them in every round, so that a busy one cannot starve another.
 //!
+//! # Confidential connections
+//!
+//! The provider can open a connection as [`confidential`](Opened::confidential). Only the writer of a ring can wipe it, so
+//! each side overwrites what its peer has consumed as soon as it learns of that: at the next look at the connection. What was
+//! never consumed it overwrites when the connection is over and its peer reads no more: the provider when the slot was
+//! released, the consumer when it releases one that is closed or reset. A consumer that releases a slot before that
+//! wakes up once more for it, when the provider has taken note.
+//!
 //! # Ring positions
 //!
 //! Counts run freely (32 bits, wrapping) and begin at 0 when a connection is opened. The byte of count *c* lies at

@@ -16,23 +16,30 @@ pub struct Opened {
     pub token: Option<u32>,
     /// Who the peer is, if the provider has verified it.
     pub identity: Option<PeerIdentity>,
+    /// Nobody else is to see what passes: each side overwrites in its ring what the other one is done with.
+    pub confidential: bool,
 }
 
 impl Opened {
     const HAS_TOKEN: u64 = 1 << 32;
     const HAS_IDENTITY: u64 = 1 << 33;
+    const CONFIDENTIAL: u64 = 1 << 34;
 
     /// Hands each word to `set` with its place, below [`OPENED_WORDS`].
     pub(super) fn write(&self, mut set: impl FnMut(usize, u64)) {
         let [high, low, port] = address_to_words(self.peer);
         let token = self.token.map_or(0, |_| Self::HAS_TOKEN);
         let identity = self.identity.map_or(0, |_| Self::HAS_IDENTITY);
+        let confidential = match self.confidential {
+            true => Self::CONFIDENTIAL,
+            false => 0,
+        };
         let length = self.identity.map_or(0, |identity| identity.name_length());
         set(0, high);
         set(1, low);
         set(
             2,
-            port | u64::from(self.local_port) << 16 | token | identity,
+            port | u64::from(self.local_port) << 16 | token | identity | confidential,
         );
         set(
             3,
@@ -63,6 +70,7 @@ impl Opened {
             local_port: (ports >> 16) as u16,
             token: (ports & Self::HAS_TOKEN != 0).then_some(more as u32),
             identity,
+            confidential: ports & Self::CONFIDENTIAL != 0,
         })
     }
 }
@@ -169,6 +177,7 @@ mod tests {
                     local_port: 443,
                     token,
                     identity,
+                    confidential: identity.is_some(),
                 };
                 let mut words = [u64::MAX; OPENED_WORDS];
                 opened.write(|offset, word| words[offset] = word);

@@ -2,7 +2,7 @@
 
 use super::layout::Position;
 use crate::PeerMisbehaved;
-use crate::memory::OwnBytes;
+use crate::memory::{OwnBytes, wipe_spent};
 
 /// What this side knows of the ring that it writes.
 pub(super) struct Outgoing {
@@ -17,6 +17,8 @@ pub(super) struct Outgoing {
     untold: u32,
     /// The count of consumed bytes that the user waits for.
     wanted: Option<u32>,
+    /// What the peer is done with is overwritten.
+    confidential: bool,
 }
 
 /// What a look at the peer's count has shown.
@@ -38,11 +40,14 @@ impl Outgoing {
             consumed: 0,
             untold: 0,
             wanted: None,
+            confidential: false,
         }
     }
 
     /// Begins anew for another connection.
-    pub(super) fn open(&mut self) {
+    pub(super) fn open(&mut self, confidential: bool) {
+        self.wipe_rest();
+        self.confidential = confidential;
         self.produced = 0;
         self.origin = 0;
         self.consumed = 0;
@@ -73,6 +78,7 @@ impl Outgoing {
         if freed > self.used() {
             return Err(PeerMisbehaved::IndexJumped);
         }
+        self.wipe(freed);
         let moved = peer.origin != self.origin;
         if moved {
             self.restart(peer)?;
@@ -85,6 +91,28 @@ impl Outgoing {
         } else {
             Seen::Fine
         })
+    }
+
+    /// Whether what the peer is done with is overwritten.
+    pub(super) fn is_confidential(&self) -> bool {
+        self.confidential
+    }
+
+    /// Overwrites everything that the peer has not consumed, which it will not read any more.
+    pub(super) fn wipe_rest(&mut self) {
+        self.wipe(self.used());
+        self.consumed = self.produced;
+    }
+
+    /// Overwrites the next `bytes` bytes behind the consumed ones, if they are confidential.
+    fn wipe(&mut self, bytes: u32) {
+        let Some(memory) = self.memory.as_mut().filter(|_| self.confidential) else {
+            return;
+        };
+        let start = self.consumed.wrapping_sub(self.origin) & (self.size - 1);
+        let first = bytes.min(self.size - start);
+        wipe_spent(memory.slice_mut(start as usize, first as usize));
+        wipe_spent(memory.slice_mut(0, (bytes - first) as usize));
     }
 
     /// Moves the unread bytes to the front, as the peer asks: it has read all before them.
@@ -210,6 +238,46 @@ mod tests {
         assert_eq!(ring.update(at(49, 0)), Err(PeerMisbehaved::IndexJumped));
         ring.lend();
         assert_eq!(ring.update(at(60, 60)), Err(PeerMisbehaved::WrongRestart));
+    }
+
+    fn content(ring: &mut Outgoing) -> std::vec::Vec<u8> {
+        ring.memory.as_mut().unwrap().slice_mut(0, 256).to_vec()
+    }
+
+    #[test]
+    fn confidential_bytes_are_overwritten_as_they_are_consumed() {
+        let mut ring = ring(256);
+        ring.open(true);
+        fill(&mut ring, &[1; 200]);
+        ring.update(at(150, 0)).unwrap();
+        assert_eq!(content(&mut ring)[..150], [0; 150]);
+        assert_eq!(content(&mut ring)[150..200], [1; 50]);
+        // Around the ring's end.
+        fill(&mut ring, &[2; 156]);
+        ring.update(at(306, 0)).unwrap();
+        let rest = content(&mut ring);
+        assert!(rest[50..100].iter().all(|byte| *byte == 2));
+        assert!(rest[..50].iter().chain(&rest[100..]).all(|byte| *byte == 0));
+        // A ring that restarts moves what is left, and nothing of it stays behind.
+        ring.update(at(306, 306)).unwrap();
+        assert_eq!(content(&mut ring)[..50], [2; 50]);
+        assert_eq!(content(&mut ring)[50..], [0; 206]);
+        ring.wipe_rest();
+        assert_eq!(content(&mut ring), [0; 256]);
+    }
+
+    #[test]
+    fn the_next_connection_finds_nothing_of_a_confidential_one() {
+        for confidential in [false, true] {
+            let mut ring = ring(256);
+            ring.open(confidential);
+            fill(&mut ring, &[1; 250]);
+            ring.update(at(10, 0)).unwrap();
+            ring.open(false);
+            let clean = content(&mut ring) == [0; 256];
+            assert_eq!(clean, confidential);
+            assert_eq!(ring.free_slice().len(), 256);
+        }
     }
 
     #[test]

@@ -160,14 +160,14 @@ impl Port {
     }
 
     /// Begins a connection of the next generation in the slot, as the side's own words tell the peer.
-    pub(super) fn open(&mut self, slot: usize) {
+    pub(super) fn open(&mut self, slot: usize, confidential: bool) {
         let state = &mut self.slots[slot];
         state.generation = state.generation.wrapping_add(1);
         state.live = true;
         self.live += 1;
         state.own_flags = State::OPEN;
         state.peer_flags = 0;
-        state.outgoing.open();
+        state.outgoing.open(confidential);
         state.incoming.open();
         for word in [Word::Produced, Word::Consumed, Word::WakeAt] {
             self.own.publish(slot, word, 0);
@@ -292,6 +292,11 @@ impl Port {
         if self.notice() {
             return Ok(());
         }
+        if self.failed.is_none() {
+            // It is told nothing more.
+            let slots = self.slots.iter_mut();
+            slots.for_each(|slot| slot.outgoing.wipe_rest());
+        }
         Err(*self.failed.get_or_insert(misbehaved))
     }
 
@@ -308,7 +313,7 @@ impl Slot {
         self.live = false;
         self.own_flags = 0;
         self.peer_flags = 0;
-        self.outgoing.open();
+        self.outgoing.open(false);
         self.incoming.open();
         self.touched = false;
     }

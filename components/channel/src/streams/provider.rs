@@ -169,7 +169,7 @@ impl Provider {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         opened.write(|offset, word| self.opened.set(slot * OPENED_WORDS + offset, word));
-        self.port.open(slot);
+        self.port.open(slot, opened.confidential);
         Ok(self.port.id(slot))
     }
 
@@ -246,6 +246,12 @@ fn look(port: &mut Port, slot: usize) -> Result<u32, PeerMisbehaved> {
     let new = port.update_flags(slot, peer)?;
     if new & State::RELEASED != 0 {
         port.retire(slot);
+        let state = &mut port.slots[slot];
+        state.outgoing.wipe_rest();
+        if state.outgoing.is_confidential() && state.own_flags & State::OVER == 0 {
+            // The consumer can now wipe what it wrote and this side has not read.
+            port.add_flags(slot, State::RESET);
+        }
         return Ok(news::RELEASED);
     }
     let mut found = 0;

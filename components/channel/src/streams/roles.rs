@@ -47,7 +47,8 @@ macro_rules! both_roles {
                 self.port.free_slice_mut(id)
             }
 
-            /// Sends the first `bytes` bytes of the room, or all if it is less; says how many.
+            /// Sends the first `bytes` bytes of the room, or all if it is less; says how many. What lies in the room behind
+            /// them is not wiped when the connection ends, so nothing confidential may.
             pub fn commit(&mut self, id: ConnectionId, bytes: usize) -> usize {
                 self.port.commit(id, bytes)
             }

@@ -47,6 +47,7 @@ impl Port {
         Some(match self.side {
             Side::Provider => {
                 self.retire(slot);
+                self.slots[slot].outgoing.wipe_rest();
                 (slot, news::RELEASED)
             }
             Side::Consumer => {

@@ -76,6 +76,14 @@ impl Shared {
         region.unwrap_or_else(|_| unreachable!("words are aligned"))
     }
 
+    /// What the memory holds.
+    pub fn content(&self) -> std::vec::Vec<u8> {
+        let mut bytes = std::vec![0; self.size];
+        // SAFETY: the memory has so many bytes; as in `region_pair`, tests accept that others change them.
+        unsafe { bytes.as_mut_ptr().copy_from(self.base.as_ptr(), self.size) };
+        bytes
+    }
+
     /// Zeroes the memory, as a side that starts over does before it makes its end anew.
     pub fn wipe(&self) {
         // SAFETY: the memory has so many bytes; as in `region_pair`, tests accept that others see them change.

@@ -47,6 +47,7 @@ fn opened(attack: &Attack) -> Opened {
             .byte()
             .is_multiple_of(2)
             .then(|| PeerIdentity::new([attack.byte(); 32], "peer")),
+        confidential: attack.byte().is_multiple_of(2),
     }
 }
 
