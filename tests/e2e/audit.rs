@@ -13,7 +13,7 @@ use crate::trial;
 const SESSIONS: &str = "108";
 
 /// What the sessions of the audit have.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 18] = [
     "shared secret",
     "traffic secret",
     "exporter secret",
@@ -28,6 +28,8 @@ const KINDS: [&str; 16] = [
     "GHASH key",
     "Poly1305 key",
     "HMAC state",
+    "request",
+    "response",
     "private key",
     "private key as ring computes with it",
 ];
@@ -81,14 +83,34 @@ fn secrets() -> Outcome {
             format!("the control has no {kind}: {}", report["control"]["found"])
         })?;
     }
+    rings(&report["control"])?;
     in_use(&report)
+}
+
+/// Without wiping both directions leave plaintext in the memory that `tls` and its service share.
+fn rings(control: &Value) -> Outcome {
+    for kind in ["request", "response"] {
+        let mut places = places(control).filter(|place| place["kind"] == kind);
+        let shared = places.any(|place| {
+            let name = place["place"].as_str().unwrap_or_default();
+            place["allowed"] == false && name.starts_with("site, tls: ")
+        });
+        ensure(shared, || {
+            format!("the control leaves no {kind} in a ring: {control:#}")
+        })?;
+    }
+    Ok(())
+}
+
+fn places(report: &Value) -> impl Iterator<Item = &Value> {
+    let moments = report["moments"].as_array().into_iter().flatten();
+    moments.flat_map(|moment| moment["places"].as_array().into_iter().flatten())
 }
 
 /// While they are in use secrets are found, in the `tls` protection domain.
 fn in_use(report: &Value) -> Result<(), Failed> {
-    let moments = report["moments"].as_array().into_iter().flatten();
-    let places = moments.flat_map(|moment| moment["places"].as_array().into_iter().flatten());
-    let keys = places.filter(|place| place["kind"] == "AEAD key" && place["allowed"] == true);
+    let keys =
+        places(report).filter(|place| place["kind"] == "AEAD key" && place["allowed"] == true);
     let mut keys = keys.filter_map(|place| place["place"].as_str());
     ensure(
         keys.next().is_some_and(|place| place.starts_with("tls: ")),

@@ -22,11 +22,16 @@ const OVERWRITE: &[(&str, &[&str])] = &[
             "pd::heap::overwrite",
             "crypto_stack::CryptoStack::wipe",
             "channel::memory::wipe",
+            "channel::memory::wipe_spent",
         ],
     ),
     (
         "vault",
         &["pd::heap::overwrite", "crypto_stack::CryptoStack::wipe"],
+    ),
+    (
+        "http",
+        &["pd::heap::overwrite", "channel::memory::wipe_spent"],
     ),
     ("entropy", &["pd::heap::overwrite"]),
 ];

@@ -4,7 +4,8 @@
 //! TLS alike; bounds what each may take up in memory and time; shows the counters of the protection domains
 //! whose status it may read.
 //!
-//! Prohibitions: it holds no secret and asks for none. It reads a request's head from memory that a neighbour
+//! Prohibitions: it holds no key and asks for none, and keeps nothing of what a connection carried: what it releases it
+//! overwrites. It reads a request's head from memory that a neighbour
 //! can write once only, and never waits for a peer: one that does not move holds up only its own connection.
 #![no_std]
 #![no_main]
@@ -28,6 +29,7 @@ struct Http {
 
 #[protection_domain]
 fn init() -> Http {
+    pd::wipe_released_memory();
     let service = system::service();
     let clock = Clock::new();
     let mut http = Http { service, clock };

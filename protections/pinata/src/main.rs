@@ -27,6 +27,7 @@ struct Pinata {
 
 #[protection_domain]
 fn init() -> Pinata {
+    pd::wipe_released_memory();
     let wiring = pd::wiring();
     let port = wiring.integer("port").unwrap_or(40_001);
     let knock = wiring.connection("knock").is_ok();

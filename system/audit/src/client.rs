@@ -12,6 +12,7 @@ use rustls::{
     SupportedCipherSuite,
 };
 
+use crate::content::Content;
 use crate::recorder::{Record, provider};
 use crate::{AnyCertificate, Secret};
 
@@ -68,7 +69,7 @@ impl Client {
         })
     }
 
-    /// Everything secret of all sessions so far.
+    /// Everything secret of all sessions so far, and what they carried.
     pub fn secrets(&self) -> Vec<Secret> {
         self.record.secrets()
     }
@@ -98,7 +99,10 @@ impl Client {
             }
             connection.process_new_packets().map_err(io::Error::other)?;
         }
-        Ok(Session(StreamOwned::new(connection, socket)))
+        Ok(Session {
+            stream: StreamOwned::new(connection, socket),
+            record: self.record.clone(),
+        })
     }
 
     /// A session that was used in both directions.
@@ -114,7 +118,10 @@ impl Client {
 }
 
 /// A session of a [`Client`].
-pub struct Session(StreamOwned<ClientConnection, TcpStream>);
+pub struct Session {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    record: Record,
+}
 
 impl Session {
     /// Completes the handshake; no application data is sent.
@@ -122,7 +129,7 @@ impl Session {
     /// # Errors
     /// When the handshake fails.
     pub fn finish(&mut self) -> io::Result<()> {
-        let StreamOwned { conn, sock } = &mut self.0;
+        let StreamOwned { conn, sock } = &mut self.stream;
         while conn.is_handshaking() || conn.wants_write() {
             conn.complete_io(sock)?;
         }
@@ -131,13 +138,13 @@ impl Session {
 
     /// The service's certificate in DER.
     pub fn certificate(&self) -> Option<&[u8]> {
-        let certificates = self.0.conn.peer_certificates()?;
+        let certificates = self.stream.conn.peer_certificates()?;
         certificates.first().map(|certificate| certificate.as_ref())
     }
 
     /// Whether it resumed an earlier one.
     pub fn is_resumed(&self) -> bool {
-        self.0.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Ends the session.
@@ -145,7 +152,7 @@ impl Session {
     /// # Errors
     /// When the service does not end it as it should.
     pub fn end(self, ending: Ending) -> io::Result<()> {
-        let mut stream = self.0;
+        let mut stream = self.stream;
         match ending {
             Ending::Closed => {
                 stream.conn.send_close_notify();
@@ -165,10 +172,22 @@ impl Session {
         Ok(())
     }
 
-    /// A request and its answer, which says its length (RFC 9112, section 6.2).
+    /// Requests that fill the buffers in both directions.
     fn ask(&mut self) -> io::Result<()> {
-        let stream = &mut self.0;
-        stream.write_all(b"GET /bytes/20000 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let content =
+            Content::random().ok_or_else(|| io::Error::other("there are no random bytes"))?;
+        self.record.push(content.secrets.iter().cloned());
+        self.request(b"GET /bytes/20000 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        // Last, or the other response would overwrite this one on its way.
+        let response = self.request(&content.request)?;
+        self.record.push(content.answered(&response));
+        Ok(())
+    }
+
+    /// A request and its response's body. The response has to say its length (RFC 9112, section 6.2).
+    fn request(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let stream = &mut self.stream;
+        stream.write_all(request)?;
         stream.flush()?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -187,6 +206,8 @@ impl Session {
         let Some(length @ 0..=1_048_576) = length else {
             return Err(io::Error::other("the response does not say its length"));
         };
-        stream.read_exact(&mut vec![0; length])
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        Ok(body)
     }
 }

@@ -11,6 +11,7 @@
 //! [`Snapshot::search`] says which of it is where.
 
 mod client;
+mod content;
 mod derive;
 mod memory;
 mod place;

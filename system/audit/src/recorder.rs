@@ -32,7 +32,7 @@ impl Record {
             .clone()
     }
 
-    fn push(&self, secrets: impl IntoIterator<Item = Secret>) {
+    pub(crate) fn push(&self, secrets: impl IntoIterator<Item = Secret>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for secret in secrets {
             if !all.contains(&secret) {

@@ -33,6 +33,10 @@ pub enum Kind {
     Poly1305Key,
     /// A SHA-2 state behind the padded key of an HMAC (RFC 2104, section 4), as words of the machine.
     HmacState,
+    /// Application data that the client sent.
+    Request,
+    /// Application data that the service sent.
+    Response,
     /// A private key: scalar, seed or primes and exponents.
     PrivateKey,
     /// A private key in the forms that ring computes with.
@@ -41,7 +45,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::SharedSecret,
         Self::TrafficSecret,
         Self::ExporterSecret,
@@ -56,6 +60,8 @@ impl Kind {
         Self::GhashKey,
         Self::Poly1305Key,
         Self::HmacState,
+        Self::Request,
+        Self::Response,
         Self::PrivateKey,
         Self::PrivateKeyForm,
     ];
@@ -63,6 +69,11 @@ impl Kind {
     /// Whether it is a part of a long-term private key, not of a session.
     pub fn is_private_key(self) -> bool {
         matches!(self, Self::PrivateKey | Self::PrivateKeyForm)
+    }
+
+    /// Whether it is what a session carried, not what it is sealed with.
+    pub fn is_plaintext(self) -> bool {
+        matches!(self, Self::Request | Self::Response)
     }
 
     /// Its name in reports.
@@ -82,6 +93,8 @@ impl Kind {
             Self::GhashKey => "GHASH key",
             Self::Poly1305Key => "Poly1305 key",
             Self::HmacState => "HMAC state",
+            Self::Request => "request",
+            Self::Response => "response",
             Self::PrivateKey => "private key",
             Self::PrivateKeyForm => "private key as ring computes with it",
         }

@@ -109,6 +109,8 @@ pub enum Holding {
     Keys,
     /// The secrets of TLS sessions.
     Sessions,
+    /// What sessions carry: a service.
+    Plaintext,
 }
 
 /// A port of a program.
@@ -312,12 +314,13 @@ fn holdings(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Holding>> {
     let holding = |name: &String| match name.as_str() {
         "keys" => Some(Holding::Keys),
         "sessions" => Some(Holding::Sessions),
+        "plaintext" => Some(Holding::Plaintext),
         _ => None,
     };
     let known: Option<Vec<Holding>> = names.iter().map(holding).collect();
     if known.is_none() {
         let problem = reader.wrong(&entry.value.span, "a program holds no such secrets");
-        problem.help = Some("secrets: `keys`, `sessions`".into());
+        problem.help = Some("secrets: `keys`, `sessions`, `plaintext`".into());
     }
     known
 }

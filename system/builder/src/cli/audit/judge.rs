@@ -4,14 +4,23 @@ use std::collections::BTreeSet;
 
 use selkie_audit::{Finding, Kind, Layout, Place, Secret, Snapshot};
 
-/// Who may hold what.
+/// Judges what is found.
 pub(super) struct Judge {
     /// What is where.
     pub layout: Layout,
-    /// The protection domains that hold private keys.
+    /// Who may hold what.
+    pub holders: Holders,
+}
+
+/// Who may hold what, by the names of protection domains.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    /// Those that hold private keys.
     pub keys: BTreeSet<String>,
-    /// The protection domains that hold the secrets of sessions.
+    /// Those that hold the secrets of sessions.
     pub sessions: BTreeSet<String>,
+    /// The services, which hold what the sessions carry.
+    pub services: BTreeSet<String>,
 }
 
 /// Whether sessions are under way.
@@ -86,30 +95,29 @@ impl Judge {
             length: finding.length,
             order: finding.order,
             address: finding.address,
-            allowed: self.allows(finding.kind(), &finding.place.owners, phase),
+            allowed: self
+                .holders
+                .allows(finding.kind(), &finding.place.owners, phase),
             place: finding.place.clone(),
         }
     }
-
-    fn allows(&self, kind: Kind, owners: &BTreeSet<String>, phase: Phase) -> bool {
-        allows(&self.keys, &self.sessions, kind, owners, phase)
-    }
 }
 
-/// A place belongs to whoever can reach it. What several can reach, or nobody, is no place for a secret.
-fn allows(
-    keys: &BTreeSet<String>,
-    sessions: &BTreeSet<String>,
-    kind: Kind,
-    owners: &BTreeSet<String>,
-    phase: Phase,
-) -> bool {
-    let holders = match (kind.is_private_key(), phase) {
-        (true, _) => keys,
-        (false, Phase::During) => sessions,
-        (false, Phase::After) => return false,
-    };
-    owners.len() == 1 && owners.is_subset(holders)
+impl Holders {
+    /// A place belongs to whoever can reach it. What several can reach, or nobody, is no place for a secret.
+    fn allows(&self, kind: Kind, owners: &BTreeSet<String>, phase: Phase) -> bool {
+        let alone = |holders| owners.len() == 1 && owners.is_subset(holders);
+        match phase {
+            _ if kind.is_private_key() => alone(&self.keys),
+            Phase::After => false,
+            // It goes from the one to the other through memory that both can reach.
+            Phase::During if kind.is_plaintext() => {
+                let all = self.sessions.union(&self.services);
+                !owners.is_empty() && owners.is_subset(&all.cloned().collect())
+            }
+            Phase::During => alone(&self.sessions),
+        }
+    }
 }
 
 impl Moment {
@@ -129,9 +137,12 @@ mod tests {
 
     #[test]
     fn secrets_belong_to_their_holders_alone() {
-        let (keys, sessions) = (names(&["vault"]), names(&["tls"]));
-        let allowed =
-            |kind, owners: &[&str], phase| allows(&keys, &sessions, kind, &names(owners), phase);
+        let holders = Holders {
+            keys: names(&["vault"]),
+            sessions: names(&["tls"]),
+            services: names(&["site"]),
+        };
+        let allowed = |kind, owners: &[&str], phase| holders.allows(kind, &names(owners), phase);
         assert!(allowed(Kind::AeadKey, &["tls"], Phase::During));
         assert!(!allowed(Kind::AeadKey, &["tls"], Phase::After));
         assert!(!allowed(Kind::AeadKey, &["vault"], Phase::During));
@@ -139,5 +150,21 @@ mod tests {
         assert!(!allowed(Kind::AeadKey, &[], Phase::During));
         assert!(allowed(Kind::PrivateKey, &["vault"], Phase::After));
         assert!(!allowed(Kind::PrivateKeyForm, &["tls"], Phase::During));
+    }
+
+    #[test]
+    fn plaintext_may_be_with_the_service_and_on_its_way_there() {
+        let holders = Holders {
+            sessions: names(&["tls"]),
+            services: names(&["site"]),
+            ..Holders::default()
+        };
+        let allowed = |owners: &[&str]| {
+            let during = holders.allows(Kind::Request, &names(owners), Phase::During);
+            assert!(!holders.allows(Kind::Request, &names(owners), Phase::After));
+            during
+        };
+        assert!(allowed(&["tls"]) && allowed(&["site"]) && allowed(&["site", "tls"]));
+        assert!(!allowed(&["tcpip", "tls"]) && !allowed(&["console"]) && !allowed(&[]));
     }
 }

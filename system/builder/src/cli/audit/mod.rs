@@ -174,10 +174,13 @@ fn audited(
     };
     let judge = judge::Judge {
         layout: Layout::read(&system, &pc99::TARGET, &built.folder, &built.symbols)?,
-        keys: who(Holding::Keys),
-        sessions: who(Holding::Sessions),
+        holders: judge::Holders {
+            keys: who(Holding::Keys),
+            sessions: who(Holding::Sessions),
+            services: who(Holding::Plaintext),
+        },
     };
-    if judge.sessions.is_empty() {
+    if judge.holders.sessions.is_empty() {
         bail!(
             "no protection domain of {} holds secrets of sessions",
             built.name

@@ -41,9 +41,9 @@ impl Report {
             .sum()
     }
 
-    /// Kinds of secrets that the sessions had and the search did not find in the control.
+    /// Kinds of secrets that the sessions had and that the control did not leave behind, or the search did not find.
     fn unseen(&self) -> Vec<Kind> {
-        let seen = counts(&self.control);
+        let seen = left(&self.control);
         self.kinds()
             .filter(|kind| !seen.contains_key(kind))
             .collect()
@@ -71,7 +71,7 @@ impl Report {
             "control": {
                 "sessions": sessions(&self.control),
                 "found": self.kinds().map(|kind| {
-                    let count = counts(&self.control).get(&kind).copied().unwrap_or(0);
+                    let count = left(&self.control).get(&kind).copied().unwrap_or(0);
                     (kind.name().to_string(), json!(count))
                 }).collect::<serde_json::Map<_, _>>(),
                 "moments": self.control.iter().map(moment).collect::<Vec<_>>(),
@@ -103,15 +103,15 @@ impl Report {
                 let _ = writeln!(text, "  {line}");
             }
         }
-        let (used, left) = (counts(&self.moments), counts(&self.control));
+        let (used, left) = (counts(&self.moments, |_| true), left(&self.control));
         let _ = writeln!(
             text,
-            "\n{:<38}{:>12}{:>14}",
-            "kind", "in use", "in the control"
+            "\n{:<38}{:>12}{:>17}",
+            "kind", "in use", "left by control"
         );
         for kind in self.kinds() {
             let count = |counts: &BTreeMap<Kind, usize>| counts.get(&kind).copied().unwrap_or(0);
-            let _ = writeln!(text, "{kind:<38}{:>12}{:>14}", count(&used), count(&left));
+            let _ = writeln!(text, "{kind:<38}{:>12}{:>17}", count(&used), count(&left));
         }
         let _ = writeln!(text, "\n{}", self.verdict());
         text
@@ -132,10 +132,19 @@ impl Report {
     }
 }
 
-/// How often each kind was found.
-fn counts(moments: &[Moment]) -> BTreeMap<Kind, usize> {
+/// How often each kind was found where it would not be if all was wiped. Private keys have a place of their own always, so for
+/// them it is anywhere.
+fn left(control: &[Moment]) -> BTreeMap<Kind, usize> {
+    counts(control, |found| {
+        !found.allowed || found.kind.is_private_key()
+    })
+}
+
+/// How often each kind was found, of those findings that count.
+fn counts(moments: &[Moment], count: impl Fn(&Found) -> bool) -> BTreeMap<Kind, usize> {
     let mut counts = BTreeMap::new();
-    for found in moments.iter().flat_map(|moment| &moment.found) {
+    let all = moments.iter().flat_map(|moment| &moment.found);
+    for found in all.filter(|found| count(found)) {
         *counts.entry(found.kind).or_default() += 1;
     }
     counts
@@ -269,5 +278,13 @@ mod tests {
         assert!(!report.passed());
         assert!(report.to_text().contains("did not find: IV"));
         assert_eq!(report.to_json()["not_found_in_control"][0], "IV");
+    }
+
+    #[test]
+    fn a_control_that_leaves_nothing_fails() {
+        let kinds = [Kind::AeadKey, Kind::PrivateKey];
+        let used = kinds.map(|kind| found(kind, "vault", true)).to_vec();
+        let report = Report::new("https", Vec::new(), vec![moment(&kinds, used)]);
+        assert_eq!(report.unseen(), [Kind::AeadKey]);
     }
 }

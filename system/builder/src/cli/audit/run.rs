@@ -141,7 +141,7 @@ impl Audit<'_> {
         let certificate = session.certificate().unwrap_or_default().to_vec();
         session.end(Ending::Closed)?;
         let snapshot = Snapshot::take(&self.guest, self.memory)?;
-        let (layout, holders) = (&self.judge.layout, &self.judge.keys);
+        let (layout, holders) = (&self.judge.layout, &self.judge.holders.keys);
         let found = snapshot.private_key(layout, holders, &certificate)?;
         for secret in found.into_iter().flatten() {
             if !self.secrets.contains(&secret) {
