@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn memset_fills_every_length_and_nothing_else() {
-        for n in 0..100 {
+        for n in 0..300 {
             let mut memory = vec![0xee; n + 32];
             // SAFETY: `memory` has `n` bytes from 16 on.
             unsafe { memset(memory.as_mut_ptr().add(16), 0x1a5, n) };
