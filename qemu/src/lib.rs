@@ -29,6 +29,7 @@
 //! # Ok::<(), selkie_qemu::Error>(())
 //! ```
 
+mod debugger;
 mod guest;
 mod launch;
 mod machine;
@@ -37,6 +38,7 @@ mod process;
 mod qmp;
 mod serial;
 
+pub use debugger::{Function, Trap};
 pub use guest::Guest;
 pub use launch::{Accelerator, Launch};
 pub use machine::{
