@@ -13,7 +13,7 @@ use crate::trial;
 const SESSIONS: &str = "108";
 
 /// What the sessions of the audit have.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "shared secret",
     "traffic secret",
     "exporter secret",
@@ -30,6 +30,7 @@ const KINDS: [&str; 18] = [
     "HMAC state",
     "request",
     "response",
+    "ticket key",
     "private key",
     "private key as ring computes with it",
 ];
@@ -83,8 +84,31 @@ fn secrets() -> Outcome {
             format!("the control has no {kind}: {}", report["control"]["found"])
         })?;
     }
+    for (moment, kind) in LEFT_AT {
+        left_at(&report["control"], moment, kind)?;
+        ensure(
+            moments(&report).any(|looked| looked["moment"] == moment),
+            || format!("nobody looked {moment}"),
+        )?;
+    }
     rings(&report["control"])?;
     in_use(&report)
+}
+
+/// What the control leaves at some moments, so that the search could have found it then.
+const LEFT_AT: [(&str, &str); 3] = [
+    ("after the ticket key's change", "ticket key"),
+    ("after a fault of tls", "ticket key"),
+    ("after a fault of tls", "AEAD key"),
+];
+
+fn left_at(control: &Value, moment: &str, kind: &str) -> Outcome {
+    let looked = moments(control).filter(|looked| looked["moment"] == moment);
+    let mut places = looked.flat_map(|looked| looked["places"].as_array().into_iter().flatten());
+    let left = places.any(|place| place["kind"] == kind && place["allowed"] == false);
+    ensure(left, || {
+        format!("the control has no {kind} {moment}: {control:#}")
+    })
 }
 
 /// Without wiping both directions leave plaintext in the memory that `tls` and its service share.
@@ -102,9 +126,12 @@ fn rings(control: &Value) -> Outcome {
     Ok(())
 }
 
+fn moments(report: &Value) -> impl Iterator<Item = &Value> {
+    report["moments"].as_array().into_iter().flatten()
+}
+
 fn places(report: &Value) -> impl Iterator<Item = &Value> {
-    let moments = report["moments"].as_array().into_iter().flatten();
-    moments.flat_map(|moment| moment["places"].as_array().into_iter().flatten())
+    moments(report).flat_map(|moment| moment["places"].as_array().into_iter().flatten())
 }
 
 /// While they are in use secrets are found, in the `tls` protection domain.

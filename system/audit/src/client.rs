@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -13,6 +13,7 @@ use rustls::{
 };
 
 use crate::content::Content;
+use crate::hello;
 use crate::recorder::{Record, provider};
 use crate::{AnyCertificate, Secret};
 
@@ -41,6 +42,7 @@ pub struct Client {
     address: SocketAddr,
     config: Arc<ClientConfig>,
     record: Record,
+    ticket: Mutex<Option<Vec<u8>>>,
 }
 
 impl Client {
@@ -66,12 +68,19 @@ impl Client {
             address,
             config: Arc::new(config),
             record,
+            ticket: Mutex::default(),
         })
     }
 
     /// Everything secret of all sessions so far, and what they carried.
     pub fn secrets(&self) -> Vec<Secret> {
         self.record.secrets()
+    }
+
+    /// The ticket that the last session offered to resume from, if it did.
+    pub fn ticket(&self) -> Option<Vec<u8>> {
+        let ticket = self.ticket.lock();
+        ticket.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A session whose handshake is under way: in TLS 1.3 the service has all secrets and waits for the client's Finished,
@@ -87,7 +96,11 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
-        connection.write_tls(&mut socket)?;
+        let mut hello = Vec::new();
+        connection.write_tls(&mut hello)?;
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) =
+            hello::ticket(&hello).map(<[u8]>::to_vec);
+        socket.write_all(&hello)?;
         // TLS 1.2 has the client's flight ready while the handshake is not over; 1.3 only its compatibility message.
         let answered = |connection: &ClientConnection| match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => connection.wants_write(),
@@ -170,6 +183,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Sends a request and does not wait for an answer.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn send(&mut self) -> io::Result<()> {
+        self.stream
+            .write_all(b"GET /bytes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        self.stream.flush()
     }
 
     /// Requests that fill the buffers in both directions.

@@ -13,6 +13,7 @@
 mod client;
 mod content;
 mod derive;
+mod hello;
 mod memory;
 mod place;
 mod recorder;

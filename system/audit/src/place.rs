@@ -9,8 +9,12 @@ use microkit_sdf::{ProtectionDomain, System, Target};
 use object::elf::{PF_X, PT_LOAD};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{LittleEndian, Object, ObjectSymbol};
+use selkie_qemu::Function;
 
 use crate::memory::{Memory, PAGE, Space, THREAD_REGISTERS};
+
+/// How many bytes of a function tell its program from the others.
+const FUNCTION: usize = 32;
 
 /// What a system is made of, as far as places are named by it.
 pub struct Layout {
@@ -153,6 +157,23 @@ impl Layout {
             };
         }
         Ok(Places::new(self, &memory, &spaces, names))
+    }
+
+    /// A function of a protection domain whose name holds this.
+    pub fn function(&self, domain: &str, part: &str) -> Option<Function> {
+        let mut domains = self.domains.iter();
+        let program = &domains.find(|other| other.name == domain)?.program;
+        let mut symbols = program.symbols.iter();
+        let (address, ..) = symbols.find(|(.., name)| name.contains(part))?;
+        let mut segments = program.segments.iter();
+        let code = segments.find_map(|(start, code)| {
+            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
+            code.get(offset..offset + FUNCTION)
+        })?;
+        Some(Function {
+            address: *address,
+            code: code.to_vec(),
+        })
     }
 
     fn name(&self, domain: usize) -> String {

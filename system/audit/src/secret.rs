@@ -37,6 +37,8 @@ pub enum Kind {
     Request,
     /// Application data that the service sent.
     Response,
+    /// The key that session tickets are sealed with.
+    TicketKey,
     /// A private key: scalar, seed or primes and exponents.
     PrivateKey,
     /// A private key in the forms that ring computes with.
@@ -45,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SharedSecret,
         Self::TrafficSecret,
         Self::ExporterSecret,
@@ -62,6 +64,7 @@ impl Kind {
         Self::HmacState,
         Self::Request,
         Self::Response,
+        Self::TicketKey,
         Self::PrivateKey,
         Self::PrivateKeyForm,
     ];
@@ -95,6 +98,7 @@ impl Kind {
             Self::HmacState => "HMAC state",
             Self::Request => "request",
             Self::Response => "response",
+            Self::TicketKey => "ticket key",
             Self::PrivateKey => "private key",
             Self::PrivateKeyForm => "private key as ring computes with it",
         }

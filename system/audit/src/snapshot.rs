@@ -7,7 +7,7 @@ use std::path::Path;
 
 use selkie_qemu::{Guest, Qmp};
 
-use crate::derive::recover::PublicKey;
+use crate::derive::recover::{PublicKey, ticket_key};
 use crate::search::Index;
 use crate::{Kind, Layout, LayoutError, Order, Place, Secret};
 
@@ -101,6 +101,22 @@ impl Snapshot {
             .places(&self.memory, self.cr3)?
             .writable_memory(holders, &self.memory);
         Ok(memory.iter().find_map(|part| public.private_key(part)))
+    }
+
+    /// The key that a ticket was sealed with, out of the memory of those who may hold it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When a protection domain cannot be found in the memory.
+    pub fn ticket_key(
+        &self,
+        layout: &Layout,
+        holders: &BTreeSet<String>,
+        ticket: &[u8],
+    ) -> Result<Option<Secret>, LayoutError> {
+        let memory = layout
+            .places(&self.memory, self.cr3)?
+            .writable_memory(holders, &self.memory);
+        Ok(memory.iter().find_map(|part| ticket_key(part, ticket)))
     }
 
     /// Everything of these secrets that is in memory or in the processor, by address.

@@ -11,7 +11,7 @@ pub(crate) use hmac::{Hash, hmac, states};
 use crate::{Kind, Secret};
 
 /// Records for which the Poly1305 keys are derived.
-const RECORDS: u64 = 4;
+const RECORDS: u64 = 8;
 
 /// What an AEAD is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

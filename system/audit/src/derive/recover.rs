@@ -1,9 +1,11 @@
-//! A private key that nobody outside knows, taken from the memory of whoever holds it.
+//! Keys that nobody outside knows, taken from the memory of whoever holds them.
 //!
-//! A key that a system made for itself is to be searched for as well. Its holder's memory has it in the form that ring
+//! A private key that a system made for itself is to be searched for as well. Its holder's memory has it in the form that ring
 //! computes with, and the certificate says which of all bytes there it is.
+//! The key that a system seals its session tickets with is known by opening one of them.
 
 use num_bigint::BigUint;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
@@ -12,7 +14,7 @@ use ring::signature::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::private_key::{P256, P384, order, scalar_forms};
-use crate::Secret;
+use crate::{Kind, Secret};
 
 /// Windows with fewer different bytes are no scalar: the chance that one is has 13 zeros behind the point.
 const MIN_DIFFERENT: usize = 12;
@@ -92,6 +94,37 @@ impl PublicKey {
     }
 }
 
+/// A ticket: the name of its key, a nonce, and what is sealed with ChaCha20-Poly1305, the name being authenticated too
+/// (`components/tls/src/tickets.rs`).
+const TICKET_KEY: usize = 32;
+const TICKET_NAME: usize = 16;
+
+/// The key lies beside its name: at most so many bytes before or behind it.
+const NEAR: usize = 128;
+
+/// The key that this ticket was sealed with, if it is in this memory.
+pub(crate) fn ticket_key(memory: &[u8], ticket: &[u8]) -> Option<Secret> {
+    let name = ticket.get(..TICKET_NAME)?;
+    let places = (0..memory.len()).filter(|at| memory[*at..].starts_with(name));
+    let near = places.flat_map(|at| {
+        let part = &memory[at.saturating_sub(NEAR)..memory.len().min(at + NEAR)];
+        part.windows(TICKET_KEY)
+    });
+    near.filter(|window| different(window) >= MIN_DIFFERENT)
+        .find(|window| opens(window, ticket).is_some())
+        .map(|key| Secret::new(Kind::TicketKey, "ticket key", key))
+}
+
+fn opens(key: &[u8], ticket: &[u8]) -> Option<()> {
+    let (name, rest) = ticket.split_at_checked(TICKET_NAME)?;
+    let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+    let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).ok()?);
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    key.open_in_place(nonce, Aad::from(name), &mut sealed.to_vec())
+        .map(drop)
+        .ok()
+}
+
 fn different(window: &[u8]) -> usize {
     let mut seen = [false; 256];
     window
@@ -103,7 +136,6 @@ fn different(window: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
     use rcgen::{
         CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
     };
@@ -132,6 +164,29 @@ mod tests {
             let other = PublicKey::of(&certificate(&KeyPair::generate_for(algorithm).unwrap()));
             assert_eq!(other.unwrap().private_key(&memory), None);
         }
+    }
+
+    #[test]
+    fn the_key_of_a_ticket_is_found_beside_its_name() {
+        let key: Vec<u8> = (0..32).map(|byte: u8| byte.wrapping_mul(37)).collect();
+        let (name, nonce) = ([7; TICKET_NAME], [9; NONCE_LEN]);
+        let mut sealed = b"a session".to_vec();
+        let cipher = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key).unwrap());
+        let nonce_once = Nonce::assume_unique_for_key(nonce);
+        cipher
+            .seal_in_place_append_tag(nonce_once, Aad::from(name), &mut sealed)
+            .unwrap();
+        let ticket = [&name[..], &nonce, &sealed].concat();
+        for at in [0, 501, 4096 - 48] {
+            let mut memory = vec![0xa5; 4096];
+            memory[at..at + 16].copy_from_slice(&name);
+            memory[at + 16..at + 48].copy_from_slice(&key);
+            let found = ticket_key(&memory, &ticket).unwrap();
+            assert_eq!((found.kind, &found.bytes), (Kind::TicketKey, &key));
+            memory[at + 40] ^= 1;
+            assert_eq!(ticket_key(&memory, &ticket), None);
+        }
+        assert_eq!(ticket_key(&[0; 4096], &ticket[..8]), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use microkit_sdf::System;
 use selkie_qemu::{Boot, Machine, machine};
 use serde_json::{Value, json};
-use wiring::Domain;
+use wiring::{Domain, Value as Configured};
 
 use super::{Endpoint, Protocol};
 use crate::board::{Board, KernelKind};
@@ -85,27 +85,34 @@ pub type Observe<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 /// # Errors
 /// When the description is wrong, or a part does not build; the error's text is for people.
 pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Result<Built> {
-    make_with(root, request, observe, true)
+    make_for(root, request, observe, Purpose::Use)
 }
 
-/// As [`make`], but the programs that hold secrets leave everywhere what they release: the control of
-/// `selkie audit secrets`. Never for use.
+/// What a system is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be used.
+    Use,
+    /// To be looked at by `selkie audit secrets`: as for use, but keys of session tickets are changed every
+    /// [`TICKET_PERIOD`] at least.
+    Audit,
+    /// The control of the audit. As for that, but the programs that hold secrets leave everywhere what they release.
+    Control,
+}
+
+/// Seconds that a ticket key is in use during an audit. It is to be gone after two periods, which nobody wants to wait long
+/// for; a session must be resumed within one.
+pub(super) const TICKET_PERIOD: u32 = 10;
+
+/// As [`make`], for this purpose.
 ///
 /// # Errors
-/// As [`make`]; for another board than pc99.
-pub(super) fn make_unwiped(
+/// As [`make`]; the control only for pc99.
+pub(super) fn make_for(
     root: &Path,
     request: &Request,
     observe: Observe<'_>,
-) -> anyhow::Result<Built> {
-    make_with(root, request, observe, false)
-}
-
-fn make_with(
-    root: &Path,
-    request: &Request,
-    observe: Observe<'_>,
-    wiping: bool,
+    purpose: Purpose,
 ) -> anyhow::Result<Built> {
     let board = board(root, &request.board)?;
     let file = find(root, &request.system)?;
@@ -115,7 +122,7 @@ fn make_with(
         observe,
         settings: Settings::load(root).map_err(|wrong| anyhow!("{wrong}"))?,
         board,
-        wiping,
+        purpose,
     };
     if file
         .extension()
@@ -145,8 +152,7 @@ struct Work<'a> {
     observe: Observe<'a>,
     settings: Settings,
     board: Board,
-    /// Whether programs overwrite what they release.
-    wiping: bool,
+    purpose: Purpose,
 }
 
 /// What a system stands on, once it is built: the programs, and what makes an image of them.
@@ -198,10 +204,13 @@ struct Bootable {
 
 impl Work<'_> {
     fn described(&self, file: &Path) -> anyhow::Result<Built> {
-        let plan = crate::plan(self.root, file, &self.request.board)
+        let mut plan = crate::plan(self.root, file, &self.request.board)
             .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
+        if self.purpose != Purpose::Use {
+            shorten_ticket_period(&mut plan);
+        }
         let mut ground = self.ground(&plan.programs().into_iter().collect::<Vec<_>>())?;
-        if !self.wiping {
+        if self.purpose == Purpose::Control {
             let holders = plan
                 .protections
                 .iter()
@@ -303,10 +312,12 @@ impl Work<'_> {
 
     fn folder(&self, name: &str) -> PathBuf {
         let output = self.root.join("target/selkie");
-        match self.wiping {
-            true => output.join(&self.request.board).join(name),
-            false => output.join("unwiped").join(&self.request.board).join(name),
-        }
+        let output = match self.purpose {
+            Purpose::Use => output,
+            Purpose::Audit => output.join("audited"),
+            Purpose::Control => output.join("unwiped"),
+        };
+        output.join(&self.request.board).join(name)
     }
 
     /// Builds the programs of these names, and what the board's image needs beside them.
@@ -363,6 +374,16 @@ fn symbols(plan: &Plan, elfs: &BTreeMap<String, PathBuf>) -> anyhow::Result<Vec<
         .map(|(n, elf)| (n.as_str(), elf.as_path()))
         .collect();
     Ok(programs::symbols(&domains, plan.board.target.architecture)?)
+}
+
+fn shorten_ticket_period(plan: &mut Plan) {
+    let protections = plan.protections.iter_mut();
+    let sessions = protections.filter(|p| p.program.holds.contains(&Holding::Sessions));
+    for (key, value) in sessions.flat_map(|protection| &mut protection.config) {
+        if let ("ticket_period", Configured::Integer(period)) = (key.as_str(), value) {
+            *period = (*period).min(TICKET_PERIOD.into());
+        }
+    }
 }
 
 /// The protection domains that hold secrets, and which.

@@ -10,6 +10,8 @@ pub(super) struct Judge {
     pub layout: Layout,
     /// Who may hold what.
     pub holders: Holders,
+    /// A protection domain that holds secrets of sessions and whose faults its parent handles.
+    pub watched: Option<String>,
 }
 
 /// Who may hold what, by the names of protection domains.
@@ -30,6 +32,8 @@ pub(super) enum Phase {
     During,
     /// Their secrets must be nowhere.
     After,
+    /// Nor must the keys that their tickets were sealed with.
+    Gone,
 }
 
 /// What one look at the memory gave.
@@ -109,7 +113,8 @@ impl Holders {
         let alone = |holders| owners.len() == 1 && owners.is_subset(holders);
         match phase {
             _ if kind.is_private_key() => alone(&self.keys),
-            Phase::After => false,
+            Phase::During | Phase::After if kind == Kind::TicketKey => alone(&self.sessions),
+            Phase::After | Phase::Gone => false,
             // It goes from the one to the other through memory that both can reach.
             Phase::During if kind.is_plaintext() => {
                 let all = self.sessions.union(&self.services);
@@ -150,6 +155,9 @@ mod tests {
         assert!(!allowed(Kind::AeadKey, &[], Phase::During));
         assert!(allowed(Kind::PrivateKey, &["vault"], Phase::After));
         assert!(!allowed(Kind::PrivateKeyForm, &["tls"], Phase::During));
+        assert!(allowed(Kind::TicketKey, &["tls"], Phase::After));
+        assert!(!allowed(Kind::TicketKey, &["entropy"], Phase::After));
+        assert!(!allowed(Kind::TicketKey, &["tls"], Phase::Gone));
     }
 
     #[test]

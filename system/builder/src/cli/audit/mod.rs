@@ -17,7 +17,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use selkie_audit::{Layout, Secret, private_key};
 
-use super::make::{Built, Event, Request, board, make, make_unwiped};
+use super::make::{Built, Event, Purpose, Request, board, make, make_for};
 use super::setup::{self, Scope};
 use super::{Context, Ui};
 use crate::board::KernelKind;
@@ -90,8 +90,8 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     let step = context
         .ui
         .step("building the system, and the control that does not wipe");
-    let built = make(&context.root, &request, &observe)?;
-    let control = make_unwiped(&context.root, &request, &observe)?;
+    let built = make_for(&context.root, &request, &observe, Purpose::Audit)?;
+    let control = make_for(&context.root, &request, &observe, Purpose::Control)?;
     step.done("");
     let folder = context.output().join("audit");
     let known = keys(&options.key)?;
@@ -172,11 +172,16 @@ fn audited(
             .map(|(name, _)| name.clone())
             .collect()
     };
+    let holds_sessions = who(Holding::Sessions);
+    let domains = system.domains();
+    let mut children = domains.iter().filter(|(_, parent)| parent.is_some());
+    let watched = children.find(|(domain, _)| holds_sessions.contains(&domain.name));
     let judge = judge::Judge {
+        watched: watched.map(|(domain, _)| domain.name.clone()),
         layout: Layout::read(&system, &pc99::TARGET, &built.folder, &built.symbols)?,
         holders: judge::Holders {
             keys: who(Holding::Keys),
-            sessions: who(Holding::Sessions),
+            sessions: holds_sessions,
             services: who(Holding::Plaintext),
         },
     };

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rustls::crypto::ring::ALL_CIPHER_SUITES;
+use rustls::crypto::ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
 use rustls::{SignatureAlgorithm, SupportedCipherSuite};
 use selkie_audit::{Client, Ending, Secret, Session, Snapshot};
-use selkie_qemu::{Forward, Guest, Launch, Network, free_port};
+use selkie_qemu::{Forward, Guest, Launch, Machine, Network, Trap, free_port};
 
 use super::judge::{Judge, Moment, Phase};
+use crate::cli::make::TICKET_PERIOD;
 use crate::cli::{Built, Endpoint, Protocol, Ui};
 
 /// Within this time a system must serve. It takes about a second on an idle machine.
@@ -23,6 +25,20 @@ pub(super) const GONE: Duration = Duration::from_secs(20);
 
 /// Between two looks at memory that is not clean yet.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Within this time a fault must be named. It takes a moment on an idle machine.
+const NAMED: Duration = Duration::from_secs(30);
+
+/// For how long a ticket key may still be there after it was found: two periods, and what the guest's clock is behind by.
+const TICKET_KEY: Duration = Duration::from_secs(2 * TICKET_PERIOD as u64 + 2);
+
+/// How often a session is resumed at most until it is: a ticket lives for one [`TICKET_PERIOD`], which a busy machine may need
+/// for less than a session.
+const TRIES: usize = 4;
+
+/// Where a session's keys are in registers, on the stack and on the heap at once: the function that opens a record of
+/// [`TLS13_CHACHA20_POLY1305_SHA256`], by a part of its name in ring.
+const FAULT_AT: &str = "chacha20_poly1305_open";
 
 /// How many sessions it takes for each suite to be used in each way: three suites of each version of TLS, a full
 /// handshake or a resumed one, and each ending.
@@ -51,11 +67,12 @@ pub(super) fn run(
     let (guest, endpoint) = boot(built, folder)?;
     let mut audit = Audit {
         guest,
-        memory: built.machine.map_or(0, |machine| machine.memory),
+        machine: built.machine.context("QEMU is not this board")?,
         endpoint,
         judge,
         patience,
         secrets: keys,
+        ticket_keys_gone: Instant::now(),
         sessions: 0,
         moments: Vec::new(),
     };
@@ -101,14 +118,15 @@ fn boot(built: &Built, folder: &Path) -> anyhow::Result<(Guest, Endpoint)> {
 
 struct Audit<'a> {
     guest: Guest,
-    /// The machine's memory in MiB.
-    memory: u32,
+    machine: &'static Machine,
     endpoint: Endpoint,
     judge: &'a Judge,
     /// Within this time the secrets of ended sessions must be gone.
     patience: Duration,
     /// Everything secret so far, private keys first.
     secrets: Vec<Secret>,
+    /// When the ticket keys among them must be gone.
+    ticket_keys_gone: Instant,
     /// How many sessions there were.
     sessions: usize,
     moments: Vec<Moment>,
@@ -116,7 +134,7 @@ struct Audit<'a> {
 
 impl Audit<'_> {
     fn all(&mut self, sessions: u32, at: impl Fn(usize)) -> anyhow::Result<()> {
-        self.find_key()?;
+        self.find_keys()?;
         self.look("after start", Phase::After)?;
         for suite in suites() {
             self.handshake(suite)?;
@@ -128,19 +146,24 @@ impl Audit<'_> {
             self.round(round)?;
             at(self.sessions);
         }
-        Ok(())
+        sleep(
+            self.ticket_keys_gone
+                .saturating_duration_since(Instant::now()),
+        );
+        self.look("after the ticket key's change", Phase::Gone)?;
+        self.fault()
     }
 
     /// Adds the private key that the service's certificate is for, if it is of a kind that can be recognised in its
-    /// holder's memory.
-    fn find_key(&mut self) -> anyhow::Result<()> {
-        let suite = suites()[0];
-        let client = Client::new(self.endpoint.address(), suite)?;
+    /// holder's memory, and the key of its tickets.
+    fn find_keys(&mut self) -> anyhow::Result<()> {
+        let client = Client::new(self.endpoint.address(), suites()[0])?;
         let session = client.open().context("the first session")?;
         self.sessions += 1;
         let certificate = session.certificate().unwrap_or_default().to_vec();
         session.end(Ending::Closed)?;
-        let snapshot = Snapshot::take(&self.guest, self.memory)?;
+        self.resume(&client)?.end(Ending::Closed)?;
+        let snapshot = self.snapshot()?;
         let (layout, holders) = (&self.judge.layout, &self.judge.holders.keys);
         let found = snapshot.private_key(layout, holders, &certificate)?;
         for secret in found.into_iter().flatten() {
@@ -149,7 +172,76 @@ impl Audit<'_> {
             }
         }
         self.secrets.extend(client.secrets());
+        self.find_ticket_key(&client, &snapshot)
+    }
+
+    /// Adds the key of the ticket that this client's last session was resumed with.
+    fn find_ticket_key(&mut self, client: &Client, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let ticket = client
+            .ticket()
+            .context("a resumed session offers no ticket")?;
+        let (layout, holders) = (&self.judge.layout, &self.judge.holders.sessions);
+        let key = snapshot.ticket_key(layout, holders, &ticket)?;
+        self.secrets.push(
+            key.context("the key of a ticket is not in the memory of those who hold sessions")?,
+        );
+        self.ticket_keys_gone = Instant::now() + TICKET_KEY;
         Ok(())
+    }
+
+    /// A session that resumes this client's last one.
+    fn resume(&mut self, client: &Client) -> anyhow::Result<Session> {
+        for _ in 0..TRIES {
+            let session = client.open()?;
+            self.sessions += 1;
+            if session.is_resumed() {
+                return Ok(session);
+            }
+            session.end(Ending::Closed)?;
+        }
+        bail!("no session is resumed")
+    }
+
+    /// Whoever holds sessions faults while they are open, in the midst of opening a record.
+    fn fault(&mut self) -> anyhow::Result<()> {
+        let Some(domain) = self.judge.watched.clone() else {
+            return Ok(());
+        };
+        let mut open = Vec::new();
+        for suite in suites() {
+            let client = Client::new(self.endpoint.address(), suite)?;
+            let session = client.open().context("a session before the fault")?;
+            self.sessions += 1;
+            open.push((client, session));
+        }
+        let victim = Client::new(self.endpoint.address(), TLS13_CHACHA20_POLY1305_SHA256)?;
+        victim.open()?.end(Ending::Closed)?;
+        self.sessions += 1;
+        let mut session = self.resume(&victim)?;
+        let snapshot = self.snapshot()?;
+        self.find_ticket_key(&victim, &snapshot)?;
+        let clients = open.iter().map(|(client, _)| client);
+        let secrets = clients.chain([&victim]).flat_map(Client::secrets);
+        self.secrets.extend(secrets);
+        let function = self.judge.layout.function(&domain, FAULT_AT);
+        let function = function.with_context(|| format!("{domain} has no function {FAULT_AT}"))?;
+        let said = self.guest.serial().length();
+        let trap = Trap::set(&mut self.guest.qmp()?, self.machine, function)?;
+        session.send()?;
+        trap.spring()?;
+        // Whoever is sent nowhere reads its next instruction from there.
+        let line = format!("{domain} jumped to 0x0");
+        let serial = self.guest.serial();
+        serial.wait_for_from(said, &line, NAMED, &self.guest)?;
+        self.look(format!("after a fault of {domain}"), Phase::Gone)
+    }
+
+    /// The memory as it is. The guest's clock stands still meanwhile.
+    fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
+        let begin = Instant::now();
+        let snapshot = Snapshot::take(&self.guest, self.machine.memory)?;
+        self.ticket_keys_gone += begin.elapsed();
+        Ok(snapshot)
     }
 
     /// One session, looked at before its handshake is over and before it is used.
@@ -189,15 +281,15 @@ impl Audit<'_> {
 
     fn open(&mut self, variety: &Variety) -> anyhow::Result<(Client, Session, Ending)> {
         let client = Client::new(self.endpoint.address(), variety.suite)?;
-        if variety.resumed {
-            client.open()?.end(Ending::Closed)?;
-            self.sessions += 1;
-        }
-        let session = client.open()?;
+        let mut session = client.open()?;
         self.sessions += 1;
+        if variety.resumed {
+            session.end(Ending::Closed)?;
+            session = self.resume(&client)?;
+        }
         ensure!(
             session.is_resumed() == variety.resumed,
-            "whether a session is resumed is not as expected"
+            "a session is resumed that had no ticket"
         );
         Ok((client, session, variety.ending))
     }
@@ -215,7 +307,7 @@ impl Audit<'_> {
     fn look(&mut self, name: impl Into<String>, phase: Phase) -> anyhow::Result<()> {
         let (name, end) = (name.into(), Instant::now() + self.patience);
         loop {
-            let snapshot = Snapshot::take(&self.guest, self.memory)?;
+            let snapshot = self.snapshot()?;
             let (judge, secrets) = (self.judge, &self.secrets);
             let moment = judge.look(&name, &snapshot, phase, self.sessions, secrets)?;
             let clean = moment.violations().next().is_none();
