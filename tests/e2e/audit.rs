@@ -1,16 +1,30 @@
 //! Secrets stay where they belong: `selkie audit`, as a person runs it.
 
+use std::fs;
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Trial};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use selkie::cli::root;
 use selkie_tests::{Failed, Outcome, ensure, ground, program};
 use serde_json::Value;
 
 use crate::trial;
+use crate::vault::RSA;
 
-/// Sessions with the system as it is for use: three of each suite, version, kind of handshake and ending.
-const SESSIONS: &str = "108";
+/// Sessions with the system as it is for use: each suite, version, kind of handshake and ending with each of the keys.
+const SESSIONS: &str = "144";
+
+/// The keys of the system: two that it makes for itself, two from files.
+const KEYS: &str = r#"keys = [
+    { make = "ecdsa-p256", names = ["p256.test"] },
+    { make = "ecdsa-p384", names = ["p384.test"] },
+    { chain = "rsa.pem", key = "rsa.key" },
+    { chain = "ed25519.pem", key = "ed25519.key" },
+]"#;
+
+/// The names that pick them.
+const NAMES: [&str; 4] = ["p256.test", "p384.test", "rsa.test", "ed25519.test"];
 
 /// What the sessions of the audit have.
 const KINDS: [&str; 19] = [
@@ -59,16 +73,50 @@ fn flow() -> Outcome {
     ensure(!text.contains("leak"), || text.clone())
 }
 
+/// The HTTPS system with keys of all kinds: its description, and the files of private keys.
+fn system() -> Result<(String, Vec<String>), Failed> {
+    let folder = root().join("target/selkie/tests/systems/audit");
+    fs::create_dir_all(&folder)?;
+    let mut files = Vec::new();
+    for (name, pair) in [
+        ("rsa", KeyPair::try_from(RSA)?),
+        ("ed25519", KeyPair::generate_for(&PKCS_ED25519)?),
+    ] {
+        let params = CertificateParams::new(vec![format!("{name}.test")])?;
+        let (chain, key) = (format!("{name}.pem"), folder.join(format!("{name}.key")));
+        fs::write(folder.join(chain), params.self_signed(&pair)?.pem())?;
+        fs::write(&key, pair.serialize_pem())?;
+        files.push(key.display().to_string());
+    }
+    let text = fs::read_to_string(root().join("system/https.toml"))?;
+    let shipped = text
+        .lines()
+        .find(|line| line.starts_with("data = { keys ="));
+    let shipped = shipped.ok_or("the HTTPS system has no keys of its own")?;
+    let site = root().join("system/site");
+    let text = text
+        .replace("name = \"https\"", "name = \"audit\"")
+        .replace(shipped, &format!("[protection.vault.data]\n{KEYS}"))
+        .replace("site = \"site\"", &format!("site = \"{}\"", site.display()));
+    let file = folder.join("audit.toml");
+    fs::write(&file, text)?;
+    Ok((file.display().to_string(), files))
+}
+
 fn secrets() -> Outcome {
     let script = root().join("selkie").to_string_lossy().into_owned();
-    let words = [
+    let (system, keys) = system()?;
+    let mut words = vec![
         script.as_str(),
         "audit",
         "secrets",
+        &system,
         "--json",
         "--sessions",
         SESSIONS,
     ];
+    words.extend(keys.iter().flat_map(|key| ["--key", key]));
+    words.extend(NAMES.iter().flat_map(|name| ["--name", name]));
     let output = program::run(&words, b"", Duration::from_secs(900))?;
     let report: Value = serde_json::from_slice(&output.out)
         .map_err(|error| format!("{error}: {}\n{}", output.text(), output.err))?;
@@ -84,6 +132,12 @@ fn secrets() -> Outcome {
             format!("the control has no {kind}: {}", report["control"]["found"])
         })?;
     }
+    for form in PRIVATE_KEYS {
+        let found = report["control"]["private_keys"].as_array();
+        ensure(found.is_some_and(|all| all.contains(&form.into())), || {
+            format!("the search does not know {form}: {found:?}")
+        })?;
+    }
     for (moment, kind) in LEFT_AT {
         left_at(&report["control"], moment, kind)?;
         ensure(
@@ -94,6 +148,22 @@ fn secrets() -> Outcome {
     rings(&report["control"])?;
     in_use(&report)
 }
+
+/// What of the private keys the search must find with their holder: that ring keeps them so is not documented.
+const PRIVATE_KEYS: [&str; 12] = [
+    "ECDSA scalar, Montgomery form",
+    "RSA d",
+    "RSA p",
+    "RSA q",
+    "RSA dp",
+    "RSA dq",
+    "RSA qinv",
+    "R³ mod RSA p",
+    "R³ mod RSA q",
+    "RSA qinv, Montgomery form",
+    "Ed25519 seed",
+    "Ed25519 scalar",
+];
 
 /// What the control leaves at some moments, so that the search could have found it then.
 const LEFT_AT: [(&str, &str); 3] = [

@@ -17,7 +17,7 @@ use selkie_tests::{Failed, Outcome, client, ensure, ground, program, tls};
 use crate::{SYSTEMS, trial};
 
 /// An RSA key, which neither the vault nor the tests' own tools can make.
-const RSA: &[u8] = include_bytes!("../../components/vault/tests/rsa-2048.der");
+pub const RSA: &[u8] = include_bytes!("../../components/vault/tests/rsa-2048.der");
 
 /// Signatures a second of the forger in `forger.toml`, and of `tls` in `keys.toml`.
 const FORGER_RATE: u64 = 50;

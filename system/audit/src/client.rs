@@ -40,17 +40,19 @@ impl Ending {
 /// has given it a ticket, and knows everything secret of all its sessions.
 pub struct Client {
     address: SocketAddr,
+    name: ServerName<'static>,
     config: Arc<ClientConfig>,
     record: Record,
     ticket: Mutex<Option<Vec<u8>>>,
 }
 
 impl Client {
-    /// A client without a ticket.
+    /// A client without a ticket, which asks for the server of this name.
     ///
     /// # Errors
-    /// When rustls cannot use the suite.
-    pub fn new(address: SocketAddr, suite: SupportedCipherSuite) -> io::Result<Self> {
+    /// When rustls cannot use the suite, or the name is none.
+    pub fn new(address: SocketAddr, name: &str, suite: SupportedCipherSuite) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
         let record = Record::default();
         let provider = Arc::new(provider(suite, &record));
         let version = match suite.version().version {
@@ -66,6 +68,7 @@ impl Client {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             address,
+            name,
             config: Arc::new(config),
             record,
             ticket: Mutex::default(),
@@ -89,9 +92,8 @@ impl Client {
     /// # Errors
     /// When the connection or the handshake fails.
     pub fn begin(&self) -> io::Result<Session> {
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let mut connection =
-            ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(self.config.clone(), self.name.clone())
+            .map_err(io::Error::other)?;
         let mut socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -33,3 +33,8 @@ pub use trust::AnyCertificate;
 pub fn private_key(key: &rustls::pki_types::PrivateKeyDer<'_>) -> Option<Vec<Secret>> {
     derive::private_key::forms(key)
 }
+
+/// The kind of key that a certificate in DER is for; `None` for one that Selkie does not use.
+pub fn algorithm(certificate: &[u8]) -> Option<rustls::SignatureAlgorithm> {
+    derive::recover::algorithm(certificate)
+}

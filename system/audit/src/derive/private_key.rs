@@ -10,9 +10,9 @@ use crate::{Kind, Secret};
 /// Object identifiers (RFC 5480, section 2.1; RFC 8410, section 3; RFC 8017, appendix C).
 pub(super) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 pub(super) const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// The orders of the groups (FIPS 186-4, appendix D.1.2).
 const P256_ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
@@ -108,18 +108,15 @@ fn rsa(der: &[u8]) -> Option<Vec<Secret>> {
     for (name, prime) in [("RSA p", p), ("RSA q", q)] {
         let (modulus, bytes) = (BigUint::from_bytes_be(prime), prime.len());
         let r = BigUint::from(1u8) << (8 * bytes);
-        // R mod p, and from it R² mod p, which ring keeps with each prime.
-        secrets.push(montgomery(
-            &format!("R, {name}"),
-            &(&r % &modulus),
-            &modulus,
-            bytes,
-        ));
-        secrets.push(little_endian(
-            &format!("R mod {name}"),
-            &(&r % &modulus),
-            bytes,
-        ));
+        // ring keeps the last one with each prime, and makes it from the others.
+        for (power, exponent) in [("R", 1u8), ("R²", 2), ("R³", 3)] {
+            let number = r.modpow(&BigUint::from(exponent), &modulus);
+            secrets.push(little_endian(
+                &format!("{power} mod {name}"),
+                &number,
+                bytes,
+            ));
+        }
     }
     secrets.push(montgomery(
         "RSA qinv",

@@ -13,8 +13,22 @@ use ring::signature::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::private_key::{P256, P384, order, scalar_forms};
+use rustls::SignatureAlgorithm;
+
+use super::private_key::{EC, ED25519, P256, P384, RSA, order, scalar_forms};
 use crate::{Kind, Secret};
+
+/// The kind of key that a certificate in DER is for; `None` for one that Selkie does not use.
+pub(crate) fn algorithm(certificate: &[u8]) -> Option<SignatureAlgorithm> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let kind = certificate.public_key().algorithm.algorithm.to_id_string();
+    match kind {
+        kind if kind == RSA.to_string() => Some(SignatureAlgorithm::RSA),
+        kind if kind == EC.to_string() => Some(SignatureAlgorithm::ECDSA),
+        kind if kind == ED25519.to_string() => Some(SignatureAlgorithm::ED25519),
+        _ => None,
+    }
+}
 
 /// Windows with fewer different bytes are no scalar: the chance that one is has 13 zeros behind the point.
 const MIN_DIFFERENT: usize = 12;
@@ -193,6 +207,16 @@ mod tests {
     fn other_certificates_have_no_such_key() {
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         assert!(PublicKey::of(&certificate(&key)).is_none());
+        assert_eq!(
+            algorithm(&certificate(&key)),
+            Some(SignatureAlgorithm::ED25519)
+        );
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        assert_eq!(
+            algorithm(&certificate(&key)),
+            Some(SignatureAlgorithm::ECDSA)
+        );
+        assert_eq!(algorithm(b"no certificate"), None);
         assert!(PublicKey::of(b"no certificate").is_none());
     }
 }

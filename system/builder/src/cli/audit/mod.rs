@@ -58,6 +58,9 @@ pub(super) struct Options {
     /// How many sessions there are with the system as it is for use.
     #[arg(long, value_name = "COUNT", default_value_t = 108, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sessions: u32,
+    /// A server name that sessions ask for, each in turn: where several keys are to be used.
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    name: Vec<String>,
     /// A private key (PEM) to be searched for. An ECDSA key of the system is found without it.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
@@ -100,6 +103,7 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
         ui,
         &built,
         &folder.join("wiping"),
+        options,
         options.sessions,
         run::GONE,
         known.clone(),
@@ -109,6 +113,7 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
         ui,
         &control,
         &folder.join("control"),
+        options,
         run::VARIETIES,
         Duration::ZERO,
         known,
@@ -160,6 +165,7 @@ fn audited(
     ui: &Ui,
     built: &Built,
     folder: &Path,
+    options: &Options,
     sessions: u32,
     patience: Duration,
     keys: Vec<Secret>,
@@ -191,7 +197,12 @@ fn audited(
             built.name
         );
     }
-    run::run(ui, built, folder, sessions, patience, &judge, keys)
+    let plan = run::Plan {
+        names: &options.name,
+        sessions,
+        patience,
+    };
+    run::run(ui, built, folder, &plan, &judge, keys)
 }
 
 /// The private keys in PEM files.

@@ -74,6 +74,7 @@ impl Report {
                     let count = left(&self.control).get(&kind).copied().unwrap_or(0);
                     (kind.name().to_string(), json!(count))
                 }).collect::<serde_json::Map<_, _>>(),
+                "private_keys": private_keys(&self.control),
                 "moments": self.control.iter().map(moment).collect::<Vec<_>>(),
             },
         })
@@ -148,6 +149,15 @@ fn counts(moments: &[Moment], count: impl Fn(&Found) -> bool) -> BTreeMap<Kind, 
         *counts.entry(found.kind).or_default() += 1;
     }
     counts
+}
+
+/// The parts and forms of private keys that were found.
+fn private_keys(moments: &[Moment]) -> BTreeSet<&str> {
+    let found = moments.iter().flat_map(|moment| &moment.found);
+    found
+        .filter(|found| found.kind.is_private_key())
+        .map(|found| found.name.as_str())
+        .collect()
 }
 
 fn sessions(moments: &[Moment]) -> usize {

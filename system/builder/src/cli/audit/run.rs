@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rustls::crypto::ring::ALL_CIPHER_SUITES;
-use rustls::crypto::ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
+use rustls::crypto::ring::cipher_suite::{
+    TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256,
+};
 use rustls::{SignatureAlgorithm, SupportedCipherSuite};
-use selkie_audit::{Client, Ending, Secret, Session, Snapshot};
+use selkie_audit::{Client, Ending, Secret, Session, Snapshot, algorithm};
 use selkie_qemu::{Forward, Guest, Launch, Machine, Network, Trap, free_port};
 
 use super::judge::{Judge, Moment, Phase};
@@ -40,14 +42,35 @@ const TRIES: usize = 4;
 /// [`TLS13_CHACHA20_POLY1305_SHA256`], by a part of its name in ring.
 const FAULT_AT: &str = "chacha20_poly1305_open";
 
-/// How many sessions it takes for each suite to be used in each way: three suites of each version of TLS, a full
-/// handshake or a resumed one, and each ending.
-pub(super) const VARIETIES: u32 = 6 * 2 * Ending::ALL.len() as u32;
+/// The suites that a kind of key allows: three of each version of TLS.
+const SUITES: usize = 6;
+
+/// How many sessions it takes for each suite to be used in each way: a full handshake or a resumed one, and each ending.
+pub(super) const VARIETIES: u32 = (SUITES * 2 * Ending::ALL.len()) as u32;
+
+/// What sessions there are to be.
+pub(super) struct Plan<'a> {
+    /// The server names that they ask for.
+    pub names: &'a [String],
+    /// How many, besides those that it takes to resume one and to look at a handshake.
+    pub sessions: u32,
+    /// Within this time their secrets must be gone.
+    pub patience: Duration,
+}
+
+/// A server, as a name in the handshake picks one.
+#[derive(Clone, Debug)]
+struct Server {
+    name: String,
+    /// Those that its certificate allows, as many for each kind of key: TLS 1.3, then TLS 1.2.
+    suites: Vec<SupportedCipherSuite>,
+}
 
 /// One way to have a session.
 #[derive(Clone, Copy, Debug)]
 struct Variety {
-    suite: SupportedCipherSuite,
+    /// Which of a server's suites.
+    suite: usize,
     /// Whether it resumes one that came before it.
     resumed: bool,
     ending: Ending,
@@ -58,25 +81,29 @@ pub(super) fn run(
     ui: &Ui,
     built: &Built,
     folder: &Path,
-    sessions: u32,
-    patience: Duration,
+    plan: &Plan<'_>,
     judge: &Judge,
     keys: Vec<Secret>,
 ) -> anyhow::Result<Vec<Moment>> {
-    let step = ui.step(format!("{sessions} sessions with {}", folder.display()));
+    let step = ui.step(format!(
+        "{} sessions with {}",
+        plan.sessions,
+        folder.display()
+    ));
     let (guest, endpoint) = boot(built, folder)?;
     let mut audit = Audit {
         guest,
         machine: built.machine.context("QEMU is not this board")?,
         endpoint,
         judge,
-        patience,
+        plan,
+        servers: Vec::new(),
         secrets: keys,
         ticket_keys_gone: Instant::now(),
         sessions: 0,
         moments: Vec::new(),
     };
-    let result = audit.all(sessions, |done| step.at(format!("{done} sessions")));
+    let result = audit.all(|done| step.at(format!("{done} sessions")));
     audit.guest.quit(Duration::from_secs(3));
     // Whatever went wrong there: a dump holds keys.
     let _ = fs::remove_file(folder.join("memory.dump"));
@@ -121,8 +148,8 @@ struct Audit<'a> {
     machine: &'static Machine,
     endpoint: Endpoint,
     judge: &'a Judge,
-    /// Within this time the secrets of ended sessions must be gone.
-    patience: Duration,
+    plan: &'a Plan<'a>,
+    servers: Vec<Server>,
     /// Everything secret so far, private keys first.
     secrets: Vec<Secret>,
     /// When the ticket keys among them must be gone.
@@ -133,16 +160,16 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    fn all(&mut self, sessions: u32, at: impl Fn(usize)) -> anyhow::Result<()> {
-        self.find_keys()?;
+    fn all(&mut self, at: impl Fn(usize)) -> anyhow::Result<()> {
+        for name in self.plan.names {
+            self.meet(name)?;
+        }
         self.look("after start", Phase::After)?;
-        for suite in suites() {
+        for suite in 0..SUITES {
             self.handshake(suite)?;
         }
-        let varieties = varieties();
-        let all = varieties.iter().cycle().take(sessions as usize).copied();
-        let all: Vec<Variety> = all.collect();
-        for round in all.chunks(varieties.len()) {
+        let all: Vec<u32> = (0..self.plan.sessions).collect();
+        for round in all.chunks(VARIETIES as usize) {
             self.round(round)?;
             at(self.sessions);
         }
@@ -154,14 +181,21 @@ impl Audit<'_> {
         self.fault()
     }
 
-    /// Adds the private key that the service's certificate is for, if it is of a kind that can be recognised in its
-    /// holder's memory, and the key of its tickets.
-    fn find_keys(&mut self) -> anyhow::Result<()> {
-        let client = Client::new(self.endpoint.address(), suites()[0])?;
+    /// Learns what there is to know of the server of this name: its suites, the private key that its certificate is for, if
+    /// that is of a kind that can be recognised in its holder's memory, and the key of its tickets.
+    fn meet(&mut self, name: &str) -> anyhow::Result<()> {
+        let client = Client::new(self.endpoint.address(), name, TLS13_AES_128_GCM_SHA256)?;
         let session = client.open().context("the first session")?;
         self.sessions += 1;
         let certificate = session.certificate().unwrap_or_default().to_vec();
         session.end(Ending::Closed)?;
+        let algorithm = algorithm(&certificate).with_context(|| {
+            format!("the certificate of {name} is for a key of an unknown kind")
+        })?;
+        self.servers.push(Server {
+            name: name.to_string(),
+            suites: suites(algorithm),
+        });
         self.resume(&client)?.end(Ending::Closed)?;
         let snapshot = self.snapshot()?;
         let (layout, holders) = (&self.judge.layout, &self.judge.holders.keys);
@@ -208,13 +242,14 @@ impl Audit<'_> {
             return Ok(());
         };
         let mut open = Vec::new();
-        for suite in suites() {
-            let client = Client::new(self.endpoint.address(), suite)?;
+        for suite in 0..SUITES {
+            let client = self.client(suite, suite)?;
             let session = client.open().context("a session before the fault")?;
             self.sessions += 1;
             open.push((client, session));
         }
-        let victim = Client::new(self.endpoint.address(), TLS13_CHACHA20_POLY1305_SHA256)?;
+        let (address, name) = (self.endpoint.address(), &self.servers[0].name);
+        let victim = Client::new(address, name, TLS13_CHACHA20_POLY1305_SHA256)?;
         victim.open()?.end(Ending::Closed)?;
         self.sessions += 1;
         let mut session = self.resume(&victim)?;
@@ -245,9 +280,9 @@ impl Audit<'_> {
     }
 
     /// One session, looked at before its handshake is over and before it is used.
-    fn handshake(&mut self, suite: SupportedCipherSuite) -> anyhow::Result<()> {
-        let what = || format!("a handshake with {:?}", suite.suite());
-        let client = Client::new(self.endpoint.address(), suite)?;
+    fn handshake(&mut self, suite: usize) -> anyhow::Result<()> {
+        let what = || format!("a handshake with suite {suite}");
+        let client = self.client(suite, suite)?;
         let mut session = client.begin().with_context(what)?;
         self.sessions += 1;
         self.look_with("in a handshake", &client.secrets())?;
@@ -259,10 +294,13 @@ impl Audit<'_> {
     }
 
     /// Sessions that are open at the same time, and are then ended.
-    fn round(&mut self, varieties: &[Variety]) -> anyhow::Result<()> {
-        let mut open = Vec::new();
-        for variety in varieties {
-            let opened = self.open(variety);
+    fn round(&mut self, numbers: &[u32]) -> anyhow::Result<()> {
+        let (mut open, varieties) = (Vec::new(), varieties());
+        for number in numbers {
+            let variety = &varieties[(number % VARIETIES) as usize];
+            // Another server for each session, and another one for each variety in the next round.
+            let server = number + number / VARIETIES;
+            let opened = self.open(server as usize, variety);
             open.push(opened.with_context(|| format!("a session: {variety:?}"))?);
         }
         let secrets: Vec<Secret> = open
@@ -279,8 +317,12 @@ impl Audit<'_> {
         self.look(format!("after {} sessions", self.sessions), Phase::After)
     }
 
-    fn open(&mut self, variety: &Variety) -> anyhow::Result<(Client, Session, Ending)> {
-        let client = Client::new(self.endpoint.address(), variety.suite)?;
+    fn open(
+        &mut self,
+        server: usize,
+        variety: &Variety,
+    ) -> anyhow::Result<(Client, Session, Ending)> {
+        let client = self.client(server, variety.suite)?;
         let mut session = client.open()?;
         self.sessions += 1;
         if variety.resumed {
@@ -294,6 +336,13 @@ impl Audit<'_> {
         Ok((client, session, variety.ending))
     }
 
+    /// A client of one of the servers, with one of its suites.
+    fn client(&self, server: usize, suite: usize) -> anyhow::Result<Client> {
+        let server = &self.servers[server % self.servers.len()];
+        let suite = server.suites[suite];
+        Ok(Client::new(self.endpoint.address(), &server.name, suite)?)
+    }
+
     /// Looks at the memory while these secrets are in use.
     fn look_with(&mut self, name: &str, secrets: &[Secret]) -> anyhow::Result<()> {
         let known = self.secrets.len();
@@ -305,7 +354,7 @@ impl Audit<'_> {
 
     /// Looks at the memory; where secrets may still be on their way out, again until they are gone or time is up.
     fn look(&mut self, name: impl Into<String>, phase: Phase) -> anyhow::Result<()> {
-        let (name, end) = (name.into(), Instant::now() + self.patience);
+        let (name, end) = (name.into(), Instant::now() + self.plan.patience);
         loop {
             let snapshot = self.snapshot()?;
             let (judge, secrets) = (self.judge, &self.secrets);
@@ -320,10 +369,10 @@ impl Audit<'_> {
     }
 }
 
-/// Each suite that a certificate with an ECDSA or Ed25519 key allows.
-fn suites() -> Vec<SupportedCipherSuite> {
+/// Each suite that a certificate for such a key allows.
+fn suites(algorithm: SignatureAlgorithm) -> Vec<SupportedCipherSuite> {
     let all = ALL_CIPHER_SUITES.iter().copied();
-    all.filter(|suite| suite.usable_for_signature_algorithm(SignatureAlgorithm::ECDSA))
+    all.filter(|suite| suite.usable_for_signature_algorithm(algorithm))
         .collect()
 }
 
@@ -338,7 +387,7 @@ fn varieties() -> Vec<Variety> {
             })
         })
     };
-    suites().into_iter().flat_map(each).collect()
+    (0..SUITES).flat_map(each).collect()
 }
 
 #[cfg(test)]
@@ -348,5 +397,12 @@ mod tests {
     #[test]
     fn a_round_has_each_suite_with_each_ending() {
         assert_eq!(varieties().len(), VARIETIES as usize);
+        for algorithm in [
+            SignatureAlgorithm::RSA,
+            SignatureAlgorithm::ECDSA,
+            SignatureAlgorithm::ED25519,
+        ] {
+            assert_eq!(suites(algorithm).len(), SUITES, "{algorithm:?}");
+        }
     }
 }
