@@ -6,7 +6,7 @@
 
 use channel::log::{self, Level};
 use channel::memory::{OwnRegion, PeerRegion};
-use channel::packets::{self, Driver, Stack};
+use channel::packets::{self, Driver, Link, Stack};
 use channel::streams::{self, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
 use channel::testing::{meet, pool_pair, region_pair};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -242,12 +242,59 @@ fn packets() -> Packets {
     let (first, second) = regions(layout.provider_size(), layout.consumer_size());
     let pools = pool_pair(layout);
     let (wake_driver, wake_stack) = (Notification::new(), Notification::new());
+    let mut driver = Driver::new(layout, first.0, first.1, pools.0, wake_stack.clone()).unwrap();
+    let mut stack = Stack::new(layout, second.0, second.1, pools.1, wake_driver.clone()).unwrap();
+    while !(driver.sleep(false) & stack.sleep(false)) {
+        assert_eq!(driver.next_transmit(), Ok(None));
+        assert_eq!(stack.link(), None);
+    }
     Packets {
-        driver: Driver::new(layout, first.0, first.1, pools.0, wake_stack.clone()).unwrap(),
-        stack: Stack::new(layout, second.0, second.1, pools.1, wake_driver.clone()).unwrap(),
+        driver,
+        stack,
         wake_driver,
         wake_stack,
     }
+}
+
+/// Neither end has met the other; they join each other, and a frame is sent once the stack knows of the link.
+#[test]
+fn two_ends_of_a_wire_meet() {
+    const LINK: Link = Link {
+        address: [2, 0, 0, 0, 0, 1],
+        up: true,
+        mtu: 100,
+    };
+    check(|| {
+        let layout = packets::Layout::new(2, 128).unwrap();
+        let (first, second) = regions(layout.provider_size(), layout.consumer_size());
+        let pools = pool_pair(layout);
+        let (wake_driver, wake_stack) = (Notification::new(), Notification::new());
+        let (rings, waits) = (wake_driver.clone(), wake_stack.clone());
+        let mut driver = Driver::new(layout, first.0, first.1, pools.0, wake_stack).unwrap();
+        let mut stack = Stack::new(layout, second.0, second.1, pools.1, rings).unwrap();
+        let thread = thread::spawn(move || {
+            while stack.link().is_none() {
+                if stack.sleep(false) {
+                    waits.wait();
+                }
+            }
+            let buffer = stack.transmit_buffer().unwrap();
+            stack.submit(buffer, 60);
+            stack.flush();
+        });
+        driver.set_link(LINK);
+        loop {
+            match driver.next_transmit().unwrap() {
+                Some((_, length)) => {
+                    assert_eq!(length, 60);
+                    break;
+                }
+                None if driver.sleep(false) => wake_driver.wait(),
+                None => {}
+            }
+        }
+        thread.join().unwrap();
+    });
 }
 
 /// The driver receives one frame more than there are buffers, and so waits for one to come back.

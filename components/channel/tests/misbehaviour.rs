@@ -18,17 +18,23 @@ fn victim(own: usize, peers: usize) -> (OwnRegion, PeerRegion, OwnWords) {
 /// Words of a cache line: every index has one for itself.
 const LINE: usize = 8;
 
-/// A driver and the words of its stack, in which a line is: bell, two heads, then tail and descriptors of the
+/// The first word of a peer's region in its first life, and when it has joined the victim's.
+const ALONE: u64 = 1 << 32;
+const JOINED: u64 = 1 << 32 | 1;
+
+/// A driver and the words of its stack, in which a line is: epochs, bell, two heads, then tail and descriptors of the
 /// receive-free and the transmit-full ring.
 fn driver() -> (Driver, OwnWords) {
     let layout = packets::Layout::new(4, 256).unwrap();
     let (own, peer, words) = victim(layout.provider_size(), layout.consumer_size());
+    words.set(0, ALONE);
     let driver = Driver::new(layout, own, peer, pool_pair(layout).0, Bell::default()).unwrap();
+    words.publish(0, JOINED);
     (driver, words)
 }
 
-const DRIVER_SEES_FREE: usize = 3 * LINE;
-const DRIVER_SEES_FULL: usize = 5 * LINE;
+const DRIVER_SEES_FREE: usize = 4 * LINE;
+const DRIVER_SEES_FULL: usize = 6 * LINE;
 
 /// Puts descriptors into a ring of four.
 fn post(words: &OwnWords, ring: usize, descriptors: &[(u64, u64)]) {
@@ -99,17 +105,15 @@ fn a_stack_checks_every_descriptor() {
     ] {
         let layout = packets::Layout::new(4, 256).unwrap();
         let (own, peer, words) = victim(layout.consumer_size(), layout.provider_size());
+        words.set(0, ALONE);
         let mut stack =
             Stack::new(layout, own, peer, pool_pair(layout).1, Bell::default()).unwrap();
-        post(&words, LINE, &[descriptor]);
+        words.publish(0, JOINED);
+        post(&words, 2 * LINE, &[descriptor]);
         assert_eq!(stack.receive(&mut [0; 512]), Err(misbehaved));
         assert!(stack.sleep(true));
     }
 }
-
-/// The first word of a peer's region in its first life, and when it has joined the victim's.
-const ALONE: u64 = 1 << 32;
-const JOINED: u64 = 1 << 32 | 1;
 
 fn log_error(tail: u64, head: u64) -> Option<PeerMisbehaved> {
     let (own, peer, words) = victim(log::PROVIDER_SIZE, log::CONSUMER_SIZE);

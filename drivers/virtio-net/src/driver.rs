@@ -259,7 +259,11 @@ impl<T: Transport + Areas + Reset> Driver<T> {
             return self.packets.sleep(false);
         };
         // Below this number of frames under way the stack has buffers left, and does not wait for these.
-        let enough = buffers.min(IN_FLIGHT) / 2;
+        // A stack that starts over waits for all.
+        let enough = match self.packets.awaits_frames() {
+            true => 0,
+            false => buffers.min(IN_FLIGHT) / 2,
+        };
         let outstanding = queues.transmit.outstanding();
         let sent = if outstanding < enough {
             queues.transmit.doze();

@@ -33,6 +33,9 @@ struct Fixture {
     reports: Vec<Report>,
     /// The words that the stack writes and the driver reads.
     shared: (NonNull<u64>, usize),
+    /// The other way round.
+    drivers: (NonNull<u64>, usize),
+    guest: Guest,
 }
 
 fn zeroed(bytes: usize) -> (NonNull<u64>, usize) {
@@ -57,7 +60,8 @@ fn try_fixture(bus: Bus, offered: u64) -> Result<Fixture, Error> {
     let config = [&ADDRESS[..], &[1, 0, 1, 0], &9000u16.to_le_bytes()].concat();
     let device = FakeDevice::new(guest, offered, &config, &[256, 256]);
     let shared = zeroed(layout.consumer_size());
-    let (driver_own, stack_peer) = regions(zeroed(layout.provider_size()));
+    let drivers = zeroed(layout.provider_size());
+    let (driver_own, stack_peer) = regions(drivers);
     let (stack_own, driver_peer) = regions(shared);
     // SAFETY: the guest's memory is leaked, and who shares it here are both ends and the device.
     let pool = || unsafe { Pool::new(guest.pool().base) };
@@ -73,6 +77,8 @@ fn try_fixture(bus: Bus, offered: u64) -> Result<Fixture, Error> {
         bell,
         reports: Vec::new(),
         shared,
+        drivers,
+        guest,
     };
     fixture.work();
     assert!(fixture.stack.link().is_some());
@@ -95,6 +101,17 @@ impl Fixture {
     fn interrupt(&mut self) {
         self.driver.interrupt(|report| self.reports.push(report));
         self.work();
+    }
+
+    /// The stack loses its memory and starts over.
+    fn restart_stack(&mut self) {
+        let layout = self.stack.layout();
+        let ((own, _), (_, peers)) = (regions(self.shared), regions(self.drivers));
+        // SAFETY: inside the leaked region, whose writer is replaced.
+        unsafe { self.shared.0.write_bytes(0, self.shared.1) };
+        // SAFETY: as in `try_fixture`.
+        let pool = unsafe { Pool::new(self.guest.pool().base) };
+        self.stack = Stack::new(layout, own, peers, pool, Bell::default()).unwrap();
     }
 
     /// A frame from the network.
@@ -235,6 +252,36 @@ fn a_burst_costs_one_interrupt_and_one_notification() {
     f.work();
     assert_eq!(f.device.notifications(TRANSMIT), 1);
     assert_eq!(std::iter::from_fn(|| f.sent()).count(), BUFFERS);
+}
+
+#[test]
+fn a_stack_that_starts_over_has_the_wire_once_the_last_ones_frames_are_sent() {
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        assert!(f.send(b"old") && f.send(b"older"));
+        f.work();
+        let under_way: Vec<u16> = std::iter::from_fn(|| f.sent()).map(|(id, _)| id).collect();
+        f.restart_stack();
+        f.arrive(b"for the last one");
+        f.interrupt();
+        assert_eq!(f.stack.link(), None);
+        for id in under_way {
+            assert_eq!(f.stack.link(), None);
+            f.device.give(TRANSMIT, id.into(), 0);
+            f.interrupt();
+        }
+        assert!(f.device.interrupts(TRANSMIT) > 0, "the driver waits for it");
+        assert!(f.stack.link().is_some());
+        assert_eq!(f.received(), None);
+        f.arrive(b"new");
+        f.interrupt();
+        assert_eq!(f.received(), Some(b"new".to_vec()));
+        for _ in 0..BUFFERS {
+            assert!(f.send(b"new"));
+        }
+        f.work();
+        assert_eq!(std::iter::from_fn(|| f.sent()).count(), BUFFERS);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The driver's end.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
     TransmitBuffer, descriptor, parts,
 };
 use crate::doorbell::{ALWAYS, Doorbell};
+use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, OwnWords, PeerRegion};
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
@@ -16,6 +18,7 @@ use crate::{LayoutError, Notify, PeerMisbehaved};
 pub struct Driver {
     layout: Layout,
     pool: Pool,
+    epoch: Epoch,
     bell: Doorbell,
     receive_free: Consumer<DESCRIPTOR>,
     receive_full: Producer<DESCRIPTOR>,
@@ -24,14 +27,19 @@ pub struct Driver {
     link: OwnWords,
     received: Lent,
     transmitted: Lent,
-    /// Receive buffers that the driver has never given to anyone: those from here on.
-    untouched: usize,
+    /// Receive buffers that nobody has a use for now.
+    idle: Vec<u16>,
+    /// Frames to send that have not been returned yet.
+    under_way: usize,
+    /// The stack has gone or started over, and was not joined yet.
+    gone: bool,
     news: u64,
     failed: Option<PeerMisbehaved>,
 }
 
 impl Driver {
-    /// Joins the regions; the driver holds all receive buffers, the stack all transmit buffers.
+    /// Begins a life; the driver holds all receive buffers, the stack all transmit buffers. The device has none of them:
+    /// it was reset.
     ///
     /// # Errors
     /// When a region is too small or not aligned.
@@ -44,10 +52,14 @@ impl Driver {
     ) -> Result<Self, LayoutError> {
         let (own, peers) = (&mut own, &mut peers);
         let count = layout.buffers;
+        let epoch = Epoch::new(own, peers)?;
+        let mut bell = Doorbell::new(own, peers, Box::new(notify))?;
+        bell.ring_anyway();
         Ok(Self {
             layout,
             pool,
-            bell: Doorbell::new(own, peers, Box::new(notify))?,
+            epoch,
+            bell,
             receive_full: Producer::new(count, own, peers)?,
             transmit_free: Producer::new(count, own, peers)?,
             receive_free: Consumer::new(count, own, peers)?,
@@ -55,7 +67,9 @@ impl Driver {
             link: own.words(LINK_WORDS)?,
             received: Lent::new(0, count, false),
             transmitted: Lent::new(count, count, true),
-            untouched: 0,
+            idle: (0..count as u16).rev().collect(),
+            under_way: 0,
+            gone: false,
             news: 0,
             failed: None,
         })
@@ -72,19 +86,22 @@ impl Driver {
         self.news |= ALWAYS;
     }
 
-    /// The next empty buffer for the device: at first all receive buffers, then those that the stack returned.
+    /// The next empty buffer for the device: at first all receive buffers, then those that the stack returned; none while
+    /// there is no stack, so that nobody works for frames that nobody reads.
     ///
     /// # Errors
     /// What the stack did wrong, now or before.
     pub fn take_receive_buffer(&mut self) -> Result<Option<ReceiveBuffer>, PeerMisbehaved> {
-        if self.untouched < self.layout.buffers {
-            self.untouched += 1;
-            return Ok(Some(ReceiveBuffer((self.untouched - 1) as u16)));
-        }
         self.check()?;
         self.bell.wake();
+        if !self.is_joined() {
+            return Ok(None);
+        }
+        if let Some(index) = self.idle.pop() {
+            return Ok(Some(ReceiveBuffer(index)));
+        }
         let taken = self.try_take_receive_buffer();
-        self.note(taken)
+        taken.or_else(|misbehaved| self.blame(misbehaved).map(|()| None))
     }
 
     fn try_take_receive_buffer(&mut self) -> Result<Option<ReceiveBuffer>, PeerMisbehaved> {
@@ -96,13 +113,17 @@ impl Driver {
     }
 
     /// Gives the stack a frame of `length` bytes that the device has put at [`HEADROOM`](super::HEADROOM);
-    /// a longer one than a buffer holds is cut.
+    /// a longer one than a buffer holds is cut. Without a stack it is lost.
     pub fn received(&mut self, buffer: ReceiveBuffer, length: usize) {
+        if !self.is_joined() {
+            self.idle.push(buffer.0);
+            return;
+        }
         self.received.give(buffer.0);
         let length = length.min(self.layout.frame_size());
         let pushed = self.receive_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a stack that misbehaved.
-        let _ = self.note(pushed);
+        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
         self.news |= ALWAYS;
     }
 
@@ -113,8 +134,13 @@ impl Driver {
     pub fn next_transmit(&mut self) -> Result<Option<(TransmitBuffer, usize)>, PeerMisbehaved> {
         self.check()?;
         self.bell.wake();
+        if !self.is_joined() {
+            return Ok(None);
+        }
         let next = self.try_next_transmit();
-        self.note(next)
+        let next = next.or_else(|misbehaved| self.blame(misbehaved).map(|()| None));
+        self.under_way += usize::from(matches!(next, Ok(Some(_))));
+        next
     }
 
     fn try_next_transmit(&mut self) -> Result<Option<(TransmitBuffer, usize)>, PeerMisbehaved> {
@@ -131,9 +157,15 @@ impl Driver {
 
     /// Returns a buffer whose frame was sent.
     pub fn transmitted(&mut self, buffer: TransmitBuffer) {
+        // No other stack was joined since the buffer was taken.
+        let joined = self.is_joined();
+        self.under_way -= 1;
+        if !joined {
+            return;
+        }
         self.transmitted.give(buffer.0);
         let pushed = self.transmit_free.push(descriptor(buffer.0, 0));
-        let _ = self.note(pushed);
+        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
         self.news |= RETURNED;
     }
 
@@ -167,21 +199,60 @@ impl Driver {
             return true;
         }
         self.bell.lie_down(if wants_buffers { RETURNED } else { 0 });
-        let work = self.transmit_full.has_more() || wants_buffers && self.receive_free.has_more();
+        let work = self.has_work(wants_buffers);
         if work {
             self.bell.wake();
         }
         !work
     }
 
+    fn has_work(&mut self, wants_buffers: bool) -> bool {
+        if self.gone || self.epoch.has_changed() {
+            return self.under_way == 0;
+        }
+        let buffers = wants_buffers && (!self.idle.is_empty() || self.receive_free.has_more());
+        self.epoch.is_joined() && (buffers || self.transmit_full.has_more())
+    }
+
+    /// Whether a stack is no more whose frames are still under way: the next one waits for them.
+    pub fn awaits_frames(&mut self) -> bool {
+        self.gone |= self.epoch.has_changed();
+        self.gone && self.under_way > 0
+    }
+
+    /// Whether both sides have joined each other. Joins a new stack, if no frame of the last one is under way.
+    fn is_joined(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        self.gone |= self.epoch.has_changed();
+        if self.gone && self.under_way == 0 {
+            self.join();
+        }
+        !self.gone && self.epoch.is_joined()
+    }
+
+    fn join(&mut self) {
+        self.idle.extend(self.received.take_all_back());
+        self.transmitted.give_all();
+        self.receive_free.reset();
+        self.receive_full.reset();
+        self.transmit_full.reset();
+        self.transmit_free.reset();
+        self.gone = false;
+        self.epoch.join();
+        self.bell.ring_anyway();
+    }
+
     fn check(&self) -> Result<(), PeerMisbehaved> {
         self.failed.map_or(Ok(()), Err)
     }
 
-    fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Result<T, PeerMisbehaved> {
-        if let Err(misbehaved) = result {
-            self.failed.get_or_insert(misbehaved);
+    /// The stack's words are not what they should be: it has started over, or it misbehaved and is heard no more.
+    fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
+        match self.epoch.has_changed() {
+            true => Ok(()),
+            false => Err(*self.failed.get_or_insert(misbehaved)),
         }
-        result
     }
 }

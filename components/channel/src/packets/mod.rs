@@ -15,6 +15,10 @@
 //! received frame out once and builds frames to send in place.
 //!
 //! A frame begins at byte [`HEADROOM`] of its buffer, so that the driver can put a header in front of it.
+//!
+//! Either side may start over (`epoch`). All buffers are then as at first: the driver has those that receive, the stack those
+//! that transmit. A driver's device may still read frames of a stack that is no more: the driver joins the next one only when
+//! it has all of them back. A stack joins the next driver at once: that one begins with a device that it has reset.
 
 mod driver;
 mod stack;
@@ -27,7 +31,7 @@ use alloc::vec;
 use core::ptr::NonNull;
 
 use crate::memory::LINE;
-use crate::{LayoutError, PeerMisbehaved, doorbell, ring};
+use crate::{LayoutError, PeerMisbehaved, doorbell, epoch, ring};
 
 /// Bytes in front of every frame, for the driver's use.
 pub const HEADROOM: usize = 16;
@@ -93,9 +97,10 @@ impl Layout {
         8 * self.rings_words()
     }
 
-    /// Each side writes its bell, two rings as a producer and two as a consumer.
+    /// Each side writes its epoch, its bell, two rings as a producer and two as a consumer.
     const fn rings_words(&self) -> usize {
-        doorbell::WORDS
+        epoch::WORDS
+            + doorbell::WORDS
             + 2 * ring::producer_words(self.buffers, DESCRIPTOR)
             + 2 * ring::consumer_words()
     }
@@ -235,6 +240,19 @@ impl Lent {
             first,
             peers: vec![peers; count].into(),
         }
+    }
+
+    /// The peer holds all from now on.
+    fn give_all(&mut self) {
+        self.peers.fill(true);
+    }
+
+    /// The peer holds none any more; those that it held.
+    fn take_all_back(&mut self) -> impl Iterator<Item = u16> {
+        let held = self.peers.iter_mut().enumerate();
+        held.filter_map(|(slot, peers)| {
+            core::mem::take(peers).then_some((self.first + slot) as u16)
+        })
     }
 
     fn give(&mut self, index: u16) {

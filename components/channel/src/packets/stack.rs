@@ -7,6 +7,7 @@ use super::{
     DESCRIPTOR, LINK_WORDS, Layout, Lent, Link, Pool, RETURNED, TransmitBuffer, descriptor, parts,
 };
 use crate::doorbell::{ALWAYS, Doorbell};
+use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, PeerRegion, PeerWords};
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
@@ -15,6 +16,7 @@ use crate::{LayoutError, Notify, PeerMisbehaved};
 pub struct Stack {
     layout: Layout,
     pool: Pool,
+    epoch: Epoch,
     bell: Doorbell,
     receive_free: Producer<DESCRIPTOR>,
     receive_full: Consumer<DESCRIPTOR>,
@@ -31,7 +33,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Joins the regions; the driver holds all receive buffers, the stack all transmit buffers.
+    /// Begins a life; the driver holds all receive buffers, the stack all transmit buffers.
     ///
     /// # Errors
     /// When a region is too small or not aligned.
@@ -44,7 +46,9 @@ impl Stack {
     ) -> Result<Self, LayoutError> {
         let (own, peers) = (&mut own, &mut peers);
         let count = layout.buffers;
-        let bell = Doorbell::new(own, peers, Box::new(notify))?;
+        let epoch = Epoch::new(own, peers)?;
+        let mut bell = Doorbell::new(own, peers, Box::new(notify))?;
+        bell.ring_anyway();
         // In each region the rings that its side writes messages to come first, as in the driver.
         let receive_full = Consumer::new(count, own, peers);
         let transmit_free = Consumer::new(count, own, peers);
@@ -53,6 +57,7 @@ impl Stack {
         Ok(Self {
             layout,
             pool,
+            epoch,
             bell,
             receive_full: receive_full?,
             transmit_free: transmit_free?,
@@ -73,9 +78,12 @@ impl Stack {
         self.layout
     }
 
-    /// The link, if the driver has told of one.
+    /// The link, if there is a driver and it has told of one.
     pub fn link(&mut self) -> Option<Link> {
-        self.known_link = self.link.load(0);
+        self.known_link = match self.is_joined() {
+            true => self.link.load(0),
+            false => 0,
+        };
         Link::from_word(self.known_link)
     }
 
@@ -87,8 +95,15 @@ impl Stack {
     pub fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, PeerMisbehaved> {
         self.check()?;
         self.bell.wake();
-        let received = self.try_receive(frame);
-        self.note(received)
+        if !self.is_joined() {
+            return Ok(None);
+        }
+        match self.try_receive(frame) {
+            // What was read may be zeros.
+            Ok(_) if self.epoch.has_changed() => Ok(None),
+            Ok(received) => Ok(received),
+            Err(misbehaved) => self.blame(misbehaved).map(|()| None),
+        }
     }
 
     fn try_receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, PeerMisbehaved> {
@@ -118,9 +133,9 @@ impl Stack {
 
     /// How many buffers [`Stack::transmit_buffer`] can give now.
     pub fn free_transmit_buffers(&mut self) -> usize {
-        while self.failed.is_none() {
+        while self.is_joined() {
             let returned = self.take_returned();
-            match self.note(returned) {
+            match returned.or_else(|misbehaved| self.blame(misbehaved).map(|()| None)) {
                 Ok(Some(index)) => self.free.push(index),
                 Ok(None) | Err(_) => break,
             }
@@ -142,13 +157,17 @@ impl Stack {
         self.pool.frame_mut(&self.layout, buffer.0.into())
     }
 
-    /// Sends the first `length` bytes of the buffer's frame; a longer length is cut to the frame size.
+    /// Sends the first `length` bytes of the buffer's frame; a longer length is cut to the frame size. Without a driver the
+    /// frame is lost.
     pub fn submit(&mut self, buffer: TransmitBuffer, length: usize) {
+        if !self.is_joined() {
+            return self.discard(buffer);
+        }
         self.transmitted.give(buffer.0);
         let length = length.min(self.layout.frame_size());
         let pushed = self.transmit_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a driver that misbehaved.
-        let _ = self.note(pushed);
+        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
         self.news |= ALWAYS;
     }
 
@@ -175,24 +194,59 @@ impl Stack {
             return true;
         }
         self.bell.lie_down(if wants_room { RETURNED } else { 0 });
-        let link = core::mem::replace(&mut self.known_link, self.link.load(0));
-        let work = self.receive_full.has_more()
-            || wants_room && self.transmit_free.has_more()
-            || self.known_link != link;
+        let work = self.has_work(wants_room);
         if work {
             self.bell.wake();
         }
         !work
     }
 
+    fn has_work(&mut self, wants_room: bool) -> bool {
+        if self.epoch.has_changed() {
+            return true;
+        }
+        if !self.epoch.is_joined() {
+            return false;
+        }
+        let link = core::mem::replace(&mut self.known_link, self.link.load(0));
+        self.receive_full.has_more()
+            || wants_room && self.transmit_free.has_more()
+            || self.known_link != link
+    }
+
+    /// Whether both sides have joined each other. Joins a new driver.
+    fn is_joined(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        if self.epoch.has_changed() {
+            self.join();
+        }
+        self.epoch.is_joined()
+    }
+
+    /// The user keeps the buffers that it has.
+    fn join(&mut self) {
+        self.received.give_all();
+        let free = self.transmitted.take_all_back();
+        self.free.extend(free);
+        self.receive_free.reset();
+        self.receive_full.reset();
+        self.transmit_full.reset();
+        self.transmit_free.reset();
+        self.epoch.join();
+        self.bell.ring_anyway();
+    }
+
     fn check(&self) -> Result<(), PeerMisbehaved> {
         self.failed.map_or(Ok(()), Err)
     }
 
-    fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Result<T, PeerMisbehaved> {
-        if let Err(misbehaved) = result {
-            self.failed.get_or_insert(misbehaved);
+    /// The driver's words are not what they should be: it has started over, or it misbehaved and is heard no more.
+    fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
+        match self.epoch.has_changed() {
+            true => Ok(()),
+            false => Err(*self.failed.get_or_insert(misbehaved)),
         }
-        result
     }
 }

@@ -142,8 +142,14 @@ pub fn packets_pair(layout: packets::Layout) -> Result<(Driver, Stack, [Bell; 2]
     let (stack_own, driver_peer) = region_pair(layout.consumer_size());
     let pools = pool_pair(layout);
     let bells = [Bell::default(), Bell::default()];
-    let driver = Driver::new(layout, driver_own, driver_peer, pools.0, bells[0].clone())?;
-    let stack = Stack::new(layout, stack_own, stack_peer, pools.1, bells[1].clone())?;
+    let mut driver = Driver::new(layout, driver_own, driver_peer, pools.0, bells[0].clone())?;
+    let mut stack = Stack::new(layout, stack_own, stack_peer, pools.1, bells[1].clone())?;
+    // They join each other.
+    while !(driver.sleep(false) & stack.sleep(false)) {
+        assert_eq!(driver.next_transmit(), Ok(None));
+        stack.free_transmit_buffers();
+    }
+    bells.iter().for_each(|bell| _ = bell.take());
     Ok((driver, stack, bells))
 }
 

@@ -66,11 +66,14 @@ pub(crate) fn packets(buffers: usize) -> (Driver, packets::Stack, Memory) {
     let base = NonNull::from(pool).cast();
     // SAFETY: the memory is leaked, and both ends run in the same thread.
     let pool = || unsafe { Pool::new(base) };
-    (
-        Driver::new(layout, driver_own, driver_peers, pool(), || {}).unwrap(),
-        packets::Stack::new(layout, stack_own, stack_peers, pool(), || {}).unwrap(),
-        memory,
-    )
+    let mut driver = Driver::new(layout, driver_own, driver_peers, pool(), || {}).unwrap();
+    let mut stack = packets::Stack::new(layout, stack_own, stack_peers, pool(), || {}).unwrap();
+    // They join each other.
+    while !(driver.sleep(false) & stack.sleep(false)) {
+        driver.next_transmit().unwrap();
+        stack.free_transmit_buffers();
+    }
+    (driver, stack, memory)
 }
 
 /// A frame that the stack sent.
