@@ -39,6 +39,8 @@ pub fn trials() -> Vec<Trial> {
         let endpoint = system.endpoint(Protocol::Https)?;
         the_site_starts_over(&system, endpoint)
             .and_then(|()| tls_starts_over(&system, endpoint))
+            .and_then(|()| the_driver_starts_over(&system, endpoint))
+            .and_then(|()| tcpip_starts_over(&system, endpoint))
             .and_then(|()| the_vault_starts_over(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
     });
@@ -186,6 +188,34 @@ fn tls_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     starts_over(system, "tls")?;
     let again = certificate(&until_taken(|| serves(endpoint))?);
     ensure(again == shown, || "another certificate".into())
+}
+
+/// Over a received frame: the connection goes on, since TCP sends again what was lost, and only who has lost it.
+fn the_driver_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    let trap = Trap::set(system, "net-driver", "::next_transmit")?;
+    request(&mut stream)?;
+    trap.spring()?;
+    starts_over(system, "nic")?;
+    let response = client::response(&mut stream)?;
+    ensure(response.body.len() == 8, || "other bytes".into())?;
+    let handshakes = status(endpoint)?.counter("tls", "handshakes")?;
+    ensure(handshakes > 1, || "tls has started over too".into())?;
+    serves(endpoint).map(drop)
+}
+
+/// It forgets all connections, and takes its address anew: the open one ends, and new ones are served.
+fn tcpip_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut stream = tls::connect(endpoint, &TLS13)?;
+    let handshakes = status(endpoint)?.counter("tls", "handshakes")?;
+    let trap = Trap::set(system, "tcpip", "process_tcp")?;
+    request(&mut stream)?;
+    trap.spring()?;
+    ends(&mut stream)?;
+    starts_over(system, "tcpip")?;
+    until_taken(|| serves(endpoint))?;
+    let later = status(endpoint)?.counter("tls", "handshakes")?;
+    ensure(later > handshakes, || "tls has started over too".into())
 }
 
 /// While it signs: the handshake ends with the alert `internal_error` (80, RFC 8446, section 6.2), the open session goes on, and

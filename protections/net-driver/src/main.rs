@@ -5,7 +5,7 @@
 //!
 //! It must never look into a frame (that is the stack's work, in another address space), never give the device an
 //! address outside of the pool and its own memory (where no IOMMU confines the device this is all that keeps it
-//! from other memory), and never poll.
+//! from other memory), and never poll. After a fault it starts over with the device.
 #![no_std]
 #![no_main]
 
@@ -13,8 +13,8 @@ mod counters;
 
 use registers::Mapped;
 use sel4_microkit::{ChannelSet, Handler, Infallible, protection_domain};
-use virtio::AnyTransport;
-use virtio_net::{DEVICE_TYPE, Driver, Report};
+use virtio::{AnyTransport, Reset};
+use virtio_net::{DEVICE_TYPE, Driver, Error, Report};
 
 use crate::counters::Published;
 
@@ -28,8 +28,10 @@ struct Network {
 fn init() -> Network {
     let transport = device::virtio(DEVICE_TYPE, Some("packets"));
     let transport = transport.inspect_err(|error| pd::error!("{error}")).ok();
-    let driver = transport.and_then(|transport| {
-        let driver = Driver::new(transport, pd::packets_driver("packets").0);
+    let driver = transport.and_then(|mut transport| {
+        // A device that the life before has set up touches no buffer any more when the stack learns of this one.
+        let quiet = transport.reset().map_err(Error::from);
+        let driver = quiet.and_then(|()| Driver::new(transport, pd::packets_driver("packets").0));
         driver.inspect_err(|error| pd::error!("{error}")).ok()
     });
     let counters = Published::new();
