@@ -5,9 +5,9 @@
 //! no libraries: the library folder holds empty archives for those that crates name), and what remains is checked:
 //! a program that needs a dynamic linker or thread-local storage is refused.
 //!
-//! The same sources in the same folder give the same bytes. No path of the machine is in them: paths are mapped to
-//! `/selkie` and `/cargo`, and crates are told apart by what they are instead of where they lie (`programs/rustc`). That is
-//! not yet enough for the same bytes in different folders.
+//! The same sources give the same bytes in any folder, and no path of the machine is in them: paths are mapped to
+//! `/selkie`, `/cargo` and `/rustc`, and crates are told apart by what they are instead of where they lie
+//! (`programs/rustc`).
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
@@ -23,8 +23,8 @@ use crate::elf::{ElfError, Executable};
 
 mod platform;
 
-use platform::Folders;
 pub use platform::{Compiler, Kernel, Platform, Variant, c_compiler, triple};
+use platform::{Folders, Toolchain};
 
 const LINKER_SCRIPT: &str = include_str!("programs/pd.ld");
 
@@ -45,6 +45,9 @@ pub enum ProgramError {
     /// Cargo could not be started.
     #[error("cannot start `cargo`: {0}; install Rust with rustup (https://rustup.rs)")]
     Cargo(io::Error),
+    /// The compiler could not be started.
+    #[error("cannot start `rustc`: {0}; install Rust with rustup (https://rustup.rs)")]
+    Rustc(io::Error),
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     File {
@@ -85,7 +88,14 @@ pub fn build(
 ) -> Result<BTreeMap<String, PathBuf>, ProgramError> {
     let support = output.join("support");
     write_support(&support)?;
-    let mut cargo = command(root, output, &support, programs, platform)
+    let toolchain = toolchain(root)?;
+    let folders = Folders {
+        root,
+        support: &support,
+        cargo_home: &cargo_home(),
+        toolchain: &toolchain,
+    };
+    let mut cargo = command(&folders, output, programs, platform)
         .spawn()
         .map_err(ProgramError::Cargo)?;
     let (executables, said) = watch(&mut cargo, progress);
@@ -166,17 +176,12 @@ fn write_support(folder: &Path) -> Result<(), ProgramError> {
 }
 
 fn command(
-    root: &Path,
+    folders: &Folders<'_>,
     output: &Path,
-    support: &Path,
     programs: &[&str],
     platform: &Platform,
 ) -> Command {
-    let folders = Folders {
-        root,
-        support,
-        cargo_home: &cargo_home(),
-    };
+    let Folders { root, support, .. } = *folders;
     let wrapper = match platform.variant {
         Variant::Debug | Variant::Release => WRAPPER_NAME,
         Variant::Unwiped => UNWIPED_WRAPPER_NAME,
@@ -196,7 +201,7 @@ fn command(
         // system needs: so a program has the same bytes in every system.
         .arg("--workspace")
         .args(programs.iter().flat_map(|program| ["--bin", program]))
-        .envs(platform.environment(&folders))
+        .envs(platform.environment(folders))
         .env("RUSTC_WRAPPER", support.join(wrapper))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -211,6 +216,25 @@ fn command(
         command.env_remove(name);
     }
     command
+}
+
+/// Asks the compiler that builds in this folder.
+fn toolchain(root: &Path) -> Result<Toolchain, ProgramError> {
+    let ask = |arguments: &[&str]| {
+        let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        let output = rustc.current_dir(root).args(arguments).output();
+        let output = output.map_err(ProgramError::Rustc)?;
+        Ok::<_, ProgramError>(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let version = ask(&["-vV"])?;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "))
+        .unwrap_or("unknown");
+    Ok(Toolchain {
+        sources: Path::new(ask(&["--print", "sysroot"])?.trim_end()).join("lib/rustlib/src/rust"),
+        name: format!("/rustc/{commit}"),
+    })
 }
 
 fn cargo_home() -> PathBuf {

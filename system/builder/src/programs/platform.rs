@@ -129,6 +129,16 @@ pub(super) struct Folders<'a> {
     pub support: &'a Path,
     /// Cargo's own.
     pub cargo_home: &'a Path,
+    /// The compiler's own.
+    pub toolchain: &'a Toolchain,
+}
+
+/// The compiler, as far as programs could tell.
+pub(super) struct Toolchain {
+    /// Where the sources of `core` and `alloc` are, if they are installed (rustup's component `rust-src`).
+    pub sources: PathBuf,
+    /// What programs name that folder, which is what they do if it is not there.
+    pub name: String,
 }
 
 impl Platform {
@@ -183,6 +193,11 @@ impl Platform {
             format!("--cfg=selkie_board=\"{}\"", self.kernel.name()).into(),
             format!("--cfg=selkie_kernel=\"{}\"", self.variant.name()).into(),
             with_path("--remap-path-prefix=", folders.cargo_home, "=/cargo"),
+            with_path(
+                "--remap-path-prefix=",
+                &folders.toolchain.sources,
+                &format!("={}", folders.toolchain.name),
+            ),
             with_path("--remap-path-prefix=", folders.root, "=/selkie"),
         ];
         let mut encoded = OsString::new();
@@ -234,6 +249,10 @@ mod tests {
         root: Path::new("/home/x/selkie"),
         support: Path::new("/t/support"),
         cargo_home: Path::new("/home/x/.cargo"),
+        toolchain: Box::leak(Box::new(Toolchain {
+            sources: "/home/x/rust/src".into(),
+            name: "/rustc/0".into(),
+        })),
     };
 
     fn environment(platform: &Platform) -> Vec<(String, String)> {
@@ -259,6 +278,7 @@ mod tests {
         let flags = value(&environment(&platform), "CARGO_ENCODED_RUSTFLAGS");
         let flags: Vec<&str> = flags.split('\u{1f}').collect();
         assert!(flags.contains(&"--remap-path-prefix=/home/x/selkie=/selkie"));
+        assert!(flags.contains(&"--remap-path-prefix=/home/x/rust/src=/rustc/0"));
         assert!(flags.contains(&"--cfg=selkie_kernel=\"release\""));
         assert!(flags.contains(&"-Ctarget-feature=+crt-static"));
         // The last prefix that matches wins: a Cargo home inside the repository would be the repository's.
