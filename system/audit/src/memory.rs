@@ -22,11 +22,11 @@ const KERNEL_WINDOW: u64 = 0xffff_ff80_0000_0000;
 const PML4_CAPABILITY: u64 = 9;
 
 /// A thread's object: 2 KiB, capability slots of 32 bytes first; the second one is the address space's.
-const THREAD: u64 = 2048;
+pub(crate) const THREAD: u64 = 2048;
 const VSPACE_SLOT: u64 = 32;
 
-/// Where the registers begin in a thread's object: the FXSAVE area, 512 bytes, then the others.
-pub(crate) const THREAD_REGISTERS: u64 = 1024;
+/// Where the registers begin in a thread's object, behind 16 slots: the FXSAVE area, 512 bytes, then the others.
+pub(crate) const THREAD_REGISTERS: u64 = 512;
 
 /// What physical memory held at one moment.
 pub(crate) struct Memory<'a>(pub &'a [u8]);

@@ -11,7 +11,10 @@ use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{LittleEndian, Object, ObjectSymbol};
 use selkie_qemu::Function;
 
-use crate::memory::{Memory, PAGE, Space, THREAD_REGISTERS};
+use crate::memory::{Memory, PAGE, Space, THREAD, THREAD_REGISTERS};
+
+/// Words behind the vector registers in a thread's object that are registers.
+const GENERAL_REGISTERS: u64 = 23;
 
 /// How many bytes of a function tell its program from the others.
 const FUNCTION: usize = 32;
@@ -240,7 +243,7 @@ impl<'a> Places<'a> {
             .kernel
             .physical("ksActiveFPUState")
             .and_then(|address| Memory::of_kernel(memory.word(address)?))
-            .and_then(|state| places.threads.get(&(state & !(2 * THREAD_REGISTERS - 1))))
+            .and_then(|state| places.threads.get(&(state & !(THREAD - 1))))
             .copied()
             .flatten();
         places
@@ -272,10 +275,10 @@ impl<'a> Places<'a> {
             return self.mapped(maps, address - page);
         }
         if let Some((thread, domain)) = self.threads.range(..=address).next_back()
-            && address < thread + 2 * THREAD_REGISTERS
+            && address < thread + THREAD
         {
             let what = match address - thread {
-                THREAD_REGISTERS..1536 => "kernel: saved vector registers",
+                THREAD_REGISTERS..1024 => "kernel: saved vector registers",
                 _ => "kernel: thread object",
             };
             return Place {
@@ -307,6 +310,29 @@ impl<'a> Places<'a> {
             0..0x10_0000 => "below 1 MiB",
             _ => "mapped by nobody: kernel objects, boot module or unused memory",
         })
+    }
+
+    /// The physical addresses of the general registers that the kernel has saved.
+    pub(crate) fn saved_registers(&self) -> impl Iterator<Item = u64> {
+        let first = THREAD_REGISTERS + 512;
+        let threads = self.threads.keys();
+        threads.flat_map(move |thread| {
+            (first..first + 8 * GENERAL_REGISTERS)
+                .step_by(8)
+                .map(move |offset| thread + offset)
+        })
+    }
+
+    /// The processor's own general registers, when the address space in use is that of `cr3`.
+    pub fn general_registers(&self, cr3: u64) -> Place {
+        let domain = self.tables.get(&(cr3 & !(PAGE - 1))).copied().flatten();
+        Place {
+            owners: domain
+                .map(|domain| self.layout.name(domain))
+                .into_iter()
+                .collect(),
+            ..Place::nobodys("processor: general registers")
+        }
     }
 
     /// The processor's own vector registers.

@@ -124,6 +124,30 @@ impl Index {
         join(found)
     }
 
+    /// Those of the words that are a part of a secret, with the number of the word as address. A register holds no more.
+    pub fn search_words(&self, words: &[u64]) -> Vec<Hit> {
+        let mut sorted: Vec<(u64, usize)> = words.iter().copied().zip(0..).collect();
+        sorted.retain(|(word, _)| different(&word.to_le_bytes()) >= MIN_DIFFERENT);
+        sorted.sort_unstable();
+        let mut found = Vec::new();
+        for (secret, order, text) in &self.texts {
+            for (offset, window) in text.windows(PREFIX).enumerate() {
+                let word = prefix(window);
+                let first = sorted.partition_point(|(other, _)| *other < word);
+                for (_, address) in sorted[first..].iter().take_while(|(w, _)| *w == word) {
+                    found.push(Hit {
+                        secret: *secret,
+                        order: *order,
+                        offset,
+                        address: *address,
+                        length: PREFIX,
+                    });
+                }
+            }
+        }
+        found
+    }
+
     fn search_page(&self, memory: &[u8], start: usize, end: usize, found: &mut Vec<Hit>) {
         let last = end.min((memory.len() + 1).saturating_sub(PREFIX));
         for address in start..last {
@@ -255,6 +279,22 @@ mod tests {
         let index = Index::new([secret.as_slice()]);
         assert_eq!(index.search(&memory_with(&[(9, &secret)])).len(), 1);
         assert!(index.search(&memory_with(&[(9, &secret[..11])])).is_empty());
+    }
+
+    #[test]
+    fn eight_bytes_are_enough_in_a_register() {
+        let secret = secret(48);
+        let index = Index::new([secret.as_slice()]);
+        let word = u64::from_le_bytes(*secret[40..].first_chunk().unwrap());
+        let hits = index.search_words(&[0, 7, word, word ^ 1]);
+        let found: Vec<_> = hits.iter().map(|hit| (hit.offset, hit.address)).collect();
+        assert_eq!(found[0], (40, 2));
+        assert!(hits.iter().all(|hit| hit.address == 2 && hit.length == 8));
+        assert!(
+            Index::new([[0; 32].as_slice()])
+                .search_words(&[0])
+                .is_empty()
+        );
     }
 
     #[test]

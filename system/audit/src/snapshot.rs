@@ -8,8 +8,15 @@ use std::path::Path;
 use selkie_qemu::{Guest, Qmp};
 
 use crate::derive::recover::{PublicKey, ticket_key};
+use crate::memory::Memory;
 use crate::search::Index;
 use crate::{Kind, Layout, LayoutError, Order, Place, Secret};
+
+/// The general registers as QEMU names them.
+const GENERAL: [&str; 16] = [
+    "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", "R8 ", "R9 ", "R10", "R11", "R12",
+    "R13", "R14", "R15",
+];
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +37,11 @@ pub enum SnapshotError {
     Register(&'static str),
 }
 
-/// The memory and the vector registers of a paused machine.
+/// The memory and the registers of a paused machine.
 pub struct Snapshot {
     memory: Vec<u8>,
     vectors: Vec<u8>,
+    general: Vec<u64>,
     cr3: u64,
 }
 
@@ -72,6 +80,10 @@ impl Snapshot {
         Ok(Self {
             memory,
             vectors: vectors(&registers),
+            general: GENERAL
+                .iter()
+                .filter_map(|name| register(&registers, name))
+                .collect(),
             cr3: register(&registers, "CR3").ok_or(SnapshotError::Register("CR3"))?,
         })
     }
@@ -147,7 +159,21 @@ impl Snapshot {
         let vectors = vectors
             .iter()
             .map(|hit| finding(hit, None, places.vector_registers()));
-        Ok(memory.chain(vectors).collect())
+        let general = index.search_words(&self.general);
+        let general = general
+            .iter()
+            .map(|hit| finding(hit, None, places.general_registers(self.cr3)));
+        let saved: Vec<u64> = places.saved_registers().collect();
+        let words: Vec<u64> = saved
+            .iter()
+            .map(|address| Memory(&self.memory).word(*address).unwrap_or(0))
+            .collect();
+        let words = index.search_words(&words);
+        let words = words.iter().map(|hit| {
+            let address = saved[hit.address];
+            finding(hit, Some(address), places.at(address))
+        });
+        Ok(memory.chain(vectors).chain(general).chain(words).collect())
     }
 }
 
