@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::io::FdFlags;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal, setsid};
 
-use crate::{Boot, Error, Forward, Guest, Machine, Network, SerialLog, qmp};
+use crate::{Boot, Error, Forward, Guest, Machine, MemoryFile, Network, SerialLog, qmp};
 
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Launch {
     pub folder: PathBuf,
     /// Memory in MiB.
     pub memory: u32,
+    /// The file that is the memory, if this process is to read it; it has this size.
+    pub memory_file: Option<MemoryFile>,
     /// The network.
     pub network: Network,
     /// File that gets the guest's serial output.
@@ -58,6 +60,7 @@ impl Launch {
             machine,
             boot,
             memory: machine.memory,
+            memory_file: None,
             network: Network::None,
             serial: folder.join("serial.log"),
             pcap: None,
@@ -87,19 +90,20 @@ impl Launch {
             "cannot make a socket for the second serial port in {}",
             self.folder.display()
         )))?;
-        let sockets = Sockets {
+        let inherited = Inherited {
             qmp: listener.as_raw_fd(),
             serial: serial.as_raw_fd(),
+            memory: self.memory_file.as_ref().map(MemoryFile::descriptor),
         };
         let messages = self.folder.join("qemu.log");
         let said = fs::File::create(&messages)
             .map_err(Error::io(format!("cannot write {}", messages.display())))?;
-        let mut command = self.command(sockets)?;
+        let mut command = self.command(inherited)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(said);
-        attach(&mut command, sockets, self.detached);
+        attach(&mut command, inherited, self.detached);
         Guest::spawn(
             command,
             self.machine,
@@ -111,13 +115,24 @@ impl Launch {
         )
     }
 
-    /// QEMU's arguments; it inherits these sockets.
+    /// QEMU's arguments; it inherits these files.
     ///
     /// # Errors
     /// [`Error::Path`] when a file's path is not UTF-8.
-    fn arguments(&self, sockets: Sockets) -> Result<Vec<String>, Error> {
+    fn arguments(&self, inherited: Inherited) -> Result<Vec<String>, Error> {
         let mut list = Arguments::default();
-        list.pair("-machine", self.machine.machine);
+        match inherited.memory {
+            None => list.pair("-machine", self.machine.machine),
+            Some(memory) => {
+                let machine = self.machine.machine;
+                list.pair("-machine", format!("{machine},memory-backend=memory0"));
+                let size = self.memory;
+                list.pair(
+                    "-object",
+                    format!("memory-backend-file,id=memory0,size={size}M,mem-path=/proc/self/fd/{memory},share=on"),
+                );
+            }
+        }
         list.extend(&["-nodefaults", "-no-user-config", "-display", "none"]);
         match self.accelerator {
             Accelerator::Tcg => list.extend(&["-accel", "tcg", "-cpu", self.machine.cpu]),
@@ -131,12 +146,15 @@ impl Launch {
         list.extend(self.machine.arguments);
         list.pair(
             "-chardev",
-            format!("socket,id=qmp0,fd={},server=on,wait=off", sockets.qmp),
+            format!("socket,id=qmp0,fd={},server=on,wait=off", inherited.qmp),
         );
         list.pair("-mon", "chardev=qmp0,mode=control");
         list.pair(
             "-chardev",
-            format!("socket,id=serial1,fd={},server=on,wait=off", sockets.serial),
+            format!(
+                "socket,id=serial1,fd={},server=on,wait=off",
+                inherited.serial
+            ),
         );
         for device in self.machine.second_serial {
             list.pair("-device", *device);
@@ -198,7 +216,7 @@ impl Launch {
         Ok(())
     }
 
-    fn command(&self, sockets: Sockets) -> Result<Command, Error> {
+    fn command(&self, inherited: Inherited) -> Result<Command, Error> {
         let program = find(self.machine.program).ok_or(Error::NoQemu {
             program: self.machine.program,
             package: self.machine.package,
@@ -211,29 +229,36 @@ impl Launch {
                 command
             }
         };
-        command.args(self.arguments(sockets)?);
+        command.args(self.arguments(inherited)?);
         Ok(command)
     }
 }
 
-/// Listening sockets that QEMU inherits.
+/// Files that QEMU inherits.
 #[derive(Clone, Copy, Debug)]
-struct Sockets {
-    /// The control socket.
+struct Inherited {
+    /// The listening control socket.
     qmp: RawFd,
-    /// For the second serial port.
+    /// The listening socket for the second serial port.
     serial: RawFd,
+    /// The memory, where this process reads it.
+    memory: Option<RawFd>,
 }
 
-/// Takes QEMU out of the terminal's reach (the owner ends it), hands it the sockets, and ties
+/// Takes QEMU out of the terminal's reach (the owner ends it), hands it the files, and ties
 /// its life to the thread that starts it unless it is detached.
-fn attach(command: &mut Command, sockets: Sockets, detached: bool) {
+fn attach(command: &mut Command, inherited: Inherited, detached: bool) {
     let owner = rustix::process::getpid();
     let child = move || -> io::Result<()> {
-        for socket in [sockets.qmp, sockets.serial] {
-            // SAFETY: the descriptor is open: the parent holds the listeners until the child has started.
-            let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
-            rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
+        let Inherited {
+            qmp,
+            serial,
+            memory,
+        } = inherited;
+        for file in [Some(qmp), Some(serial), memory].into_iter().flatten() {
+            // SAFETY: the descriptor is open: the parent holds the files until the child has started.
+            let file = unsafe { rustix::fd::BorrowedFd::borrow_raw(file) };
+            rustix::io::fcntl_setfd(file, FdFlags::empty())?;
         }
         setsid()?;
         if !detached {
@@ -245,7 +270,7 @@ fn attach(command: &mut Command, sockets: Sockets, detached: bool) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes five system calls; it allocates nothing and takes no
+    // SAFETY: between fork and exec the closure makes at most six system calls; it allocates nothing and takes no
     // lock.
     unsafe { command.pre_exec(child) };
 }
@@ -301,8 +326,12 @@ mod tests {
         )
     }
 
-    fn sockets(qmp: RawFd) -> Sockets {
-        Sockets { qmp, serial: 9 }
+    fn inherited(qmp: RawFd) -> Inherited {
+        Inherited {
+            qmp,
+            serial: 9,
+            memory: None,
+        }
     }
 
     fn value_of<'a>(arguments: &'a [String], name: &str) -> Vec<&'a str> {
@@ -314,8 +343,27 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_may_be_a_file_of_this_process() {
+        let inherited = Inherited {
+            memory: Some(8),
+            ..inherited(7)
+        };
+        let arguments = launch().arguments(inherited).unwrap();
+        let machine = value_of(&arguments, "-machine");
+        assert!(
+            machine[0].ends_with(",memory-backend=memory0"),
+            "{machine:?}"
+        );
+        let file = "memory-backend-file,id=memory0,size=64M,mem-path=/proc/self/fd/8,share=on";
+        assert!(
+            value_of(&arguments, "-object").contains(&file),
+            "{arguments:?}"
+        );
+    }
+
+    #[test]
     fn the_defaults_are_a_quiet_machine_without_network() {
-        let arguments = launch().arguments(sockets(7)).unwrap();
+        let arguments = launch().arguments(inherited(7)).unwrap();
         assert_eq!(value_of(&arguments, "-m"), ["64"]);
         assert_eq!(value_of(&arguments, "-initrd"), ["a,,b.elf"]);
         assert_eq!(value_of(&arguments, "-accel"), ["tcg"]);
@@ -345,7 +393,7 @@ mod tests {
             gdb: Some(1234),
             ..launch()
         }
-        .arguments(sockets(3))
+        .arguments(inherited(3))
         .unwrap();
         assert_eq!(
             value_of(&arguments, "-netdev"),
@@ -369,7 +417,7 @@ mod tests {
             accelerator: Accelerator::Kvm,
             ..launch()
         };
-        let arguments = launch.arguments(sockets(3)).unwrap();
+        let arguments = launch.arguments(inherited(3)).unwrap();
         assert!(
             value_of(&arguments, "-device")
                 .contains(&"loader,file=loader.img,addr=0x70000000,cpu-num=0")
@@ -377,7 +425,7 @@ mod tests {
         assert_eq!(value_of(&arguments, "-cpu"), ["host"]);
         launch.boot = Boot::Kernel("loader.img".into());
         assert_eq!(
-            value_of(&launch.arguments(sockets(3)).unwrap(), "-kernel"),
+            value_of(&launch.arguments(inherited(3)).unwrap(), "-kernel"),
             ["loader.img"]
         );
     }

@@ -33,6 +33,7 @@ mod debugger;
 mod guest;
 mod launch;
 mod machine;
+mod memory;
 mod ports;
 mod process;
 mod qmp;
@@ -45,6 +46,7 @@ pub use machine::{
     Boot, Forward, MACHINES, Machine, Network, PC99, QEMU_VIRT_AARCH64, QEMU_VIRT_RISCV64, Start,
     X86_64_GENERIC, machine,
 };
+pub use memory::MemoryFile;
 pub use ports::{free_port, is_free};
 pub use process::Process;
 pub use qmp::{Qmp, QmpError, second_serial};

@@ -17,6 +17,8 @@ pub struct Machine {
     pub cpu: &'static str,
     /// Memory in MiB when nothing else is asked for.
     pub memory: u32,
+    /// Physical address at which the memory begins.
+    pub memory_at: u64,
     /// Arguments that every run of this machine has; they connect the serial port to the character device
     /// `serial0`.
     pub arguments: &'static [&'static str],
@@ -70,6 +72,7 @@ pub const PC99: Machine = Machine {
     machine: "q35,sata=off,smbus=off,vmport=off,i8042=off",
     cpu: "max",
     memory: 64,
+    memory_at: 0,
     arguments: &[
         "-no-reboot",
         "-rtc",
@@ -98,6 +101,7 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
     machine: "virt,virtualization=on",
     cpu: "cortex-a53",
     memory: 2048,
+    memory_at: 0x4000_0000,
     arguments: &[
         "-no-reboot",
         "-rtc",
@@ -130,6 +134,7 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
     machine: "virt",
     cpu: "rv64",
     memory: 2048,
+    memory_at: 0x8000_0000,
     arguments: &[
         "-no-reboot",
         "-rtc",
