@@ -15,6 +15,7 @@ mod content;
 mod derive;
 mod hello;
 mod memory;
+mod paging;
 mod place;
 mod recorder;
 mod search;

@@ -11,10 +11,15 @@ use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{LittleEndian, Object, ObjectSymbol};
 use selkie_qemu::Function;
 
-use crate::memory::{Memory, PAGE, Space, THREAD, THREAD_REGISTERS};
+use crate::memory::{Memory, PAGE, Space, THREAD};
+use crate::paging::Paging;
 
-/// Words behind the vector registers in a thread's object that are registers.
-const GENERAL_REGISTERS: u64 = 23;
+/// How kernels are told apart: [`Layout::vector_owner`] and [`Layout::registers`] of seL4 16 (there is an unused part before the
+/// registers) and of seL4 5 (they follow 16 slots).
+const KERNELS: [(&str, u64); 2] = [("ksCurFPUOwner", 1024), ("ksActiveFPUState", 512)];
+
+/// The kernel's variable that points into the object of the thread that runs.
+const CURRENT: &str = "ksCurThread";
 
 /// How many bytes of a function tell its program from the others.
 const FUNCTION: usize = 32;
@@ -23,6 +28,11 @@ const FUNCTION: usize = 32;
 pub struct Layout {
     domains: Vec<Domain>,
     kernel: Program,
+    /// Its variable that points into the object of the thread whose vector registers are in the processor.
+    vector_owner: &'static str,
+    /// Where the registers begin in a thread's object.
+    registers: u64,
+    paging: &'static Paging,
 }
 
 /// A protection domain.
@@ -64,6 +74,9 @@ pub enum LayoutError {
         /// Why.
         error: object::Error,
     },
+    /// The kernel's file has no name for what points to the owner of the vector registers.
+    #[error("it is not known how this kernel keeps the registers of threads")]
+    Kernel,
     /// A protection domain has no address space in the memory, or several could be its own.
     #[error("{count} address spaces in memory could be that of `{domain}`")]
     Unrecognised {
@@ -122,33 +135,31 @@ impl Layout {
         folder: &Path,
         kernel: &Path,
     ) -> Result<Self, LayoutError> {
+        let kernel = Program::read(kernel)?;
+        let mut kernels = KERNELS.iter();
+        let (vector_owner, registers) = kernels
+            .find(|(name, _)| kernel.physical(name).is_some())
+            .ok_or(LayoutError::Kernel)?;
         let domains = system.domains().into_iter();
         Ok(Self {
             domains: domains
                 .map(|(domain, _)| Domain::read(system, target, folder, domain))
                 .collect::<Result<_, _>>()?,
-            kernel: Program::read(kernel)?,
+            kernel,
+            vector_owner,
+            registers: *registers,
+            paging: Paging::of(target.architecture),
         })
     }
 
-    /// What everything is in this memory, whose address space in use is that of `cr3`.
+    /// What everything is in this memory.
     ///
     /// # Errors
     /// [`LayoutError::Unrecognised`].
-    pub fn places(&self, memory: &[u8], cr3: u64) -> Result<Places<'_>, LayoutError> {
-        let memory = Memory(memory);
-        let spaces = memory.spaces(cr3);
+    pub(crate) fn places(&self, memory: &Memory) -> Result<Places<'_>, LayoutError> {
         let mut names = BTreeMap::new();
         for (index, domain) in self.domains.iter().enumerate() {
-            let fits = |space: &Space| {
-                domain.known.iter().all(|(address, bytes)| {
-                    space.read(&memory, *address, bytes.len() as u64).as_ref() == Some(bytes)
-                })
-            };
-            let own: Vec<u64> = spaces
-                .iter()
-                .filter_map(|(root, space)| fits(space).then_some(*root))
-                .collect();
+            let own = memory.roots(self.paging, &domain.known);
             match own.as_slice() {
                 [root] if !names.contains_key(root) => names.insert(*root, index),
                 _ => {
@@ -159,7 +170,7 @@ impl Layout {
                 }
             };
         }
-        Ok(Places::new(self, &memory, &spaces, names))
+        Ok(Places::new(self, memory, &names))
     }
 
     /// A function of a protection domain whose name holds this.
@@ -192,73 +203,67 @@ pub struct Places<'a> {
     /// The pages that domains write, by domain and virtual address.
     writable: BTreeMap<(usize, u64), u64>,
     /// Paging structures and the domain that they are for.
-    tables: BTreeMap<u64, Option<usize>>,
+    tables: BTreeMap<u64, usize>,
     /// Threads' objects.
-    threads: BTreeMap<u64, Option<usize>>,
-    /// Pages of address spaces that are no domain's: the initialiser's.
-    initialiser: BTreeSet<u64>,
+    threads: BTreeMap<u64, usize>,
     /// The domain whose vector registers are in the processor.
     vector_owner: Option<usize>,
+    /// The domain that runs.
+    current: Option<usize>,
 }
 
 impl<'a> Places<'a> {
-    fn new(
-        layout: &'a Layout,
-        memory: &Memory<'_>,
-        spaces: &BTreeMap<u64, Space>,
-        names: BTreeMap<u64, usize>,
-    ) -> Self {
+    fn new(layout: &'a Layout, memory: &Memory, names: &BTreeMap<u64, usize>) -> Self {
+        let paging = layout.paging;
         let mut places = Self {
             layout,
             pages: BTreeMap::new(),
             writable: BTreeMap::new(),
             tables: BTreeMap::new(),
             threads: BTreeMap::new(),
-            initialiser: BTreeSet::new(),
             vector_owner: None,
+            current: None,
         };
-        for (root, space) in spaces {
-            let name = names.get(root).copied();
+        for (root, domain) in names {
+            let Space { pages, tables } = memory.space(paging, *root);
             places
                 .tables
-                .extend(space.tables.iter().map(|table| (*table, name)));
-            for (address, page) in &space.pages {
-                match name {
-                    Some(domain) => {
-                        let maps = places.pages.entry(page.physical).or_default();
-                        maps.push((domain, *address));
-                        if page.write {
-                            places.writable.insert((domain, *address), page.physical);
-                        }
-                    }
-                    None => drop(places.initialiser.insert(page.physical)),
+                .extend(tables.iter().map(|table| (*table, *domain)));
+            for (address, page) in pages {
+                let maps = places.pages.entry(page.physical).or_default();
+                maps.push((*domain, address));
+                if page.write {
+                    places.writable.insert((*domain, address), page.physical);
                 }
             }
         }
-        let threads = memory.threads(spaces).into_iter();
+        let threads = memory.threads(paging, |root| names.contains_key(&root));
         places.threads = threads
-            .map(|(thread, root)| (thread, names.get(&root).copied()))
+            .into_iter()
+            .map(|(thread, root)| (thread, names[&root]))
             .collect();
-        places.vector_owner = layout
-            .kernel
-            .physical("ksActiveFPUState")
-            .and_then(|address| Memory::of_kernel(memory.word(address)?))
-            .and_then(|state| places.threads.get(&(state & !(THREAD - 1))))
-            .copied()
-            .flatten();
+        let owner = |name| {
+            let pointer = memory.word(layout.kernel.physical(name)?)?;
+            let thread = paging.of_kernel(pointer)? & !(THREAD - 1);
+            places.threads.get(&thread).copied()
+        };
+        (places.vector_owner, places.current) = (owner(layout.vector_owner), owner(CURRENT));
         places
     }
 
     /// The memory that these domains write, each contiguous part by itself.
-    pub(crate) fn writable_memory(&self, owners: &BTreeSet<String>, memory: &[u8]) -> Vec<Vec<u8>> {
-        let memory = Memory(memory);
+    pub(crate) fn writable_memory(
+        &self,
+        owners: &BTreeSet<String>,
+        memory: &Memory,
+    ) -> Vec<Vec<u8>> {
         let mut parts: Vec<Vec<u8>> = Vec::new();
         let mut end = None;
         for ((domain, address), physical) in &self.writable {
             if !owners.contains(&self.layout.domains[*domain].name) {
                 continue;
             }
-            let page = memory.bytes(*physical, PAGE).unwrap_or_default();
+            let page = memory.page(*physical).unwrap_or_default();
             match parts.last_mut() {
                 Some(part) if end == Some((*domain, *address)) => part.extend(page),
                 _ => parts.push(page.to_vec()),
@@ -277,26 +282,16 @@ impl<'a> Places<'a> {
         if let Some((thread, domain)) = self.threads.range(..=address).next_back()
             && address < thread + THREAD
         {
-            let what = match address - thread {
-                THREAD_REGISTERS..1024 => "kernel: saved vector registers",
+            let register = (address - thread).checked_sub(self.layout.registers);
+            let vectors = &self.layout.paging.vectors;
+            let what = match register {
+                Some(offset) if vectors.contains(&offset) => "kernel: saved vector registers",
                 _ => "kernel: thread object",
             };
-            return Place {
-                owners: domain
-                    .iter()
-                    .map(|domain| self.layout.name(*domain))
-                    .collect(),
-                ..Place::nobodys(what)
-            };
+            return self.kernels(*domain, what);
         }
         if let Some(domain) = self.tables.get(&page) {
-            return Place {
-                owners: domain
-                    .iter()
-                    .map(|domain| self.layout.name(*domain))
-                    .collect(),
-                ..Place::nobodys("kernel: paging structure")
-            };
+            return self.kernels(*domain, "kernel: paging structure");
         }
         if let Some(symbol) = self.layout.kernel.symbol_at_physical(address) {
             return Place {
@@ -304,46 +299,44 @@ impl<'a> Places<'a> {
                 ..Place::nobodys("kernel image")
             };
         }
-        Place::nobodys(match page {
-            _ if self.layout.kernel.holds_physical(address) => "kernel image",
-            _ if self.initialiser.contains(&page) => "initialiser",
-            0..0x10_0000 => "below 1 MiB",
-            _ => "mapped by nobody: kernel objects, boot module or unused memory",
+        Place::nobodys(match self.layout.kernel.holds_physical(address) {
+            true => "kernel image",
+            false => {
+                "mapped by no protection domain: kernel objects, initialiser, boot image or unused memory"
+            }
         })
     }
 
     /// The physical addresses of the general registers that the kernel has saved.
     pub(crate) fn saved_registers(&self) -> impl Iterator<Item = u64> {
-        let first = THREAD_REGISTERS + 512;
+        let (general, registers) = (&self.layout.paging.general, self.layout.registers);
+        let (first, end) = (registers + general.start, registers + general.end);
         let threads = self.threads.keys();
-        threads.flat_map(move |thread| {
-            (first..first + 8 * GENERAL_REGISTERS)
-                .step_by(8)
-                .map(move |offset| thread + offset)
-        })
+        threads.flat_map(move |thread| (first..end).step_by(8).map(move |offset| thread + offset))
     }
 
-    /// The processor's own general registers, when the address space in use is that of `cr3`.
-    pub fn general_registers(&self, cr3: u64) -> Place {
-        let domain = self.tables.get(&(cr3 & !(PAGE - 1))).copied().flatten();
-        Place {
-            owners: domain
-                .map(|domain| self.layout.name(domain))
-                .into_iter()
-                .collect(),
-            ..Place::nobodys("processor: general registers")
-        }
+    /// The processor's own general registers.
+    pub(crate) fn general_registers(&self) -> Place {
+        self.processors(self.current, "processor: general registers")
     }
 
     /// The processor's own vector registers.
-    pub fn vector_registers(&self) -> Place {
+    pub(crate) fn vector_registers(&self) -> Place {
+        self.processors(self.vector_owner, "processor: vector registers")
+    }
+
+    fn processors(&self, domain: Option<usize>, what: &str) -> Place {
+        match domain {
+            Some(domain) => self.kernels(domain, what),
+            None => Place::nobodys(what),
+        }
+    }
+
+    /// What the kernel keeps for a domain.
+    fn kernels(&self, domain: usize, what: &str) -> Place {
         Place {
-            owners: self
-                .vector_owner
-                .map(|domain| self.layout.name(domain))
-                .into_iter()
-                .collect(),
-            ..Place::nobodys("processor: vector registers")
+            owners: [self.layout.name(domain)].into(),
+            ..Place::nobodys(what)
         }
     }
 

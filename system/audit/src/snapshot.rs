@@ -1,22 +1,14 @@
 //! What a machine holds at one moment, and what is found in it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::path::Path;
 
-use selkie_qemu::{Guest, Qmp};
+use selkie_qemu::{Guest, Machine, MemoryFile};
 
 use crate::derive::recover::{PublicKey, ticket_key};
 use crate::memory::Memory;
 use crate::search::Index;
 use crate::{Kind, Layout, LayoutError, Order, Place, Secret};
-
-/// The general registers as QEMU names them.
-const GENERAL: [&str; 16] = [
-    "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", "R8 ", "R9 ", "R10", "R11", "R12",
-    "R13", "R14", "R15",
-];
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -24,25 +16,16 @@ pub enum SnapshotError {
     /// QEMU did not do as asked.
     #[error(transparent)]
     Qemu(#[from] selkie_qemu::Error),
-    /// The dump could not be read.
-    #[error("the memory dump {path}: {error}")]
-    Dump {
-        /// The file.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// QEMU's list of registers lacks one.
-    #[error("QEMU's list of registers has no {0}")]
-    Register(&'static str),
+    /// The memory could not be read.
+    #[error("the machine's memory: {0}")]
+    Memory(#[from] io::Error),
 }
 
 /// The memory and the registers of a paused machine.
 pub struct Snapshot {
-    memory: Vec<u8>,
+    memory: Memory,
     vectors: Vec<u8>,
     general: Vec<u64>,
-    cr3: u64,
 }
 
 /// A part of a secret, and where it is.
@@ -63,36 +46,26 @@ pub struct Finding<'a> {
 }
 
 impl Snapshot {
-    /// Stops the machine for as long as writing its memory of `mebibytes` down takes.
+    /// Stops the machine, which has this memory, for as long as copying it takes.
     ///
     /// # Errors
-    /// When QEMU refuses, or the dump cannot be read.
-    pub fn take(guest: &Guest, mebibytes: u32) -> Result<Self, SnapshotError> {
-        let file = guest.folder().join("memory.dump");
+    /// When QEMU refuses, or the memory cannot be read.
+    pub fn take(
+        guest: &Guest,
+        file: &MemoryFile,
+        machine: &Machine,
+    ) -> Result<Self, SnapshotError> {
         let mut qmp = guest.qmp()?;
         qmp.pause().map_err(selkie_qemu::Error::from)?;
-        let taken = Self::write(&mut qmp, mebibytes, &file);
-        qmp.resume().map_err(selkie_qemu::Error::from)?;
-        let registers = taken?;
-        let memory = fs::read(&file).map_err(dump_error(&file))?;
-        // It holds keys.
-        fs::remove_file(&file).map_err(dump_error(&file))?;
-        Ok(Self {
-            memory,
-            vectors: vectors(&registers),
-            general: GENERAL
-                .iter()
-                .filter_map(|name| register(&registers, name))
-                .collect(),
-            cr3: register(&registers, "CR3").ok_or(SnapshotError::Register("CR3"))?,
-        })
-    }
-
-    fn write(qmp: &mut Qmp, mebibytes: u32, file: &Path) -> Result<String, SnapshotError> {
-        qmp.save_memory(0, u64::from(mebibytes) << 20, file)
-            .map_err(selkie_qemu::Error::from)?;
+        let memory = Memory::read(file, machine.memory_at);
         let registers = qmp.monitor("info registers");
-        Ok(registers.map_err(selkie_qemu::Error::from)?)
+        qmp.resume().map_err(selkie_qemu::Error::from)?;
+        let registers = registers.map_err(selkie_qemu::Error::from)?;
+        Ok(Self {
+            memory: memory?,
+            vectors: vectors(&registers),
+            general: general(&registers),
+        })
     }
 
     /// The forms of the private key that a certificate (DER) is for, out of the memory of those who may hold it. `None` when
@@ -110,7 +83,7 @@ impl Snapshot {
             return Ok(None);
         };
         let memory = layout
-            .places(&self.memory, self.cr3)?
+            .places(&self.memory)?
             .writable_memory(holders, &self.memory);
         Ok(memory.iter().find_map(|part| public.private_key(part)))
     }
@@ -126,7 +99,7 @@ impl Snapshot {
         ticket: &[u8],
     ) -> Result<Option<Secret>, LayoutError> {
         let memory = layout
-            .places(&self.memory, self.cr3)?
+            .places(&self.memory)?
             .writable_memory(holders, &self.memory);
         Ok(memory.iter().find_map(|part| ticket_key(part, ticket)))
     }
@@ -140,7 +113,7 @@ impl Snapshot {
         layout: &Layout,
         secrets: &'a [Secret],
     ) -> Result<Vec<Finding<'a>>, LayoutError> {
-        let places = layout.places(&self.memory, self.cr3)?;
+        let places = layout.places(&self.memory)?;
         let index = Index::new(secrets.iter().map(|secret| secret.bytes.as_slice()));
         let finding = |hit: &crate::Hit, address, place| Finding {
             secret: &secrets[hit.secret],
@@ -150,30 +123,27 @@ impl Snapshot {
             address,
             place,
         };
-        let memory = index.search(&self.memory);
-        let memory = memory.iter().map(|hit| {
-            let address = hit.address as u64;
-            finding(hit, Some(address), places.at(address))
-        });
+        let mut found = Vec::new();
+        for (start, part) in self.memory.parts() {
+            found.extend(index.search(part).iter().map(|hit| {
+                let address = start + hit.address as u64;
+                finding(hit, Some(address), places.at(address))
+            }));
+        }
         let vectors = index.search(&self.vectors);
-        let vectors = vectors
-            .iter()
-            .map(|hit| finding(hit, None, places.vector_registers()));
+        let vectors = vectors.iter();
+        found.extend(vectors.map(|hit| finding(hit, None, places.vector_registers())));
         let general = index.search_words(&self.general);
-        let general = general
-            .iter()
-            .map(|hit| finding(hit, None, places.general_registers(self.cr3)));
+        let general = general.iter();
+        found.extend(general.map(|hit| finding(hit, None, places.general_registers())));
         let saved: Vec<u64> = places.saved_registers().collect();
-        let words: Vec<u64> = saved
-            .iter()
-            .map(|address| Memory(&self.memory).word(*address).unwrap_or(0))
-            .collect();
-        let words = index.search_words(&words);
-        let words = words.iter().map(|hit| {
+        let words = saved.iter().map(|address| self.memory.word(*address));
+        let words: Vec<u64> = words.map(Option::unwrap_or_default).collect();
+        found.extend(index.search_words(&words).iter().map(|hit| {
             let address = saved[hit.address];
             finding(hit, Some(address), places.at(address))
-        });
-        Ok(memory.chain(vectors).chain(general).chain(words).collect())
+        }));
+        Ok(found)
     }
 }
 
@@ -184,58 +154,72 @@ impl Finding<'_> {
     }
 }
 
-fn dump_error(path: &Path) -> impl Fn(io::Error) -> SnapshotError {
-    let path = path.display().to_string();
-    move |error| SnapshotError::Dump {
-        path: path.clone(),
-        error,
-    }
-}
-
-/// A register of QEMU's `info registers`: `NAME=` and hexadecimal digits.
-fn register(text: &str, name: &str) -> Option<u64> {
-    let (_, rest) = text.split_once(&format!("{name}="))?;
-    let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
-    u64::from_str_radix(&digits, 16).ok()
-}
-
-/// The vector registers as they would lie in memory: `XMM00=` and the high and the low half in hexadecimal.
+/// The vector registers as they would lie in memory: each is its name, `XMM00` or `Q00`, and the high and the low half.
 fn vectors(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for part in text.split("XMM").skip(1) {
-        let Some((number, rest)) = part.split_once('=') else {
-            continue;
-        };
-        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            continue;
+    let is_vector = |name: &str| {
+        let number = name.strip_prefix("XMM").or_else(|| name.strip_prefix('Q'));
+        number.is_some_and(|number| number.parse::<u8>().is_ok())
+    };
+    let halves = registers(text, is_vector, 2);
+    let halves = halves.chunks(2).flat_map(|pair| pair.iter().rev());
+    halves.flat_map(|half| half.to_le_bytes()).collect()
+}
+
+/// The others of 8 bytes, floating-point registers of RISC-V among them: `RAX` to `R15`, `X00` to `X30`, `x1/ra`, `f0/ft0`.
+fn general(text: &str) -> Vec<u64> {
+    let is_general = |name: &str| {
+        let risc_v = name.split_once('/').map(|(name, _)| name);
+        let name = risc_v.unwrap_or(name);
+        let number = name.strip_prefix(['R', 'X', 'x', 'f']);
+        let counted = number.is_some_and(|number| number.parse::<u8>().is_ok());
+        counted || name != "RIP" && name.len() == 3 && name.starts_with('R')
+    };
+    registers(text, is_general, 1)
+}
+
+/// The values, so many words of each, of registers in QEMU's `info registers`: a name, then words in hexadecimal, with
+/// space, `=` or `:` between all of them.
+fn registers(text: &str, is_wanted: impl Fn(&str) -> bool, words: usize) -> Vec<u64> {
+    let parts = text.split(|c: char| c.is_whitespace() || "=:".contains(c));
+    let mut parts = parts.filter(|part| !part.is_empty());
+    let mut found = Vec::new();
+    while let Some(name) = parts.next() {
+        if is_wanted(name) {
+            let values = parts.by_ref().take(words);
+            let values = values.map(|value| u64::from_str_radix(value, 16).unwrap_or(0));
+            found.extend(values);
         }
-        let halves: Vec<u64> = rest
-            .split_whitespace()
-            .take(2)
-            .filter_map(|half| u64::from_str_radix(half, 16).ok())
-            .collect();
-        bytes.extend(halves.iter().rev().flat_map(|half| half.to_le_bytes()));
     }
-    bytes
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const REGISTERS: &str = "RAX=0000000000000001 RBX=00000000000000ff\r\n\
-        CR0=80010031 CR2=0000000000402000 CR3=000000000093d000 CR4=000106f0\r\n\
-        XMM00=0f0e0d0c0b0a0908 0706050403020100 XMM01=0000000000000000 00000000000000ff\r\n";
-
     #[test]
     fn registers_are_read() {
-        assert_eq!(register(REGISTERS, "CR3"), Some(0x93_d000));
-        assert_eq!(register(REGISTERS, "CR8"), None);
-        let vectors = vectors(REGISTERS);
-        assert_eq!(
-            vectors[..16],
-            core::array::from_fn::<u8, 16, _>(|index| index as u8)
-        );
-        assert_eq!((vectors[16], vectors.len()), (0xff, 32));
+        let x86_64 = "RAX=0000000000000001 RBX=0000000000000002\r\n\
+            R8 =0000000000000003 R9 =0000000000000004 R15=0000000000000005\r\n\
+            RIP=0000000000000006 RFL=00000046 [---Z-P-] CPL=3 II=0\r\n\
+            CR0=80010031 CR3=000000000093d000\r\n\
+            XMM00=0f0e0d0c0b0a0908 0706050403020100 XMM01=0000000000000000 00000000000000ff\r\n";
+        let aarch64 = " PC=00000080600111e0 X00=0000000000000001 X01=0000000000000002\r\n\
+            X02=0000000000000003 X29=0000000000000004 X30=0000000000000005  SP=0000008060023c00\r\n\
+            PSTATE=00000149 ---- EL2h     FPCR=00000000 FPSR=00000000\r\n\
+            Q00=0f0e0d0c0b0a0908:0706050403020100 Q01=0000000000000000:00000000000000ff\r\n";
+        for text in [x86_64, aarch64] {
+            let first = core::array::from_fn::<u8, 16, _>(|index| index as u8);
+            let vectors = vectors(text);
+            assert_eq!(vectors[..16], first);
+            assert_eq!((vectors[16], vectors.len()), (0xff, 32));
+        }
+        assert_eq!(general(x86_64), [1, 2, 3, 4, 5, 0x46]);
+        assert_eq!(general(aarch64), [1, 2, 3, 4, 5]);
+        let riscv64 = " pc       0000000080200000\r\n mstatus  0000000a00000080\r\n\
+            x0/zero  0000000000000000 x1/ra    0000000000000001 x2/sp    0000000000000002\r\n\
+            f0/ft0   0000000000000003 f31/ft11 0000000000000004\r\n";
+        assert_eq!(general(riscv64), [0, 1, 2, 3, 4]);
+        assert!(vectors(riscv64).is_empty());
     }
 }

@@ -29,6 +29,21 @@ pub(super) fn round_keys(key: &[u8]) -> Vec<u8> {
     schedule
 }
 
+/// Round keys as ring keeps them where the processor has no instructions for AES (`aes_nohw.c`): of each block the lower
+/// halves of all bytes, then the upper ones.
+pub(super) fn halves_apart(schedule: &[u8]) -> Vec<u8> {
+    let blocks = schedule.chunks(16);
+    let half = |block: &[u8], shift: u32| -> Vec<u8> {
+        let pairs = block.chunks(2);
+        pairs
+            .map(|pair| pair[0] >> shift & 15 | (pair[1] >> shift & 15) << 4)
+            .collect()
+    };
+    blocks
+        .flat_map(|block| [half(block, 0), half(block, 4)].concat())
+        .collect()
+}
+
 /// `SubWord` of FIPS 197: in a block of four equal columns a round's `ShiftRows` changes nothing.
 fn substitute(word: [u8; 4]) -> [u8; 4] {
     let mut block = Block::default();
@@ -105,6 +120,15 @@ mod tests {
         let long = round_keys(&hex(key));
         assert_eq!(long.len(), 240);
         assert_eq!(long[224..], hex("fe4890d1e6188d0b046df344706c631e"));
+    }
+
+    /// ring 0.17.14, `aes_nohw_compact_block`: its comments number the halves.
+    #[test]
+    fn halves_of_round_keys_are_apart() {
+        let block: Vec<u8> = (0..16).map(|low| (15 - low) << 4 | low).collect();
+        let apart = halves_apart(&block);
+        assert_eq!(apart, hex("1032547698badcfeefcdab8967452301"));
+        assert_eq!(halves_apart(&[block, vec![0; 16]].concat())[16..], [0; 16]);
     }
 
     /// McGrew and Viega, "The Galois/Counter Mode of Operation", test case 1.

@@ -38,6 +38,11 @@ pub(crate) fn aead(name: &str, aead: Aead, key: &[u8], iv: &[u8]) -> Vec<Secret>
                 format!("{name} round keys"),
                 schedule[key.len()..].to_vec(),
             ));
+            secrets.push(Secret::new(
+                Kind::RoundKeys,
+                format!("{name} round keys, halves of bytes apart"),
+                aes::halves_apart(&schedule),
+            ));
             for (form, bytes) in aes::ghash_forms(h) {
                 secrets.push(Secret::new(Kind::GhashKey, format!("{name} {form}"), bytes));
             }

@@ -1,6 +1,5 @@
 //! The sessions of an audit, and the moments at which memory is looked at.
 
-use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use rustls::crypto::ring::cipher_suite::{
 };
 use rustls::{SignatureAlgorithm, SupportedCipherSuite};
 use selkie_audit::{Client, Ending, Secret, Session, Snapshot, algorithm};
-use selkie_qemu::{Forward, Guest, Launch, Machine, Network, Trap, free_port};
+use selkie_qemu::{Forward, Guest, Launch, Machine, MemoryFile, Network, Trap, free_port};
 
 use super::judge::{Judge, Moment, Phase};
 use crate::cli::make::TICKET_PERIOD;
@@ -90,10 +89,13 @@ pub(super) fn run(
         plan.sessions,
         folder.display()
     ));
-    let (guest, endpoint) = boot(built, folder)?;
+    let machine = built.machine.context("QEMU is not this board")?;
+    let memory = MemoryFile::new(machine.memory).context("no memory for the machine")?;
+    let (guest, endpoint) = boot(built, machine, &memory, folder)?;
     let mut audit = Audit {
         guest,
-        machine: built.machine.context("QEMU is not this board")?,
+        machine,
+        memory,
         endpoint,
         judge,
         plan,
@@ -105,21 +107,23 @@ pub(super) fn run(
     };
     let result = audit.all(|done| step.at(format!("{done} sessions")));
     audit.guest.quit(Duration::from_secs(3));
-    // Whatever went wrong there: a dump holds keys.
-    let _ = fs::remove_file(folder.join("memory.dump"));
     result?;
     step.done("");
     Ok(audit.moments)
 }
 
-fn boot(built: &Built, folder: &Path) -> anyhow::Result<(Guest, Endpoint)> {
+fn boot(
+    built: &Built,
+    machine: &'static Machine,
+    memory: &MemoryFile,
+    folder: &Path,
+) -> anyhow::Result<(Guest, Endpoint)> {
     let mut endpoint = *built
         .endpoints
         .iter()
         .find(|endpoint| endpoint.protocol == Protocol::Https)
         .with_context(|| format!("{} serves nothing over TLS", built.name))?;
     endpoint.host = free_port()?;
-    let machine = built.machine.context("QEMU is not this board")?;
     let launch = Launch {
         network: Network::User {
             forwards: vec![Forward {
@@ -127,6 +131,7 @@ fn boot(built: &Built, folder: &Path) -> anyhow::Result<(Guest, Endpoint)> {
                 guest: endpoint.guest,
             }],
         },
+        memory_file: Some(memory.clone()),
         ..Launch::new(machine, built.boot.clone(), folder)
     };
     let guest = launch.start()?;
@@ -146,6 +151,7 @@ fn boot(built: &Built, folder: &Path) -> anyhow::Result<(Guest, Endpoint)> {
 struct Audit<'a> {
     guest: Guest,
     machine: &'static Machine,
+    memory: MemoryFile,
     endpoint: Endpoint,
     judge: &'a Judge,
     plan: &'a Plan<'a>,
@@ -274,7 +280,7 @@ impl Audit<'_> {
     /// The memory as it is. The guest's clock stands still meanwhile.
     fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
         let begin = Instant::now();
-        let snapshot = Snapshot::take(&self.guest, self.machine.memory)?;
+        let snapshot = Snapshot::take(&self.guest, &self.memory, self.machine)?;
         self.ticket_keys_gone += begin.elapsed();
         Ok(snapshot)
     }
