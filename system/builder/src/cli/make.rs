@@ -18,7 +18,7 @@ use crate::board::{Board, KernelKind};
 use crate::compile::image::sha256;
 use crate::flow::{self, Roles};
 use crate::manifest::Holding;
-use crate::programs;
+use crate::programs::{self, Platform, Variant};
 use crate::settings::{Configuration, Settings};
 use crate::{Artefacts, Compiled, Plan};
 
@@ -107,7 +107,7 @@ pub(super) const TICKET_PERIOD: u32 = 10;
 /// As [`make`], for this purpose.
 ///
 /// # Errors
-/// As [`make`]; the control only for pc99.
+/// As [`make`].
 pub(super) fn make_for(
     root: &Path,
     request: &Request,
@@ -159,6 +159,8 @@ struct Work<'a> {
 struct Ground {
     /// The ELF file of each program.
     elfs: BTreeMap<String, PathBuf>,
+    /// What they are built for.
+    platform: Platform,
     kind: GroundKind,
 }
 
@@ -218,7 +220,7 @@ impl Work<'_> {
             let names: BTreeSet<&str> = holders.map(|p| p.program.name.as_str()).collect();
             ground
                 .elfs
-                .extend(pc99::unwiped(self, &names.into_iter().collect::<Vec<_>>())?);
+                .extend(self.unwiped(&names.into_iter().collect::<Vec<_>>(), &ground.platform)?);
         }
         (self.observe)(Event::Begin("putting the system together"));
         let compiled = plan.compile(&Artefacts {
@@ -326,6 +328,29 @@ impl Work<'_> {
             KernelKind::Pc99 => pc99::ground(self, names),
             KernelKind::Microkit => microkit::ground(self, names),
         }
+    }
+
+    /// Programs as they must never be used: they overwrite nothing. They are kept apart from all others.
+    fn unwiped(
+        &self,
+        names: &[&str],
+        platform: &Platform,
+    ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+        let platform = Platform {
+            variant: Variant::Unwiped,
+            ..platform.clone()
+        };
+        let mut output = self.root.join("target/unwiped");
+        if self.board.kernel == KernelKind::Microkit {
+            // As for other programs: boards of one architecture have headers and instructions of their own.
+            output.push(&self.board.name);
+        }
+        (self.observe)(Event::Begin("building programs that do not wipe"));
+        let elfs = programs::build(self.root, &output, names, &platform, &mut |line| {
+            (self.observe)(Event::At(line.trim()));
+        })?;
+        (self.observe)(Event::Done(""));
+        Ok(elfs)
     }
 
     /// Writes the bootable files and the report.

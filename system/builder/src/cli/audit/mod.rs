@@ -16,13 +16,12 @@ use microkit_sdf::{System, Target};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use selkie_audit::{Layout, Secret, private_key};
+use selkie_qemu::machine;
 
+use super::Context;
 use super::make::{Built, Event, Purpose, Request, board, make, make_for};
 use super::setup::{self, Scope};
-use super::{Context, Ui};
-use crate::board::KernelKind;
 use crate::manifest::Holding;
-use crate::pc99;
 use crate::settings::Configuration;
 
 /// Options of `selkie audit`.
@@ -52,7 +51,7 @@ pub(super) struct Options {
     /// A system of `system/` by name, or a description (.toml). It must serve HTTP over TLS.
     #[arg(value_name = "NAME|FILE", default_value = "https")]
     system: PathBuf,
-    /// The board.
+    /// The board: one that is a machine of QEMU's.
     #[arg(long, default_value = "pc99")]
     board: String,
     /// How many sessions there are with the system as it is for use.
@@ -77,9 +76,10 @@ pub(super) fn command(context: &Context, command: &Command) -> anyhow::Result<Ex
 }
 
 fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    if board(&context.root, &options.board)?.kernel != KernelKind::Pc99 {
+    board(&context.root, &options.board)?;
+    if machine(&options.board).is_none() {
         bail!(
-            "memory of the board `{}` cannot be searched: the audit knows how the kernel of pc99 uses memory, and no other",
+            "memory of the board `{}` cannot be searched: QEMU is not this board",
             options.board
         );
     }
@@ -96,11 +96,10 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     let built = make_for(&context.root, &request, &observe, Purpose::Audit)?;
     let control = make_for(&context.root, &request, &observe, Purpose::Control)?;
     step.done("");
-    let folder = context.output().join("audit");
+    let folder = context.output().join("audit").join(&options.board);
     let known = keys(&options.key)?;
-    let ui = &context.ui;
     let moments = audited(
-        ui,
+        context,
         &built,
         &folder.join("wiping"),
         options,
@@ -110,7 +109,7 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     )?;
     // There is nothing to wait for in the control.
     let control = audited(
-        ui,
+        context,
         &control,
         &folder.join("control"),
         options,
@@ -162,7 +161,7 @@ fn described(built: &Built, target: &Target) -> anyhow::Result<System> {
 
 /// Boots what was built and looks at it at each moment.
 fn audited(
-    ui: &Ui,
+    context: &Context,
     built: &Built,
     folder: &Path,
     options: &Options,
@@ -170,7 +169,8 @@ fn audited(
     patience: Duration,
     keys: Vec<Secret>,
 ) -> anyhow::Result<Vec<judge::Moment>> {
-    let system = described(built, &pc99::TARGET)?;
+    let target = board(&context.root, &built.board)?.target;
+    let system = described(built, &target)?;
     let who = |holding| -> BTreeSet<String> {
         let holders = built.holders.iter();
         holders
@@ -184,7 +184,7 @@ fn audited(
     let watched = children.find(|(domain, _)| holds_sessions.contains(&domain.name));
     let judge = judge::Judge {
         watched: watched.map(|(domain, _)| domain.name.clone()),
-        layout: Layout::read(&system, &pc99::TARGET, &built.folder, &built.symbols)?,
+        layout: Layout::read(&system, &target, &built.folder, &built.symbols)?,
         holders: judge::Holders {
             keys: who(Holding::Keys),
             sessions: holds_sessions,
@@ -202,7 +202,7 @@ fn audited(
         sessions,
         patience,
     };
-    run::run(ui, built, folder, &plan, &judge, keys)
+    run::run(&context.ui, built, folder, &plan, &judge, keys)
 }
 
 /// The private keys in PEM files.

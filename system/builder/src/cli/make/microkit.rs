@@ -49,6 +49,7 @@ pub(super) fn ground(work: &Work<'_>, names: &[&str]) -> anyhow::Result<super::G
     };
     Ok(super::Ground {
         elfs,
+        platform,
         kind: GroundKind::Microkit(Ground { sdk, folder }),
     })
 }

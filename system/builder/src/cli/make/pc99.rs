@@ -10,7 +10,6 @@ use selkie_qemu::Boot;
 use serde_json::json;
 
 use super::{Bootable, Event, GroundKind, Parts, Work, sha256, write};
-use crate::board::KernelKind;
 use crate::pc99;
 use crate::programs::{self, Platform, Variant};
 use crate::settings::Configuration;
@@ -66,35 +65,13 @@ pub(super) fn ground(work: &Work<'_>, names: &[&str]) -> anyhow::Result<super::G
     (work.observe)(Event::Done(""));
     Ok(super::Ground {
         elfs,
+        platform,
         kind: GroundKind::Pc99(Ground {
             kernel,
             initialiser,
             configuration,
         }),
     })
-}
-
-/// Programs as they must never be used: they overwrite nothing. They are kept apart from all others.
-pub(super) fn unwiped(
-    work: &Work<'_>,
-    names: &[&str],
-) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    if work.board.kernel != KernelKind::Pc99 {
-        bail!("programs that do not wipe are built for the board pc99 only");
-    }
-    let platform = Platform {
-        architecture: pc99::TARGET.architecture,
-        kernel: programs::Kernel::Pc99,
-        variant: Variant::Unwiped,
-        features: Vec::new(),
-    };
-    let output = work.root.join("target/unwiped");
-    (work.observe)(Event::Begin("building programs that do not wipe"));
-    let elfs = programs::build(work.root, &output, names, &platform, &mut |line| {
-        (work.observe)(Event::At(line.trim()));
-    })?;
-    (work.observe)(Event::Done(""));
-    Ok(elfs)
 }
 
 /// Writes the bootable files: the kernel, and the initialiser with the system.
