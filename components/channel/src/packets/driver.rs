@@ -5,11 +5,10 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use super::{
-    Buffer, DESCRIPTOR, LINK_WORDS, Layout, Lent, Link, Pool, RETURNED, ReceiveBuffer,
+    Buffer, DESCRIPTOR, LINK_WORDS, Layout, Lent, Link, Peer, Pool, RETURNED, ReceiveBuffer,
     TransmitBuffer, descriptor, parts,
 };
 use crate::doorbell::{ALWAYS, Doorbell};
-use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, OwnWords, PeerRegion};
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
@@ -18,7 +17,7 @@ use crate::{LayoutError, Notify, PeerMisbehaved};
 pub struct Driver {
     layout: Layout,
     pool: Pool,
-    epoch: Epoch,
+    peer: Peer,
     bell: Doorbell,
     receive_free: Consumer<DESCRIPTOR>,
     receive_full: Producer<DESCRIPTOR>,
@@ -34,7 +33,6 @@ pub struct Driver {
     /// The stack has gone or started over, and was not joined yet.
     gone: bool,
     news: u64,
-    failed: Option<PeerMisbehaved>,
 }
 
 impl Driver {
@@ -52,13 +50,13 @@ impl Driver {
     ) -> Result<Self, LayoutError> {
         let (own, peers) = (&mut own, &mut peers);
         let count = layout.buffers;
-        let epoch = Epoch::new(own, peers)?;
+        let peer = Peer::new(own, peers)?;
         let mut bell = Doorbell::new(own, peers, Box::new(notify))?;
         bell.ring_anyway();
         Ok(Self {
             layout,
             pool,
-            epoch,
+            peer,
             bell,
             receive_full: Producer::new(count, own, peers)?,
             transmit_free: Producer::new(count, own, peers)?,
@@ -71,7 +69,6 @@ impl Driver {
             under_way: 0,
             gone: false,
             news: 0,
-            failed: None,
         })
     }
 
@@ -92,7 +89,7 @@ impl Driver {
     /// # Errors
     /// What the stack did wrong, now or before.
     pub fn take_receive_buffer(&mut self) -> Result<Option<ReceiveBuffer>, PeerMisbehaved> {
-        self.check()?;
+        self.peer.check()?;
         self.bell.wake();
         if !self.is_joined() {
             return Ok(None);
@@ -101,7 +98,7 @@ impl Driver {
             return Ok(Some(ReceiveBuffer(index)));
         }
         let taken = self.try_take_receive_buffer();
-        taken.or_else(|misbehaved| self.blame(misbehaved).map(|()| None))
+        self.peer.judge(taken)
     }
 
     fn try_take_receive_buffer(&mut self) -> Result<Option<ReceiveBuffer>, PeerMisbehaved> {
@@ -123,7 +120,7 @@ impl Driver {
         let length = length.min(self.layout.frame_size());
         let pushed = self.receive_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a stack that misbehaved.
-        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
+        self.peer.note(pushed);
         self.news |= ALWAYS;
     }
 
@@ -132,13 +129,13 @@ impl Driver {
     /// # Errors
     /// What the stack did wrong, now or before.
     pub fn next_transmit(&mut self) -> Result<Option<(TransmitBuffer, usize)>, PeerMisbehaved> {
-        self.check()?;
+        self.peer.check()?;
         self.bell.wake();
         if !self.is_joined() {
             return Ok(None);
         }
         let next = self.try_next_transmit();
-        let next = next.or_else(|misbehaved| self.blame(misbehaved).map(|()| None));
+        let next = self.peer.judge(next);
         self.under_way += usize::from(matches!(next, Ok(Some(_))));
         next
     }
@@ -165,7 +162,7 @@ impl Driver {
         }
         self.transmitted.give(buffer.0);
         let pushed = self.transmit_free.push(descriptor(buffer.0, 0));
-        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
+        self.peer.note(pushed);
         self.news |= RETURNED;
     }
 
@@ -184,7 +181,7 @@ impl Driver {
     /// Notifies the stack if it sleeps and something of interest was published since the last flush.
     pub fn flush(&mut self) {
         let news = core::mem::take(&mut self.news);
-        if news != 0 && self.failed.is_none() {
+        if news != 0 && self.peer.check().is_ok() {
             self.bell.ring(news);
         }
     }
@@ -195,7 +192,7 @@ impl Driver {
     /// `wants_buffers`: the device is short of receive buffers, so that a returned one is news.
     pub fn sleep(&mut self, wants_buffers: bool) -> bool {
         self.flush();
-        if self.failed.is_some() {
+        if self.peer.check().is_err() {
             return true;
         }
         self.bell.lie_down(if wants_buffers { RETURNED } else { 0 });
@@ -207,29 +204,29 @@ impl Driver {
     }
 
     fn has_work(&mut self, wants_buffers: bool) -> bool {
-        if self.gone || self.epoch.has_changed() {
+        if self.gone || self.peer.epoch.has_changed() {
             return self.under_way == 0;
         }
         let buffers = wants_buffers && (!self.idle.is_empty() || self.receive_free.has_more());
-        self.epoch.is_joined() && (buffers || self.transmit_full.has_more())
+        self.peer.epoch.is_joined() && (buffers || self.transmit_full.has_more())
     }
 
     /// Whether a stack is no more whose frames are still under way: the next one waits for them.
     pub fn awaits_frames(&mut self) -> bool {
-        self.gone |= self.epoch.has_changed();
+        self.gone |= self.peer.epoch.has_changed();
         self.gone && self.under_way > 0
     }
 
     /// Whether both sides have joined each other. Joins a new stack, if no frame of the last one is under way.
     fn is_joined(&mut self) -> bool {
-        if self.failed.is_some() {
+        if self.peer.check().is_err() {
             return false;
         }
-        self.gone |= self.epoch.has_changed();
+        self.gone |= self.peer.epoch.has_changed();
         if self.gone && self.under_way == 0 {
             self.join();
         }
-        !self.gone && self.epoch.is_joined()
+        !self.gone && self.peer.epoch.is_joined()
     }
 
     fn join(&mut self) {
@@ -240,19 +237,7 @@ impl Driver {
         self.transmit_full.reset();
         self.transmit_free.reset();
         self.gone = false;
-        self.epoch.join();
+        self.peer.epoch.join();
         self.bell.ring_anyway();
-    }
-
-    fn check(&self) -> Result<(), PeerMisbehaved> {
-        self.failed.map_or(Ok(()), Err)
-    }
-
-    /// The stack's words are not what they should be: it has started over, or it misbehaved and is heard no more.
-    fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
-        match self.epoch.has_changed() {
-            true => Ok(()),
-            false => Err(*self.failed.get_or_insert(misbehaved)),
-        }
     }
 }

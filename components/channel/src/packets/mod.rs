@@ -30,7 +30,8 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::ptr::NonNull;
 
-use crate::memory::LINE;
+use crate::epoch::Epoch;
+use crate::memory::{LINE, OwnRegion, PeerRegion};
 use crate::{LayoutError, PeerMisbehaved, doorbell, epoch, ring};
 
 /// Bytes in front of every frame, for the driver's use.
@@ -225,6 +226,42 @@ mod pool {
                 core::slice::from_raw_parts_mut(first.as_ptr(), layout.frame_size())
             }
         }
+    }
+}
+
+/// The other end: which of its lives this one has joined, and whether it is still heard.
+struct Peer {
+    epoch: Epoch,
+    failed: Option<PeerMisbehaved>,
+}
+
+impl Peer {
+    fn new(own: &mut OwnRegion, peers: &mut PeerRegion) -> Result<Self, LayoutError> {
+        Ok(Self {
+            epoch: Epoch::new(own, peers)?,
+            failed: None,
+        })
+    }
+
+    fn check(&self) -> Result<(), PeerMisbehaved> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// What was read, if anything. From a peer that has started over it is nothing; one whose words are not what they
+    /// should be has misbehaved otherwise, and is heard no more.
+    fn judge<T>(
+        &mut self,
+        read: Result<Option<T>, PeerMisbehaved>,
+    ) -> Result<Option<T>, PeerMisbehaved> {
+        read.or_else(|misbehaved| match self.epoch.has_changed() {
+            true => Ok(None),
+            false => Err(*self.failed.get_or_insert(misbehaved)),
+        })
+    }
+
+    /// As [`Peer::judge`], of something written: an error is found again at the next check.
+    fn note<T>(&mut self, written: Result<T, PeerMisbehaved>) {
+        let _ = self.judge(written.map(Some));
     }
 }
 

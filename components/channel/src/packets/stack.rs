@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    DESCRIPTOR, LINK_WORDS, Layout, Lent, Link, Pool, RETURNED, TransmitBuffer, descriptor, parts,
+    DESCRIPTOR, LINK_WORDS, Layout, Lent, Link, Peer, Pool, RETURNED, TransmitBuffer, descriptor,
+    parts,
 };
 use crate::doorbell::{ALWAYS, Doorbell};
-use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, PeerRegion, PeerWords};
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
@@ -16,7 +16,7 @@ use crate::{LayoutError, Notify, PeerMisbehaved};
 pub struct Stack {
     layout: Layout,
     pool: Pool,
-    epoch: Epoch,
+    peer: Peer,
     bell: Doorbell,
     receive_free: Producer<DESCRIPTOR>,
     receive_full: Consumer<DESCRIPTOR>,
@@ -29,7 +29,6 @@ pub struct Stack {
     /// Transmit buffers that hold no frame.
     free: Vec<u16>,
     news: u64,
-    failed: Option<PeerMisbehaved>,
 }
 
 impl Stack {
@@ -46,7 +45,7 @@ impl Stack {
     ) -> Result<Self, LayoutError> {
         let (own, peers) = (&mut own, &mut peers);
         let count = layout.buffers;
-        let epoch = Epoch::new(own, peers)?;
+        let peer = Peer::new(own, peers)?;
         let mut bell = Doorbell::new(own, peers, Box::new(notify))?;
         bell.ring_anyway();
         // In each region the rings that its side writes messages to come first, as in the driver.
@@ -57,7 +56,7 @@ impl Stack {
         Ok(Self {
             layout,
             pool,
-            epoch,
+            peer,
             bell,
             receive_full: receive_full?,
             transmit_free: transmit_free?,
@@ -69,7 +68,6 @@ impl Stack {
             transmitted: Lent::new(count, count, false),
             free: (count as u16..2 * count as u16).rev().collect(),
             news: 0,
-            failed: None,
         })
     }
 
@@ -93,16 +91,15 @@ impl Stack {
     /// # Errors
     /// What the driver did wrong, now or before.
     pub fn receive(&mut self, frame: &mut [u8]) -> Result<Option<usize>, PeerMisbehaved> {
-        self.check()?;
+        self.peer.check()?;
         self.bell.wake();
         if !self.is_joined() {
             return Ok(None);
         }
         match self.try_receive(frame) {
             // What was read may be zeros.
-            Ok(_) if self.epoch.has_changed() => Ok(None),
-            Ok(received) => Ok(received),
-            Err(misbehaved) => self.blame(misbehaved).map(|()| None),
+            Ok(_) if self.peer.epoch.has_changed() => Ok(None),
+            received => self.peer.judge(received),
         }
     }
 
@@ -135,7 +132,7 @@ impl Stack {
     pub fn free_transmit_buffers(&mut self) -> usize {
         while self.is_joined() {
             let returned = self.take_returned();
-            match returned.or_else(|misbehaved| self.blame(misbehaved).map(|()| None)) {
+            match self.peer.judge(returned) {
                 Ok(Some(index)) => self.free.push(index),
                 Ok(None) | Err(_) => break,
             }
@@ -167,7 +164,7 @@ impl Stack {
         let length = length.min(self.layout.frame_size());
         let pushed = self.transmit_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a driver that misbehaved.
-        let _ = pushed.map_err(|misbehaved| self.blame(misbehaved));
+        self.peer.note(pushed);
         self.news |= ALWAYS;
     }
 
@@ -179,7 +176,7 @@ impl Stack {
     /// Notifies the driver if it sleeps and something of interest was published since the last flush.
     pub fn flush(&mut self) {
         let news = core::mem::take(&mut self.news);
-        if news != 0 && self.failed.is_none() {
+        if news != 0 && self.peer.check().is_ok() {
             self.bell.ring(news);
         }
     }
@@ -190,7 +187,7 @@ impl Stack {
     /// `wants_room`: a frame waits for a transmit buffer, so that a returned one is news.
     pub fn sleep(&mut self, wants_room: bool) -> bool {
         self.flush();
-        if self.failed.is_some() {
+        if self.peer.check().is_err() {
             return true;
         }
         self.bell.lie_down(if wants_room { RETURNED } else { 0 });
@@ -202,10 +199,10 @@ impl Stack {
     }
 
     fn has_work(&mut self, wants_room: bool) -> bool {
-        if self.epoch.has_changed() {
+        if self.peer.epoch.has_changed() {
             return true;
         }
-        if !self.epoch.is_joined() {
+        if !self.peer.epoch.is_joined() {
             return false;
         }
         let link = core::mem::replace(&mut self.known_link, self.link.load(0));
@@ -216,13 +213,13 @@ impl Stack {
 
     /// Whether both sides have joined each other. Joins a new driver.
     fn is_joined(&mut self) -> bool {
-        if self.failed.is_some() {
+        if self.peer.check().is_err() {
             return false;
         }
-        if self.epoch.has_changed() {
+        if self.peer.epoch.has_changed() {
             self.join();
         }
-        self.epoch.is_joined()
+        self.peer.epoch.is_joined()
     }
 
     /// The user keeps the buffers that it has.
@@ -234,19 +231,7 @@ impl Stack {
         self.receive_full.reset();
         self.transmit_full.reset();
         self.transmit_free.reset();
-        self.epoch.join();
+        self.peer.epoch.join();
         self.bell.ring_anyway();
-    }
-
-    fn check(&self) -> Result<(), PeerMisbehaved> {
-        self.failed.map_or(Ok(()), Err)
-    }
-
-    /// The driver's words are not what they should be: it has started over, or it misbehaved and is heard no more.
-    fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
-        match self.epoch.has_changed() {
-            true => Ok(()),
-            false => Err(*self.failed.get_or_insert(misbehaved)),
-        }
     }
 }
