@@ -159,20 +159,36 @@ fn expect(stream: &mut (impl Read + Write), said: &str, answer: &str) -> Outcome
     })
 }
 
-/// The service faults over a request: its connection ends, `tls` does not notice otherwise.
-fn the_site_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+/// A program faults over a request: the connection ends, the next is served, and `tls` is the one that it was.
+fn tls_outlives(
+    system: &System,
+    endpoint: &Endpoint,
+    program: &str,
+    function: &str,
+    name: &str,
+) -> Outcome {
     let mut stream = tls::connect(endpoint, &TLS13)?;
     let handshakes = status(endpoint)?.counter("tls", "handshakes")?;
-    let trap = Trap::set(system, "http", "http::pages::bytes::bytes")?;
+    let trap = Trap::set(system, program, function)?;
     request(&mut stream)?;
     trap.spring()?;
     ends(&mut stream)?;
-    starts_over(system, "site")?;
+    starts_over(system, name)?;
     until_taken(|| serves(endpoint))?;
     let later = status(endpoint)?.counter("tls", "handshakes")?;
     ensure(later > handshakes, || {
         format!("tls has started over too: {handshakes} handshakes, then {later}")
     })
+}
+
+fn the_site_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    tls_outlives(
+        system,
+        endpoint,
+        "http",
+        "http::pages::bytes::bytes",
+        "site",
+    )
 }
 
 /// With all session keys in its memory. Every connection ends; the certificate is the one before.
@@ -204,18 +220,9 @@ fn the_driver_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     serves(endpoint).map(drop)
 }
 
-/// It forgets all connections, and takes its address anew: the open one ends, and new ones are served.
+/// It forgets all connections, and takes its address anew.
 fn tcpip_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
-    let mut stream = tls::connect(endpoint, &TLS13)?;
-    let handshakes = status(endpoint)?.counter("tls", "handshakes")?;
-    let trap = Trap::set(system, "tcpip", "process_tcp")?;
-    request(&mut stream)?;
-    trap.spring()?;
-    ends(&mut stream)?;
-    starts_over(system, "tcpip")?;
-    until_taken(|| serves(endpoint))?;
-    let later = status(endpoint)?.counter("tls", "handshakes")?;
-    ensure(later > handshakes, || "tls has started over too".into())
+    tls_outlives(system, endpoint, "tcpip", "process_tcp", "tcpip")
 }
 
 /// While it signs: the handshake ends with the alert `internal_error` (80, RFC 8446, section 6.2), the open session goes on, and
