@@ -133,11 +133,8 @@ impl<S: Read + Write> Debugger<S> {
 
     fn memory(&mut self, address: u64, length: usize) -> io::Result<Vec<u8>> {
         let answer = self.ask(&format!("m{address:x},{length:x}"))?;
-        let digits = answer.as_bytes().chunks(2);
-        let bytes: Option<Vec<u8>> = digits
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        bytes.ok_or_else(|| io::Error::other(format!("no memory at {address:#x}: {answer}")))
+        hex::decode(&answer)
+            .map_err(|_| io::Error::other(format!("no memory at {address:#x}: {answer}")))
     }
 
     fn stopped(&mut self) -> io::Result<()> {

@@ -27,7 +27,7 @@ pub(crate) struct Content {
 impl Content {
     /// Random content; `None` without random bytes.
     pub(crate) fn random() -> Option<Self> {
-        let (query, cookie, mark) = (hex(&random()?), hex(&random()?), random()?);
+        let (query, cookie, mark) = (hex::encode(random()?), hex::encode(random()?), random()?);
         let mut body = vec![b'.'; BODY];
         for place in body.chunks_exact_mut(STEP) {
             place[..MARK].copy_from_slice(&mark);
@@ -37,7 +37,7 @@ impl Content {
         );
         let secret = |name, bytes: &[u8]| Secret::new(Kind::Request, name, bytes);
         Some(Self {
-            digest: hex(&Sha256::digest(&body)),
+            digest: hex::encode(Sha256::digest(&body)),
             request: [head.as_bytes(), &body].concat(),
             secrets: vec![
                 secret("path", query.as_bytes()),
@@ -58,10 +58,6 @@ fn random() -> Option<[u8; MARK]> {
     let mut bytes = [0; MARK];
     SystemRandom::new().fill(&mut bytes).ok()?;
     Some(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
 /// and signed by the key that it is for, or an error.
 fn checked(digits: &str) -> anyhow::Result<(String, Vec<String>)> {
     ensure!(digits.len() <= 2 * MAX_PARCEL, "it is too long");
-    let der = bytes(digits).ok_or_else(|| anyhow!("it is not in hexadecimal digits"))?;
+    let der = hex::decode(digits).context("it is not in hexadecimal digits")?;
     let (rest, request) = X509CertificationRequest::from_der(&der)?;
     ensure!(rest.is_empty(), "there are bytes behind it");
     request
@@ -75,24 +75,9 @@ fn checked(digits: &str) -> anyhow::Result<(String, Vec<String>)> {
     Ok((pem, names))
 }
 
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let value = |digit: &u8| char::from(*digit).to_digit(16);
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| match pair {
-            [high, low] => u8::try_from(value(high)? << 4 | value(low)?).ok(),
-            _ => None,
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn digits(der: &[u8]) -> String {
-        der.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     fn request(name: &str) -> Vec<u8> {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -103,7 +88,7 @@ mod tests {
     #[test]
     fn a_request_is_shown_in_pem_with_its_names() {
         let der = request("a.test");
-        let (pem, names) = checked(&digits(&der)).unwrap();
+        let (pem, names) = checked(&hex::encode(&der)).unwrap();
         assert!(pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"));
         assert_eq!(pem::parse(&pem).unwrap().contents(), der);
         assert_eq!(names, ["a.test"]);
@@ -118,13 +103,13 @@ mod tests {
         assert!(said("300").contains("hexadecimal"));
         assert!(said(&"30".repeat(MAX_PARCEL + 1)).contains("too long"));
         let more = [&der[..], &[0]].concat();
-        assert!(said(&digits(&more)).contains("behind it"));
+        assert!(said(&hex::encode(&more)).contains("behind it"));
         let mut forged = der.clone();
         *forged.last_mut().unwrap() ^= 1;
-        assert!(said(&digits(&forged)).contains("signature is wrong"));
-        assert!(checked(&digits(&der[..der.len() - 1])).is_err());
+        assert!(said(&hex::encode(&forged)).contains("signature is wrong"));
+        assert!(checked(&hex::encode(&der[..der.len() - 1])).is_err());
         assert!(checked("").is_err());
         let control = request("\u{1b}[2J");
-        assert!(said(&digits(&control)).contains("no name"));
+        assert!(said(&hex::encode(&control)).contains("no name"));
     }
 }

@@ -96,5 +96,5 @@ fn image(bytes: Vec<u8>, architecture: Architecture) -> Result<Image, String> {
 /// SHA-256 in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
