@@ -40,9 +40,9 @@ pub fn trials() -> Vec<Trial> {
 /// What holds the keys stays small enough to be read: the image, and what is written for it alone.
 fn is_small() -> Outcome {
     /// Bytes of code, constants and data.
-    const IMAGE: u64 = 400 * 1024;
+    const IMAGE: u64 = 400_000;
     /// Lines that are neither blank nor comment nor test.
-    const LINES: usize = 1250;
+    const LINES: usize = 999;
     if ground().configuration == Configuration::Release {
         let elf = fs::read(built("https")?.folder.join("pds/vault.elf"))?;
         let file = object::File::parse(&*elf).map_err(|error| error.to_string())?;

@@ -20,6 +20,7 @@ use rustls::{
     ProtocolVersion, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, crypto,
 };
 use vault::{Entry, Keyring, Kind, Scheme, Vault};
+use vault_subject::made;
 
 use crate::*;
 
@@ -207,11 +208,7 @@ fn a_refused_signature_is_an_internal_error_and_the_next_handshake_works() {
 #[test]
 fn the_name_that_a_client_asks_for_picks_the_key() {
     let names = |name: &str| vec![name.to_string()];
-    let entry = |kind, name| Entry::Made {
-        kind,
-        names: names(name),
-        self_signed: true,
-    };
+    let entry = |kind, name| made(kind, names(name), true).unwrap();
     let vault = TestVault::of(vec![
         entry(Kind::EcdsaP256, "one.test"),
         entry(Kind::Ed25519, "two.test"),
@@ -276,11 +273,7 @@ fn a_vault_without_keys_refuses_handshakes() {
 
 #[test]
 fn a_key_that_waits_for_its_certificate_is_not_used() {
-    let entry = |self_signed| Entry::Made {
-        kind: Kind::EcdsaP256,
-        names: vec!["localhost".into()],
-        self_signed,
-    };
+    let entry = |self_signed| made(Kind::EcdsaP256, vec!["localhost".into()], self_signed).unwrap();
     let vault = TestVault::of(vec![entry(false)]);
     let mut pair = Pair::new(&vault.server(), client(None, &[]));
     pair.pump();
@@ -344,11 +337,7 @@ struct State {
 
 impl TestVault {
     fn new(kinds: &[Kind]) -> Self {
-        let entry = |kind: &Kind| Entry::Made {
-            kind: *kind,
-            names: vec!["localhost".into()],
-            self_signed: true,
-        };
+        let entry = |kind: &Kind| made(*kind, vec!["localhost".into()], true).unwrap();
         Self::of(kinds.iter().map(entry).collect())
     }
 

@@ -54,10 +54,8 @@ impl Scheme {
 
     /// The scheme with this number in TLS's registry.
     pub fn numbered(number: u16) -> Option<Self> {
-        let found = Self::ALL
-            .iter()
-            .find(|(_, scheme)| scheme.number() == number);
-        found.map(|&(_, scheme)| scheme)
+        let mut all = Self::ALL.into_iter().map(|(_, scheme)| scheme);
+        all.find(|scheme| scheme.number() == number)
     }
 
     /// Its number in TLS's registry.
@@ -103,13 +101,10 @@ impl Key {
     /// A new key.
     pub(crate) fn made(kind: Kind) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
+        let ecdsa = |algorithm| EcdsaKeyPair::generate_pkcs8(algorithm, &random);
         let encoded = match kind {
-            Kind::EcdsaP256 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
-            }
-            Kind::EcdsaP384 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &random)
-            }
+            Kind::EcdsaP256 => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING),
+            Kind::EcdsaP384 => ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING),
             Kind::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random),
         };
         let encoded = encoded.map_err(|_| KeyError::NoRandomness)?;
@@ -148,16 +143,6 @@ impl Key {
         }
     }
 
-    /// The kind, if it is one that the vault can make.
-    pub(crate) fn kind(&self) -> Option<Kind> {
-        match &self.pair {
-            Pair::EcdsaP256(_) => Some(Kind::EcdsaP256),
-            Pair::EcdsaP384(_) => Some(Kind::EcdsaP384),
-            Pair::Ed25519(_) => Some(Kind::Ed25519),
-            Pair::Rsa(_) => None,
-        }
-    }
-
     pub(crate) fn id(&self) -> KeyId {
         let hash = digest(&SHA256, self.public());
         let mut id = [0; 8];
@@ -167,15 +152,13 @@ impl Key {
 
     /// The schemes that this key can sign in, preferred first.
     pub(crate) fn schemes(&self) -> impl Iterator<Item = Scheme> {
-        Scheme::ALL
-            .into_iter()
-            .map(|(_, scheme)| scheme)
-            .filter(|scheme| match self.pair {
-                Pair::EcdsaP256(_) => *scheme == Scheme::EcdsaSecp256r1Sha256,
-                Pair::EcdsaP384(_) => *scheme == Scheme::EcdsaSecp384r1Sha384,
-                Pair::Ed25519(_) => *scheme == Scheme::Ed25519,
-                Pair::Rsa(_) => scheme.rsa().is_some(),
-            })
+        let all = Scheme::ALL.into_iter().map(|(_, scheme)| scheme);
+        all.filter(|scheme| match self.pair {
+            Pair::EcdsaP256(_) => *scheme == Scheme::EcdsaSecp256r1Sha256,
+            Pair::EcdsaP384(_) => *scheme == Scheme::EcdsaSecp384r1Sha384,
+            Pair::Ed25519(_) => *scheme == Scheme::Ed25519,
+            Pair::Rsa(_) => scheme.rsa().is_some(),
+        })
     }
 
     /// A signature, in constant time as far as the key is concerned: that is ring's promise.

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 
 use channel::sign::MAX_KEYS;
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
 use crate::VaultError;
 
 /// First byte of the encoding.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The keys of a vault, in the order of the description: the first is for clients that ask for no name.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum Entry {
         kind: Kind,
         /// DNS names and IP addresses for its certificate.
         names: Vec<String>,
+        /// What its certificate and its requests say: a [`Subject`](crate::Subject), encoded.
+        subject: Vec<u8>,
         /// Whether it has a self-signed certificate until it gets another. If not, it is not in use until then.
         self_signed: bool,
     },
@@ -35,7 +37,7 @@ pub enum Entry {
         /// X.509 certificates in DER, the key's own first.
         chain: Vec<Vec<u8>>,
         /// The private key in DER: PKCS#8 or PKCS#1.
-        key: Vec<u8>,
+        key: Zeroizing<Vec<u8>>,
     },
 }
 
@@ -68,21 +70,9 @@ impl Keyring {
         let Some((&FORMAT, rest)) = bytes.split_first() else {
             return Err(VaultError::Malformed);
         };
-        let read = postcard::take_from_bytes::<Self>(rest);
-        let (keyring, _) = read.map_err(|_| VaultError::Malformed)?;
-        match keyring.0.len() > MAX_KEYS {
-            true => Err(VaultError::Malformed),
-            false => Ok(keyring),
+        match postcard::take_from_bytes::<Self>(rest) {
+            Ok((keyring, _)) if keyring.0.len() <= MAX_KEYS => Ok(keyring),
+            _ => Err(VaultError::Malformed),
         }
     }
 }
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if let Self::Prefilled { key, .. } = self {
-            key.zeroize();
-        }
-    }
-}
-
-impl ZeroizeOnDrop for Entry {}

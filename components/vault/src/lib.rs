@@ -23,10 +23,8 @@ mod limit;
 pub mod provision;
 mod vault;
 
+pub use certificate::Subject;
 pub use error::{ChainError, KeyError, VaultError};
 pub use key::Scheme;
 pub use keyring::{Entry, Keyring, Kind};
 pub use vault::{Client, Vault};
-
-#[cfg(test)]
-mod tests;

@@ -27,13 +27,9 @@ impl Limit {
         let passed = now.saturating_sub(self.last);
         self.last = self.last.max(now);
         self.saved = self.saved.saturating_add(passed).min(SECOND);
-        match self.saved.checked_sub(self.cost) {
-            Some(rest) => {
-                self.saved = rest;
-                true
-            }
-            None => false,
-        }
+        let rest = self.saved.checked_sub(self.cost);
+        self.saved = rest.unwrap_or(self.saved);
+        rest.is_some()
     }
 }
 

@@ -2,60 +2,52 @@
 //!
 //! A parcel is one line: [`CANCEL`], hexadecimal digits, line feed. So whatever an earlier sender did not finish is
 //! forgotten. The vault answers with one line of text: `ok` and what a [`Receipt`] says, or `error` and what is wrong. The
-//! digits are these bytes:
-//!
-//! | parcel | bytes | what |
-//! |---|---|---|
-//! | all | 1 | [`KEY`], [`CERTIFICATES`] or [`REQUEST`] |
-//! | `KEY`, `CERTIFICATES` | 1 | number of names; then each name after its length (1 byte) |
-//! | | 1 | number of certificates; then each, in DER, after its length (2 bytes, little-endian) |
-//! | `KEY` | 2 | length of the private key, little-endian; then the key: PKCS#8 or PKCS#1 in DER |
-//! | `REQUEST` | 1 | the key that a request is wanted for: its place among the vault's keys, from 0 |
-//! | all | 32 | SHA-256 of all bytes before: a serial line loses bytes without saying so |
-//!
-//! The hash finds mistakes, not forgeries: whoever holds the line is trusted with the keys.
+//! digits are a [`Parcel`] in [postcard's format](https://postcard.jamesmunns.com/wire-format), and behind it the SHA-256 of
+//! these bytes: a serial line loses bytes without saying so. The hash finds mistakes, not forgeries: whoever holds the line
+//! is trusted with the keys.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use zeroize::{Zeroize, Zeroizing};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
 
+use crate::vault::MAX_CHAIN;
 use crate::{ChainError, KeyError};
 
 /// Forgets what the line had so far (the control character CAN of ASCII).
 pub const CANCEL: u8 = 0x18;
 
-/// First byte of a key with its certificates.
-pub const KEY: u8 = 1;
-/// First byte of certificates for a key that the vault has.
-pub const CERTIFICATES: u8 = 2;
-/// First byte of an order for a certificate request.
-pub const REQUEST: u8 = 3;
-
-/// Most bytes of a parcel, and of a certificate request: an RSA-4096 key and a chain of several certificates. As many
-/// keys of this size as a vault may have fit its heap.
+/// Most bytes of a parcel with its hash, and of a certificate request: an RSA-4096 key and a chain of several
+/// certificates. As many keys of this size as a vault may have fit its heap.
 pub const MAX_PARCEL: usize = 16 * 1024;
 
-/// What is sent.
-#[derive(PartialEq, Eq)]
+/// Most names in a parcel: public authorities put no more than 100 into a certificate.
+pub const MAX_NAMES: usize = 128;
+
+/// What is sent. In this order: a parcel's first byte says which it is, from 0.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub enum Parcel<'a> {
     /// A key with its certificates, and the private key in DER: PKCS#8 or PKCS#1.
-    Key(Certificates<'a>, &'a [u8]),
+    Key(#[serde(borrow)] Certificates<'a>, &'a [u8]),
     /// Certificates for a key that the vault has.
-    Certificates(Certificates<'a>),
+    Certificates(#[serde(borrow)] Certificates<'a>),
     /// An order for a certificate request: for the key at this place among the vault's.
     Request(u8),
 }
 
 /// What is shown of a key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificates<'a> {
     /// The DNS names and IP addresses of the key's own certificate.
-    pub names: Vec<String>,
+    #[serde(borrow)]
+    pub names: heapless::Vec<&'a str, MAX_NAMES>,
     /// X.509 certificates in DER, the key's own first.
-    pub chain: Vec<&'a [u8]>,
+    #[serde(borrow)]
+    pub chain: heapless::Vec<&'a [u8], MAX_CHAIN>,
 }
 
 /// What a vault did with a parcel. Its text stands behind `ok` in the answer.
@@ -70,25 +62,34 @@ pub enum Receipt {
 }
 
 /// Why a vault does not do what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProvisionError {
     /// Not of this form.
+    #[error("this is nothing in the form that is agreed on")]
     Malformed,
     /// Its hash is wrong: it was damaged on the way.
+    #[error("it was damaged on the way")]
     Damaged,
-    /// It, or the request, has more than [`MAX_PARCEL`] bytes, or a part that is longer than its length can say.
+    /// It, or the request, has more than [`MAX_PARCEL`] bytes.
+    #[error("it has more than {MAX_PARCEL} bytes")]
     TooLong,
     /// The vault has as many keys as it may have.
+    #[error("the vault has as many keys as it may have")]
     Full,
     /// The description allows no signature scheme that the key could sign in.
+    #[error("the description allows no signature scheme of such a key")]
     SchemesRefused,
     /// The vault has no key at this place.
+    #[error("the vault has no such key")]
     NoKey,
-    /// Requests are written for keys of the kinds that the vault makes; this is an RSA key.
-    OtherKind,
+    /// Requests are written for keys that the vault has made; this is another.
+    #[error("it is a key that the vault did not make: whoever made it can write the request")]
+    NotMade,
     /// The private key.
+    #[error("the key: {0}")]
     Key(KeyError),
     /// The certificate chain.
+    #[error("the certificate chain: {0}")]
     Chain(ChainError),
 }
 
@@ -96,30 +97,10 @@ impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(names) | Self::Certificates(names) => f.write_str(names),
-            Self::Request(der) => der.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Self::Request(der) => write!(f, "{:x}", base16ct::HexDisplay(der)),
         }
     }
 }
-
-impl fmt::Display for ProvisionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "this is nothing in the form that is agreed on",
-            Self::Damaged => "it was damaged on the way",
-            Self::TooLong => return write!(f, "it has more than {MAX_PARCEL} bytes"),
-            Self::Full => "the vault has as many keys as it may have",
-            Self::SchemesRefused => "the description allows no signature scheme of such a key",
-            Self::NoKey => "the vault has no such key",
-            Self::OtherKind => {
-                "it is an RSA key; requests are written for the kinds of key that the vault makes"
-            }
-            Self::Key(error) => return write!(f, "the key: {error}"),
-            Self::Chain(error) => return write!(f, "the certificate chain: {error}"),
-        })
-    }
-}
-
-impl core::error::Error for ProvisionError {}
 
 impl<'a> Parcel<'a> {
     /// Reads what a line held.
@@ -128,50 +109,33 @@ impl<'a> Parcel<'a> {
     /// [`ProvisionError::Malformed`], [`ProvisionError::Damaged`].
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, ProvisionError> {
         let end = bytes.len().checked_sub(SHA256_OUTPUT_LEN);
-        let (mut bytes, hash) = bytes.split_at(end.ok_or(ProvisionError::Malformed)?);
+        let (bytes, hash) = bytes.split_at(end.ok_or(ProvisionError::Malformed)?);
         if digest(&SHA256, bytes).as_ref() != hash {
             return Err(ProvisionError::Damaged);
         }
-        Self::parts(&mut bytes)
-            .filter(|_| bytes.is_empty())
-            .ok_or(ProvisionError::Malformed)
+        match postcard::take_from_bytes(bytes) {
+            Ok((parcel, [])) if Self::is_plain(&parcel) => Ok(parcel),
+            _ => Err(ProvisionError::Malformed),
+        }
     }
 
-    fn parts(bytes: &mut &'a [u8]) -> Option<Self> {
-        Some(match byte(bytes)? {
-            KEY => Self::Key(Certificates::parts(bytes)?, part(bytes)?),
-            CERTIFICATES => Self::Certificates(Certificates::parts(bytes)?),
-            REQUEST => Self::Request(byte(bytes)?),
-            _ => return None,
-        })
-    }
-}
-
-impl<'a> Certificates<'a> {
-    fn parts(bytes: &mut &'a [u8]) -> Option<Self> {
-        let names = (0..byte(bytes)?).map(|_| {
-            let length = byte(bytes)?;
-            let name = core::str::from_utf8(take(bytes, length.into())?).ok()?;
-            // Names are written to the log.
-            name.bytes()
-                .all(|byte| byte.is_ascii_graphic())
-                .then(|| name.into())
-        });
-        let names = names.collect::<Option<_>>()?;
-        let chain = (0..byte(bytes)?).map(|_| part(bytes));
-        let chain = chain.collect::<Option<_>>()?;
-        Some(Self { names, chain })
+    /// Names are written to the log.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Key(shown, _) | Self::Certificates(shown) => {
+                let mut bytes = shown.names.iter().flat_map(|name| name.bytes());
+                bytes.all(|byte| byte.is_ascii_graphic())
+            }
+            Self::Request(_) => true,
+        }
     }
 }
 
 /// What comes over a line, gathered byte for byte.
 #[derive(Default)]
 pub struct Line {
-    bytes: Zeroizing<Vec<u8>>,
-    /// The first digit of a byte.
-    half: Option<u8>,
-    /// Why the line that comes is none; what comes until its end is thrown away.
-    wrong: Option<ProvisionError>,
+    digits: Zeroizing<Vec<u8>>,
+    too_long: bool,
 }
 
 impl Line {
@@ -181,64 +145,28 @@ impl Line {
     /// [`ProvisionError::Malformed`] and [`ProvisionError::TooLong`], at the end of the line.
     pub fn push(&mut self, byte: u8) -> Option<Result<Zeroizing<Vec<u8>>, ProvisionError>> {
         match byte {
-            CANCEL => {
-                *self = Self::default();
-                return None;
-            }
-            b'\n' => return self.end(),
-            _ if self.wrong.is_some() => return None,
-            _ => {}
-        }
-        let digit = char::from(byte).to_digit(16);
-        match (digit, self.half.take()) {
-            (None, _) => self.spoil(ProvisionError::Malformed),
-            (Some(digit), None) => self.half = Some(digit as u8),
-            (Some(_), Some(_)) if self.bytes.len() == MAX_PARCEL => {
-                self.spoil(ProvisionError::TooLong);
-            }
-            (Some(digit), Some(high)) => {
+            CANCEL => *self = Self::default(),
+            b'\n' => return core::mem::take(self).end(),
+            _ if self.digits.len() == 2 * MAX_PARCEL => self.too_long = true,
+            digit => {
                 // All of it at once, so that a vector that grows leaves nothing behind.
-                if self.bytes.capacity() == 0 {
-                    self.bytes.reserve_exact(MAX_PARCEL);
+                if self.digits.capacity() == 0 {
+                    self.digits.reserve_exact(2 * MAX_PARCEL);
                 }
-                self.bytes.push(high << 4 | digit as u8);
+                self.digits.push(digit);
             }
         }
         None
     }
 
-    fn spoil(&mut self, error: ProvisionError) {
-        self.bytes.zeroize();
-        self.half.zeroize();
-        self.wrong = Some(error);
-    }
-
-    fn end(&mut self) -> Option<Result<Zeroizing<Vec<u8>>, ProvisionError>> {
-        let line = core::mem::take(self);
-        match (line.wrong, line.half) {
-            (Some(error), _) => Some(Err(error)),
-            (None, Some(_)) => Some(Err(ProvisionError::Malformed)),
-            (None, None) => (!line.bytes.is_empty()).then_some(Ok(line.bytes)),
+    fn end(self) -> Option<Result<Zeroizing<Vec<u8>>, ProvisionError>> {
+        if self.too_long {
+            return Some(Err(ProvisionError::TooLong));
         }
+        let bytes = base16ct::mixed::decode_vec(&self.digits);
+        let bytes = bytes.map_err(|_| ProvisionError::Malformed);
+        (!self.digits.is_empty()).then(|| bytes.map(Zeroizing::new))
     }
-}
-
-/// A byte string behind its length of 2 bytes.
-fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = u16::from_le_bytes([byte(bytes)?, byte(bytes)?]);
-    take(bytes, length.into())
-}
-
-fn byte(bytes: &mut &[u8]) -> Option<u8> {
-    let (first, rest) = bytes.split_first()?;
-    *bytes = rest;
-    Some(*first)
-}
-
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (first, rest) = bytes.split_at_checked(count)?;
-    *bytes = rest;
-    Some(first)
 }
 
 #[cfg(test)]
@@ -273,17 +201,20 @@ mod tests {
         bytes
     }
 
-    const SHOWN: &[u8] = b"\x02\x06a.test\x09192.0.2.1\x02\x05\x00first\x03\x00two";
+    const SHOWN: &[u8] = b"\x02\x06a.test\x09192.0.2.1\x02\x05first\x03two";
+    const KEY: u8 = 0;
+    const CERTIFICATES: u8 = 1;
+    const REQUEST: u8 = 2;
 
     fn shown() -> Certificates<'static> {
         Certificates {
-            names: vec!["a.test".into(), "192.0.2.1".into()],
-            chain: vec![b"first", b"two"],
+            names: ["a.test", "192.0.2.1"].into_iter().collect(),
+            chain: [&b"first"[..], b"two"].into_iter().collect(),
         }
     }
 
     fn key() -> Vec<u8> {
-        sealed([&[KEY], SHOWN, b"\x04\x00key!"].concat())
+        sealed([&[KEY], SHOWN, b"\x04key!"].concat())
     }
 
     #[test]
@@ -300,18 +231,25 @@ mod tests {
     #[test]
     fn what_is_no_parcel_is_malformed() {
         let malformed = Some(ProvisionError::Malformed);
+        // One name, certificate or byte too many, and lengths that nothing can have.
+        let names = [&[CERTIFICATES, 129, 1], &[0; 130][..]].concat();
+        let chain = [&[CERTIFICATES, 0, 17], &[0; 17][..]].concat();
+        let endless = [&[CERTIFICATES][..], &[0xff; 9], &[1]].concat();
         for bytes in [
             vec![],
-            vec![0, 0],
-            vec![4, 0],
+            vec![3, 0],
+            vec![255, 0],
             vec![REQUEST],
             vec![REQUEST, 0, 0],
             [&[KEY], SHOWN].concat(),
             [&[CERTIFICATES], SHOWN, b"\x00"].concat(),
             [&[CERTIFICATES], &SHOWN[..SHOWN.len() - 1]].concat(),
+            names,
+            chain,
+            endless,
             // Names that would write more than a name to the log.
-            b"\x02\x01\x02a\n\x00".to_vec(),
-            b"\x02\x01\x02\xc3\xa4\x00".to_vec(),
+            b"\x01\x01\x02a\n\x00".to_vec(),
+            b"\x01\x01\x02\xc3\xa4\x00".to_vec(),
         ] {
             assert_eq!(Parcel::from_bytes(&sealed(bytes)).err(), malformed);
         }
@@ -359,11 +297,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_with_a_right_hash_are_read_or_refused(kind in 0u8..5, bytes: Vec<u8>) {
+        fn any_bytes_with_a_right_hash_are_read_or_refused(kind in 0u8..4, bytes: Vec<u8>) {
             let bytes = sealed([&[kind], &bytes[..]].concat());
             match Parcel::from_bytes(&bytes) {
                 Ok(Parcel::Key(shown, _) | Parcel::Certificates(shown)) => {
-                    prop_assert!(shown.names.iter().all(|name| name.len() <= 255));
+                    prop_assert!(shown.names.iter().all(|name| name.is_ascii()));
                 }
                 Ok(Parcel::Request(place)) => prop_assert_eq!(place, bytes[1]),
                 Err(error) => prop_assert_eq!(error, ProvisionError::Malformed),

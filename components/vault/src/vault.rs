@@ -9,15 +9,14 @@ use channel::sign::{
 };
 use channel::{CallError, sign};
 
-use crate::certificate::Subject;
 use crate::content::signed;
 use crate::key::{Key, Scheme};
 use crate::limit::Limit;
 use crate::provision::{Certificates, MAX_PARCEL, Parcel, ProvisionError, Receipt};
-use crate::{ChainError, Entry, Keyring, VaultError};
+use crate::{ChainError, Entry, Keyring, Subject, VaultError};
 
 /// Most certificates in a chain.
-const MAX_CHAIN: usize = 16;
+pub(crate) const MAX_CHAIN: usize = 16;
 
 /// Longest name and most names that are told to clients, as their encoding has room for.
 const MAX_NAME: usize = 255;
@@ -47,7 +46,9 @@ struct Held {
     id: KeyId,
     /// The schemes of the key that are allowed.
     schemes: Vec<Scheme>,
-    /// DNS names and addresses of its certificate, or for a request.
+    /// What requests for it say, if the vault made it: a [`Subject`], encoded.
+    subject: Option<Vec<u8>>,
+    /// DNS names and addresses of its certificate, or for one.
     names: Vec<String>,
     /// Encoded for clients.
     public: Vec<u8>,
@@ -57,8 +58,9 @@ impl Held {
     /// A key with a chain, empty if it has no certificate yet.
     fn new(
         key: Key,
+        subject: Option<&Vec<u8>>,
         allowed: &[Scheme],
-        names: &[String],
+        names: &[&str],
         chain: Vec<Vec<u8>>,
     ) -> Result<Self, ChainError> {
         let schemes = key.schemes().filter(|scheme| allowed.contains(scheme));
@@ -66,6 +68,7 @@ impl Held {
             id: key.id(),
             schemes: schemes.collect(),
             key,
+            subject: subject.cloned(),
             names: Vec::new(),
             public: Vec::new(),
         };
@@ -74,9 +77,9 @@ impl Held {
     }
 
     /// Has these certificates from now on; as before if there is an error.
-    fn show(&mut self, names: &[String], chain: Vec<Vec<u8>>) -> Result<(), ChainError> {
+    fn show(&mut self, names: &[&str], chain: Vec<Vec<u8>>) -> Result<(), ChainError> {
         let fitting = names.iter().filter(|name| name.len() <= MAX_NAME);
-        let names: Vec<String> = fitting.take(MAX_NAME).cloned().collect();
+        let names: Vec<String> = fitting.take(MAX_NAME).map(|name| (*name).into()).collect();
         let public = PublicKey {
             id: self.id,
             schemes: self.schemes.iter().map(|scheme| scheme.number()).collect(),
@@ -104,11 +107,11 @@ impl Vault {
         clients: &[Client],
         now: u64,
     ) -> Result<Self, VaultError> {
+        let clients = clients.iter();
         let mut vault = Self {
             keys: Vec::new(),
             schemes: schemes.to_vec(),
             clients: clients
-                .iter()
                 .map(|client| (*client, Limit::new(client.rate)))
                 .collect(),
             edition: 0,
@@ -123,29 +126,27 @@ impl Vault {
     fn held(&self, index: usize, entry: &Entry, now: u64) -> Result<Held, VaultError> {
         let at = |error| VaultError::Key(index, error);
         let chained = |error| VaultError::Chain(index, error);
-        let (key, names, chain) = match entry {
+        let (key, subject, names, chain) = match entry {
             Entry::Made {
                 kind,
                 names,
+                subject,
                 self_signed,
             } => {
-                let (kind, key) = (*kind, Key::made(*kind).map_err(at)?);
-                let subject = Subject {
-                    key: &key,
-                    kind,
-                    names,
-                };
-                let certificate = self_signed.then(|| subject.self_signed(now));
+                let key = Key::made(*kind).map_err(at)?;
+                let written = || Subject::from_bytes(subject)?.self_signed(&key, now);
+                let certificate = self_signed.then(written);
                 let chain = Vec::from_iter(certificate.transpose().map_err(at)?);
-                (key, names, chain)
+                (key, Some(subject), names, chain)
             }
             Entry::Prefilled { names, chain, key } => {
                 let key = Key::from_der(key).map_err(at)?;
                 check(chain, &key).map_err(chained)?;
-                (key, names, chain.clone())
+                (key, None, names, chain.clone())
             }
         };
-        Held::new(key, &self.schemes, names, chain).map_err(chained)
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Held::new(key, subject, &self.schemes, &names, chain).map_err(chained)
     }
 
     /// Does what was sent at run time.
@@ -169,13 +170,13 @@ impl Vault {
         let key = Key::from_der(key).map_err(ProvisionError::Key)?;
         let chain = owned(&shown.chain);
         let held = check(&chain, &key)
-            .and_then(|()| Held::new(key, &self.schemes, &shown.names, chain))
+            .and_then(|()| Held::new(key, None, &self.schemes, &shown.names, chain))
             .map_err(ProvisionError::Chain)?;
         if held.schemes.is_empty() {
             return Err(ProvisionError::SchemesRefused);
         }
-        let place = self.keys.iter().position(|held| held.names == shown.names);
-        match place {
+        let same = |held: &Held| held.names[..] == shown.names[..];
+        match self.keys.iter().position(same) {
             Some(place) => self.keys[place] = held,
             None if self.keys.len() < MAX_KEYS => self.keys.push(held),
             None => return Err(ProvisionError::Full),
@@ -202,12 +203,9 @@ impl Vault {
     /// A request for a certificate for the key at this place.
     fn request(&self, place: usize) -> Result<Receipt, ProvisionError> {
         let held = self.keys.get(place).ok_or(ProvisionError::NoKey)?;
-        let subject = Subject {
-            key: &held.key,
-            kind: held.key.kind().ok_or(ProvisionError::OtherKind)?,
-            names: &held.names,
-        };
-        let request = subject.request().map_err(ProvisionError::Key)?;
+        let subject = held.subject.as_ref().ok_or(ProvisionError::NotMade)?;
+        let subject = Subject::from_bytes(subject).map_err(ProvisionError::Key)?;
+        let request = subject.request(&held.key).map_err(ProvisionError::Key)?;
         match request.len() > MAX_PARCEL {
             true => Err(ProvisionError::TooLong),
             false => Ok(Receipt::Request(request)),

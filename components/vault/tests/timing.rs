@@ -79,7 +79,7 @@ fn signer(keys: &[Vec<u8>]) -> (Sign, Vec<PublicKey>) {
         names: vec![],
         // The vault looks for the public key in it, which is the last part of these files.
         chain: vec![der[der.len() - 65..].to_vec()],
-        key: der.clone(),
+        key: der.clone().into(),
     };
     let keyring = Keyring(keys.iter().map(entry).collect());
     let client = Client {

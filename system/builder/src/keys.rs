@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tls::Authorities;
-use vault::{Entry, Keyring, Scheme, Vault};
+use vault::{Entry, Keyring, Scheme, Vault, VaultError};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::SubjectAlternativeName;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -56,7 +56,7 @@ pub fn from_files(chain: &Path, key: &Path) -> Result<Entry, KeyFileError> {
     Ok(Entry::Prefilled {
         names: names_of(&certificates[0]),
         chain: certificates,
-        key: key.to_vec(),
+        key,
     })
 }
 
@@ -73,17 +73,25 @@ pub fn read_fitting_key(
     let entry = Entry::Prefilled {
         names: Vec::new(),
         chain: certificates.to_vec(),
-        key: der.to_vec(),
+        key: der.clone(),
     };
-    let all: Vec<Scheme> = Scheme::ALL.iter().map(|(_, scheme)| *scheme).collect();
-    match Vault::new(&Keyring(vec![entry]), &all, &[], 0) {
-        Ok(_) => Ok(der),
+    match tried(&Keyring(vec![entry])) {
+        Ok(()) => Ok(der),
         Err(error) => Err(KeyFileError::Unusable {
             chain: chain.to_owned(),
             key: key.to_owned(),
             problem: error.to_string(),
         }),
     }
+}
+
+/// Whether a vault can begin with these keys.
+///
+/// # Errors
+/// What it says.
+pub fn tried(keyring: &Keyring) -> Result<(), VaultError> {
+    let all = Scheme::ALL.map(|(_, scheme)| scheme);
+    Vault::new(keyring, &all, &[], 0).map(|_| ())
 }
 
 /// The certificates of a PEM file, in DER: a key's own, which is valid now, and behind each the one of who signed it.

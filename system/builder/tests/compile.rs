@@ -359,6 +359,20 @@ fn a_key_in_the_image_is_said() {
 }
 
 #[test]
+fn a_certificate_that_no_client_of_the_vault_can_read_is_an_error() {
+    let name = |index: usize| format!("{0}.{0}.{0}.{index}.test", "a".repeat(60));
+    let names: Vec<String> = (0..400).map(name).collect();
+    let text = https().replace("[\"selkie.test\"]", &format!("{names:?}"));
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("test.toml");
+    fs::write(&path, text).expect("it is writable");
+    let error = plan(root(), &path, "pc99").expect_err("it is too long");
+    let error = error.to_string();
+    let expected = "a vault cannot have these keys: the certificate chain of key 1: it is too long";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
 fn layers_below_have_higher_priorities() {
     let (plan, _, _folder) = compiled(&https());
     let priority = |name: &str| {

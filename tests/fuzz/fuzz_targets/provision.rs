@@ -7,19 +7,19 @@
 
 use libfuzzer_sys::fuzz_target;
 use ring::digest::{SHA256, digest};
-use vault::provision::{CANCEL, Line, MAX_PARCEL, Parcel, ProvisionError, REQUEST, Receipt};
-use vault::{Entry, Keyring, Kind, Scheme, Vault};
+use vault::provision::{CANCEL, Line, MAX_PARCEL, Parcel, ProvisionError, Receipt};
+use vault::{Keyring, Kind, Scheme, Vault};
+use vault_subject::made;
+
+/// First byte of an order for a request.
+const REQUEST: u8 = 2;
 
 const MAX_KEYS: usize = channel::sign::MAX_KEYS;
 
 fuzz_target!(|input: &[u8]| run(input));
 
 fn run(mut input: &[u8]) {
-    let own = Entry::Made {
-        kind: Kind::Ed25519,
-        names: vec!["own.test".into()],
-        self_signed: true,
-    };
+    let own = made(Kind::Ed25519, vec!["own.test".into()], true).unwrap();
     let schemes = Scheme::ALL.map(|(_, scheme)| scheme);
     let mut vault = Vault::new(&Keyring(vec![own]), &schemes, &[], 0).unwrap();
     let mut line = Line::default();
@@ -38,7 +38,7 @@ fn run(mut input: &[u8]) {
     let receipt = vault.provision(&Parcel::from_bytes(&parcel).unwrap());
     assert!(matches!(
         receipt,
-        Ok(Receipt::Request(_)) | Err(ProvisionError::OtherKind)
+        Ok(Receipt::Request(_)) | Err(ProvisionError::NotMade)
     ));
 }
 

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, anyhow};
 use clap::Args;
-use vault::provision::{Certificates, Parcel};
+use vault::ChainError;
+use vault::provision::{Certificates, MAX_NAMES, Parcel};
 
 use super::{Context, vault_line};
 use crate::keys;
@@ -25,10 +27,9 @@ pub(super) struct Options {
 
 pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     let chain = keys::read_whole_chain(&options.chain)?;
-    let shown = Certificates {
-        names: keys::names_of(&chain[0]),
-        chain: chain.iter().map(Vec::as_slice).collect(),
-    };
+    let names = keys::names_of(&chain[0]);
+    let shown = shown(&names, &chain)
+        .with_context(|| format!("a vault does not take {}", options.chain.display()))?;
     let name = &options.name;
     let (what, names) = match &options.key {
         Some(file) => {
@@ -45,4 +46,35 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
         .ui
         .result(format!("the vault of {name} has {what} for {names}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// As a parcel has room for them.
+fn shown<'a>(names: &'a [String], chain: &'a [Vec<u8>]) -> anyhow::Result<Certificates<'a>> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    Ok(Certificates {
+        names: names.as_slice().try_into().map_err(|_| {
+            anyhow!("its first certificate is for more than {MAX_NAMES} names and addresses")
+        })?,
+        chain: chain.as_slice().try_into().map_err(|_| ChainError::Count)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_parcel_has_room_for_is_refused() {
+        let (names, chain) = (vec![String::new(); MAX_NAMES + 1], vec![Vec::new(); 17]);
+        let fits = |names, chain| shown(names, chain).map_err(|error| error.to_string());
+        assert_eq!(
+            fits(&names[1..], &chain[1..]).map(|shown| shown.names.len()),
+            Ok(MAX_NAMES)
+        );
+        let error = fits(&names, &chain[1..]).unwrap_err();
+        assert!(error.contains("more than 128 names"), "{error}");
+        let error = fits(&names[1..], &chain).unwrap_err();
+        assert!(error.contains("more than 16"), "{error}");
+    }
 }

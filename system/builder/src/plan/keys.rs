@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use channel::sign::MAX_KEYS;
 use vault::{Entry as Key, Keyring, Kind};
+use x509_cert::der;
 
 use super::{Content, Planner, Protection};
 use crate::board::KernelKind;
@@ -26,6 +27,7 @@ impl Planner<'_> {
     /// The key of a vault of which the description says nothing.
     pub(super) fn default_keys() -> Content {
         let key = made(Kind::EcdsaP256, Vec::new(), true);
+        let key = key.expect("the names are in a certificate's form");
         Content::Bytes(Keyring(vec![key]).to_bytes())
     }
 
@@ -43,8 +45,16 @@ impl Planner<'_> {
             return None;
         }
         let keys: Vec<Option<Key>> = nodes.iter().map(|node| self.key(node, line)).collect();
-        let keys = keys.into_iter().collect::<Option<_>>()?;
-        Some(Content::Bytes(Keyring(keys).to_bytes()))
+        let keyring = Keyring(keys.into_iter().collect::<Option<_>>()?);
+        // With keys made as the vault will make them, of the same sizes, it is known now whether it can begin.
+        match keys::tried(&keyring) {
+            Ok(()) => Some(Content::Bytes(keyring.to_bytes())),
+            Err(error) => {
+                let message = format!("a vault cannot have these keys: {error}");
+                self.wrong(&entry.value.span, message);
+                None
+            }
+        }
     }
 
     fn key(&mut self, node: &Node, line: bool) -> Option<Key> {
@@ -94,7 +104,14 @@ impl Planner<'_> {
             Some(entry) => self.host_names(entry)?,
             None => Vec::new(),
         };
-        Some(made(*kind, names, self_signed))
+        match made(*kind, names, self_signed) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                let message = format!("no certificate can be for these names: {error}");
+                self.wrong(&word.span, message);
+                None
+            }
+        }
     }
 
     /// Whether a key has a certificate before it gets one.
@@ -178,15 +195,11 @@ fn has_prefilled(protection: &Protection) -> bool {
         .any(|keyring| keyring.0.iter().any(prefilled))
 }
 
-fn made(kind: Kind, mut names: Vec<String>, self_signed: bool) -> Key {
+fn made(kind: Kind, mut names: Vec<String>, self_signed: bool) -> der::Result<Key> {
     if names.is_empty() {
         names.extend(LOCAL.map(str::to_owned));
     }
-    Key::Made {
-        kind,
-        names,
-        self_signed,
-    }
+    vault_subject::made(kind, names, self_signed)
 }
 
 /// Labels of letters, digits and hyphens (RFC 1123, section 2.1), the first may be `*`; or an address.
