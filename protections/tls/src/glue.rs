@@ -1,60 +1,25 @@
-//! From the wiring to a relay, and from the relay to log and counters.
+//! From the wiring to a relay's options, and from the relay to log and counters.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use channel::PeerMisbehaved;
-use channel::sign::Sign;
 use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tls::{Client, ConfigError, Options, Relay, Report, Server, VaultKeys};
+use tls::{ClientPolicy, Options, Report};
+use wiring::Wiring;
 
-use crate::trust;
-
-/// The relay that the wiring describes, with the vault's keys.
-///
-/// # Panics
-/// When the configuration cannot be used: then there is nothing to serve.
-pub fn relay(keys: &Arc<VaultKeys>) -> Relay {
-    let (server, client) = ends(keys).unwrap_or_else(|error| panic!("{error}"));
-    Relay::new(
-        server,
-        pd::streams_consumer("streams"),
-        pd::streams_provider("clients"),
-    )
-    .with_client(client)
-}
-
-/// What handshakes are made with in both roles, as the wiring says, with these keys.
-///
-/// # Errors
-/// When the configuration cannot be used, or with `trust_own` the keys' certificates.
-pub fn ends(keys: &Arc<VaultKeys>) -> Result<(Server, Option<Client>), ConfigError> {
-    let wiring = pd::wiring();
-    let options = Options {
+/// What the description chooses; `clients` is whose certificates clients have to show, if any.
+pub fn options(wiring: &Wiring, clients: Option<ClientPolicy>) -> Options {
+    Options {
         tls12: wiring.boolean("tls12").unwrap_or(true),
         alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
         ticket_period: ticket_period(wiring),
-        clients: trust::clients(wiring, keys)?,
-    };
-    let client = trust::client(wiring, keys, &options, Arc::new(WallClock))?;
-    let server = tls::server(keys.clone(), options, Arc::new(WallClock))?;
-    Ok((server, client))
-}
-
-/// The vault's keys, if they are others than these. A vault that does not answer has none: it is asked again when it
-/// notifies.
-pub fn other_keys(sign: &Sign, known: &VaultKeys) -> Option<Arc<VaultKeys>> {
-    let read = VaultKeys::read(sign).inspect_err(|error| pd::error!("vault: {error}"));
-    let keys = read.ok().filter(|keys| !keys.are(known))?;
-    for names in keys.names() {
-        pd::info!("certificate for {}", names.join(", "));
+        clients,
     }
-    Some(Arc::new(keys))
 }
 
 fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
@@ -66,7 +31,7 @@ fn protocols(names: &[wiring::Value]) -> Vec<Vec<u8>> {
 }
 
 /// Seconds; the builder has checked the range.
-fn ticket_period(wiring: &wiring::Wiring) -> u32 {
+fn ticket_period(wiring: &Wiring) -> u32 {
     let usual = Options::default().ticket_period;
     let configured = wiring.integer("ticket_period");
     configured.map_or(usual, |seconds| u32::try_from(seconds).unwrap_or(usual))
@@ -84,7 +49,7 @@ pub fn describe(peer: SocketAddr, report: Report<'_>) {
 
 /// The wall clock for rustls.
 #[derive(Debug)]
-struct WallClock;
+pub struct WallClock;
 
 impl TimeProvider for WallClock {
     fn current_time(&self) -> Option<UnixTime> {

@@ -13,30 +13,25 @@
 extern crate alloc;
 
 mod glue;
+mod keys;
+mod terminator;
 mod trust;
 
 use alloc::sync::Arc;
 use core::convert::Infallible;
 
 use channel::sign::Sign;
-use crypto_stack::CryptoStack;
-use glue::{Counters, describe, ends, other_keys, relay};
 use sel4_microkit::{Channel, ChannelSet, Handler, protection_domain};
-use tls::{Relay, VaultKeys};
+use tls::VaultKeys;
 
-/// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep.
-const CRYPTO_STACK: usize = 96 * 1024;
+use crate::keys::{ends, other_keys};
+use crate::terminator::Terminator;
 
 struct Tls {
-    stack: CryptoStack,
-    relay: Relay,
+    terminator: Terminator,
     sign: Sign,
     vault: Channel,
     keys: Arc<VaultKeys>,
-    time: channel::time::Time,
-    counters: Counters,
-    alarm: Option<u64>,
-    last: u64,
 }
 
 #[protection_domain]
@@ -44,17 +39,13 @@ fn init() -> Tls {
     pd::wipe_released_memory();
     let sign = pd::sign("sign");
     let keys = other_keys(&sign, &VaultKeys::default()).unwrap_or_default();
-    let (time, counters) = (pd::time(), Counters::new());
+    // Without a configuration that can be used there is nothing to serve.
+    let (server, client) = ends(&keys).unwrap_or_else(|error| panic!("{error}"));
     let mut tls = Tls {
-        stack: CryptoStack::new(CRYPTO_STACK),
-        relay: relay(&keys),
+        terminator: Terminator::new(server, client),
         sign,
         vault: pd::server_channel("sign"),
         keys,
-        time,
-        counters,
-        alarm: None,
-        last: 0,
     };
     tls.work();
     tls
@@ -75,28 +66,11 @@ impl Handler for Tls {
 impl Tls {
     /// Rounds of bounded work until both streams are idle.
     fn work(&mut self) {
-        loop {
-            let now = self.now();
-            let relay = &mut self.relay;
-            let turn = self.stack.run(|| relay.poll(now, &mut describe));
-            self.counters.publish(self.relay.counters());
+        let mut more = true;
+        while more {
+            more = self.terminator.turn();
             if self.keys.take_stale() {
                 self.renew_keys();
-            }
-            match turn {
-                Ok(turn) => {
-                    if turn.wipe {
-                        wipe(&mut self.stack);
-                    }
-                    self.set_alarm(turn.deadline, now);
-                    if !turn.more && self.relay.sleep() {
-                        return;
-                    }
-                }
-                Err(peer) => {
-                    wipe(&mut self.stack);
-                    return self.counters.misbehaved(peer);
-                }
             }
         }
     }
@@ -108,33 +82,10 @@ impl Tls {
         };
         match ends(&keys) {
             Ok((server, client)) => {
-                self.relay.replace(server, client);
+                self.terminator.relay.replace(server, client);
                 self.keys = keys;
             }
             Err(error) => pd::error!("{error}"),
         }
     }
-
-    /// Monotonic nanoseconds; should the clock refuse, the time stands still and no session expires.
-    fn now(&mut self) -> u64 {
-        self.last = self.time.now().unwrap_or(self.last);
-        self.last
-    }
-
-    /// Calls the clock only for a deadline that is earlier than the alarm that is set.
-    fn set_alarm(&mut self, deadline: Option<u64>, now: u64) {
-        self.alarm = self.alarm.filter(|alarm| *alarm > now);
-        if let Some(deadline) = deadline
-            && self.alarm.is_none_or(|alarm| deadline < alarm)
-            && self.time.set_alarm(Some(deadline)).is_ok()
-        {
-            self.alarm = Some(deadline);
-        }
-    }
-}
-
-/// Wipes what cryptography has left: its stack, the vector registers, and the kernel's copy of those.
-fn wipe(stack: &mut CryptoStack) {
-    stack.wipe();
-    sel4_microkit::save_vector_registers();
 }
