@@ -46,6 +46,9 @@ pub struct Launch {
     pub gdb: Option<u16>,
     /// What executes the guest.
     pub accelerator: Accelerator,
+    /// Whether instructions are counted ([`Qmp::instructions`](crate::Qmp::instructions)): then a nanosecond of the
+    /// guest's time is an instruction of its processor, or passes while it waits. Only with the emulator.
+    pub counting: bool,
     /// Whether QEMU outlives the process that starts it.
     pub detached: bool,
     /// A program and arguments that start QEMU, such as one that enters a network namespace first.
@@ -66,6 +69,7 @@ impl Launch {
             pcap: None,
             gdb: None,
             accelerator: Accelerator::default(),
+            counting: false,
             detached: false,
             wrapper: Vec::new(),
             folder,
@@ -137,6 +141,9 @@ impl Launch {
         match self.accelerator {
             Accelerator::Tcg => list.extend(&["-accel", "tcg", "-cpu", self.machine.cpu]),
             Accelerator::Kvm => list.extend(&["-accel", "kvm", "-cpu", "host"]),
+        }
+        if self.counting {
+            list.pair("-icount", "shift=0");
         }
         list.pair("-m", self.memory.to_string());
         list.pair(
@@ -368,6 +375,7 @@ mod tests {
         assert_eq!(value_of(&arguments, "-initrd"), ["a,,b.elf"]);
         assert_eq!(value_of(&arguments, "-accel"), ["tcg"]);
         assert!(value_of(&arguments, "-netdev").is_empty());
+        assert!(value_of(&arguments, "-icount").is_empty());
         assert!(value_of(&arguments, "-gdb").is_empty());
         assert!(arguments.contains(&"-nodefaults".to_string()));
         let sockets = value_of(&arguments, "-chardev");
@@ -391,6 +399,7 @@ mod tests {
             },
             pcap: Some("x,y.pcap".into()),
             gdb: Some(1234),
+            counting: true,
             ..launch()
         }
         .arguments(inherited(3))
@@ -404,6 +413,7 @@ mod tests {
                 .contains(&"filter-dump,id=dump0,netdev=net0,file=x,,y.pcap")
         );
         assert_eq!(value_of(&arguments, "-gdb"), ["tcp:127.0.0.1:1234"]);
+        assert_eq!(value_of(&arguments, "-icount"), ["shift=0"]);
         assert!(arguments.contains(&"-S".to_string()));
     }
 

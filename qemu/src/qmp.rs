@@ -127,6 +127,18 @@ impl Qmp {
             .ok_or_else(|| QmpError::Malformed(answer.to_string()))
     }
 
+    /// How many instructions the guest has executed since its start; waiting takes none. 0 unless they are counted
+    /// ([`Launch::counting`](crate::Launch::counting)).
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub fn instructions(&mut self) -> Result<u64, QmpError> {
+        // It has the number also where nothing is recorded or replayed.
+        let answer = self.execute("query-replay", json!({}))?;
+        let count = answer["icount"].as_u64();
+        count.ok_or_else(|| QmpError::Malformed(answer.to_string()))
+    }
+
     /// Ends QEMU.
     ///
     /// # Errors

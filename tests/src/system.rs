@@ -72,6 +72,8 @@ pub struct Options {
     pub pcap: Option<PathBuf>,
     /// A debug kernel and programs for it, whatever the configuration.
     pub debug: bool,
+    /// Whether QEMU counts instructions.
+    pub counting: bool,
 }
 
 /// A TAP interface, and the words that start a program where it is.
@@ -155,6 +157,7 @@ impl System {
         };
         let launch = Launch {
             pcap: options.pcap.clone(),
+            counting: options.counting,
             ..launch
         };
         let guest = launch.start()?;
