@@ -5,6 +5,7 @@
 
 mod audit;
 mod commands;
+mod cost;
 mod echo;
 mod hostile;
 mod http;
@@ -62,6 +63,7 @@ fn main() {
         restart::trials(),
         network::trials(),
         commands::trials(),
+        cost::trials(),
         audit::trials(),
     ];
     let last = libtest_mimic::run(&alone, last.into_iter().flatten().collect());
