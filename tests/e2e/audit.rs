@@ -13,10 +13,10 @@ use crate::trial;
 use crate::vault::RSA;
 
 /// Sessions with the system as it is for use: each suite, version, kind of handshake and ending with each of the keys.
-const SESSIONS: &str = "144";
+const SESSIONS: &str = "180";
 
 /// Keys that the system makes for itself, and the names that pick them.
-const MADE: [(&str, &str); 2] = [
+const MADE: [(&str, &str); 3] = [
     (
         r#"{ make = "ecdsa-p256", names = ["p256.test"] }"#,
         "p256.test",
@@ -24,6 +24,10 @@ const MADE: [(&str, &str); 2] = [
     (
         r#"{ make = "ecdsa-p384", names = ["p384.test"] }"#,
         "p384.test",
+    ),
+    (
+        r#"{ make = "ed25519", names = ["made.test"] }"#,
+        "made.test",
     ),
 ];
 
@@ -175,7 +179,14 @@ fn secrets() -> Outcome {
 }
 
 /// What of the private keys the search must find with their holder: that ring keeps them so is not documented.
-const FORMS_OF_MADE: [&str; 1] = ["ECDSA scalar, Montgomery form"];
+/// The seed of the Ed25519 key is what the control leaves.
+const FORMS_OF_MADE: [&str; 5] = [
+    "p256.test: ECDSA scalar, Montgomery form",
+    "p384.test: ECDSA scalar, Montgomery form",
+    "made.test: Ed25519 scalar",
+    "made.test: Ed25519 prefix",
+    "made.test: Ed25519 seed",
+];
 
 /// As [`FORMS_OF_MADE`], of the keys from files.
 const FORMS_FROM_FILES: [&str; 11] = [

@@ -15,7 +15,7 @@ use rustls::{
 use crate::content::Content;
 use crate::hello;
 use crate::recorder::{Record, provider};
-use crate::{AnyCertificate, Secret};
+use crate::{AnyCertificate, Secret, Signed};
 
 /// How long one read or write may take. Generous: the guest is emulated, and its host may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +42,7 @@ pub struct Client {
     address: SocketAddr,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    verifier: Arc<AnyCertificate>,
     record: Record,
     ticket: Mutex<Option<Vec<u8>>>,
 }
@@ -55,21 +56,23 @@ impl Client {
         let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
         let record = Record::default();
         let provider = Arc::new(provider(suite, &record));
+        let verifier = Arc::new(AnyCertificate::new(provider.clone()));
         let version = match suite.version().version {
             ProtocolVersion::TLSv1_2 => &TLS12,
             _ => &TLS13,
         };
-        let mut config = ClientConfig::builder_with_provider(provider.clone())
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             address,
             name,
             config: Arc::new(config),
+            verifier,
             record,
             ticket: Mutex::default(),
         })
@@ -78,6 +81,11 @@ impl Client {
     /// Everything secret of all sessions so far, and what they carried.
     pub fn secrets(&self) -> Vec<Secret> {
         self.record.secrets()
+    }
+
+    /// What the service signed in the last full handshake.
+    pub fn signed(&self) -> Option<Signed> {
+        self.verifier.signed()
     }
 
     /// The ticket that the last session offered to resume from, if it did.

@@ -28,7 +28,7 @@ pub use place::{Layout, LayoutError, Place};
 pub use search::{Hit, Index, Order};
 pub use secret::{Kind, Secret};
 pub use snapshot::{Finding, Snapshot, SnapshotError};
-pub use trust::AnyCertificate;
+pub use trust::{AnyCertificate, Signed};
 
 /// All forms of a private key; `None` for one of a kind that Selkie does not use.
 pub fn private_key(key: &rustls::pki_types::PrivateKeyDer<'_>) -> Option<Vec<Secret>> {

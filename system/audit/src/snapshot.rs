@@ -5,10 +5,11 @@ use std::io;
 
 use selkie_qemu::{Guest, Machine, MemoryFile};
 
+use crate::derive::ed25519;
 use crate::derive::recover::{PublicKey, ticket_key};
 use crate::memory::Memory;
 use crate::search::Index;
-use crate::{Kind, Layout, LayoutError, Order, Place, Secret};
+use crate::{Kind, Layout, LayoutError, Order, Place, Secret, Signed};
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +69,8 @@ impl Snapshot {
         })
     }
 
-    /// The forms of the private key that a certificate (DER) is for, out of the memory of those who may hold it. `None` when
-    /// it is not there, or for keys other than ECDSA's.
+    /// The forms of the private key that a certificate (DER) is for, out of the memory of those who may hold it, and the seed
+    /// of an Ed25519 key out of all memory. `None` when the key is not there, or is RSA's. The signature is one of the key's.
     ///
     /// # Errors
     /// When a protection domain cannot be found in the memory.
@@ -78,14 +79,18 @@ impl Snapshot {
         layout: &Layout,
         holders: &BTreeSet<String>,
         certificate: &[u8],
+        signed: &Signed,
     ) -> Result<Option<Vec<Secret>>, LayoutError> {
-        let Some(public) = PublicKey::of(certificate) else {
-            return Ok(None);
-        };
         let memory = layout
             .places(&self.memory)?
             .writable_memory(holders, &self.memory);
-        Ok(memory.iter().find_map(|part| public.private_key(part)))
+        if let Some(public) = ed25519::PublicKey::of(certificate) {
+            let expanded = public.expanded(&memory, signed);
+            let all = self.memory.parts().map(|(_, part)| part);
+            return Ok(expanded.map(|expanded| expanded.forms(all)));
+        }
+        let public = PublicKey::of(certificate);
+        Ok(public.and_then(|public| memory.iter().find_map(|part| public.private_key(part))))
     }
 
     /// The key that a ticket was sealed with, out of the memory of those who may hold it; `None` when it is not there.

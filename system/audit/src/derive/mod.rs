@@ -1,6 +1,7 @@
 //! The forms that keys take in memory while they are in use.
 
 mod aes;
+pub(crate) mod ed25519;
 mod hmac;
 mod poly1305;
 pub(crate) mod private_key;

@@ -67,16 +67,21 @@ pub(super) fn scalar_forms(scalar: &[u8], order: &BigUint) -> Vec<Secret> {
     ]
 }
 
-/// RFC 8032, section 5.1.5; the key is an octet string within an octet string (RFC 8410, section 7).
+/// The key is an octet string within an octet string (RFC 8410, section 7).
 fn ed25519(der: &[u8]) -> Option<Vec<Secret>> {
     let [0x04, 32, seed @ ..] = der else {
         return None;
     };
+    Some(seed_forms(seed))
+}
+
+/// A seed, and what it is expanded to (RFC 8032, section 5.1.5).
+pub(super) fn seed_forms(seed: &[u8]) -> Vec<Secret> {
     let mut expanded = Sha512::digest(seed);
     let unclamped = expanded[..32].to_vec();
     expanded[0] &= 0xf8;
     expanded[31] = expanded[31] & 0x7f | 0x40;
-    Some(vec![
+    vec![
         Secret::new(Kind::PrivateKey, "Ed25519 seed", seed),
         Secret::new(Kind::PrivateKeyForm, "Ed25519 scalar", &expanded[..32]),
         Secret::new(
@@ -85,7 +90,7 @@ fn ed25519(der: &[u8]) -> Option<Vec<Secret>> {
             unclamped,
         ),
         Secret::new(Kind::PrivateKeyForm, "Ed25519 prefix", &expanded[32..]),
-    ])
+    ]
 }
 
 /// RFC 8017, appendix A.1.2.

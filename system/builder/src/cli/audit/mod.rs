@@ -60,7 +60,7 @@ pub(super) struct Options {
     /// A server name that sessions ask for, each in turn: where several keys are to be used.
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     name: Vec<String>,
-    /// A private key (PEM) to be searched for. An ECDSA key of the system is found without it.
+    /// A private key (PEM) to be searched for. An ECDSA or Ed25519 key of the system is found without it.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     /// Print the report as JSON.

@@ -204,11 +204,20 @@ impl Audit<'_> {
         });
         self.resume(&client)?.end(Ending::Closed)?;
         let snapshot = self.snapshot()?;
+        let signed = client
+            .signed()
+            .context("a full handshake has no signature")?;
         let (layout, holders) = (&self.judge.layout, &self.judge.holders.keys);
-        let found = snapshot.private_key(layout, holders, &certificate)?;
+        let found = snapshot.private_key(layout, holders, &certificate, &signed)?;
+        ensure!(
+            found.is_some() || algorithm == SignatureAlgorithm::RSA,
+            "the private key of {name} is not in the memory of those who hold keys"
+        );
         for secret in found.into_iter().flatten() {
-            if !self.secrets.contains(&secret) {
-                self.secrets.push(secret);
+            if !self.secrets.iter().any(|known| known.bytes == secret.bytes) {
+                let named = format!("{name}: {}", secret.name);
+                self.secrets
+                    .push(Secret::new(secret.kind, named, secret.bytes));
             }
         }
         self.secrets.extend(client.secrets());
