@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Trial};
+use rustls::StreamOwned;
 use rustls::version::{TLS12, TLS13};
 use selkie::cli::{Endpoint, Protocol, root};
 use selkie_tests::debugger::Trap;
@@ -22,8 +23,10 @@ use crate::trial;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the description lets a protection start over.
 const RESTARTS: usize = 3;
-/// The number of bytes that `back` does not survive being asked for.
+/// The number of bytes that `back` does not survive being asked for. It is asked again once it has started over, so each
+/// such word takes two of its lives.
 const FATAL: &str = "call 13";
+const LIVES: usize = 2;
 
 pub fn trials() -> Vec<Trial> {
     let stumbler = trial("restart::who_stumbles_goes_on", || {
@@ -42,6 +45,7 @@ pub fn trials() -> Vec<Trial> {
             .and_then(|()| the_driver_starts_over(&system, endpoint))
             .and_then(|()| tcpip_starts_over(&system, endpoint))
             .and_then(|()| the_vault_starts_over(&system, endpoint))
+            .and_then(|()| entropy_starts_over(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
     });
     let passive = Trial::ignorable_test("restart::who_is_passive_goes_on", || {
@@ -115,10 +119,10 @@ fn a_caller_gets_an_error(system: &System, endpoint: &Endpoint) -> Outcome {
     expect(&mut stream, "call 3", "[5a, 5a, 5a]")
 }
 
-/// `back` has started over once already.
+/// `back` has started over for one such word already.
 fn a_crash_loop_ends(system: &System, endpoint: &Endpoint) -> Outcome {
     let mut stream = client::connect(endpoint)?;
-    for _ in 1..=RESTARTS {
+    for _ in 1..(RESTARTS + 1) / LIVES {
         expect(
             &mut stream,
             FATAL,
@@ -248,6 +252,51 @@ fn the_vault_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     ensure(new != shown, || {
         "the certificate of a key that is no more".into()
     })
+}
+
+/// While it gives out bytes, twice. Who was to get them asks again, so the handshake goes on; and what the generator gives in
+/// one life it gives in no other.
+fn entropy_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let mut open = tls::connect(endpoint, &TLS13)?;
+    let shown = certificate(&open);
+    let mut given = vec![server_random(endpoint)?];
+    for version in [&TLS13, &TLS12] {
+        let (mut socket, mut client) = (client::connect(endpoint)?, tls::client(version)?);
+        let trap = Trap::set(system, "entropy", "::feed")?;
+        client.write_tls(&mut socket)?;
+        trap.spring()?;
+        let mut stream = StreamOwned::new(client, socket);
+        request(&mut stream)?;
+        let response = client::response(&mut stream)?;
+        ensure(response.body.len() == 8, || "other bytes".into())?;
+        ensure(certificate(&stream) == shown, || {
+            "another certificate".into()
+        })?;
+        given.push(server_random(endpoint)?);
+    }
+    starts_over(system, "entropy")?;
+    let log = system.guest.serial().text();
+    let seeded = log.lines().filter(|line| line.contains("seeded from"));
+    ensure(seeded.count() == 3, || {
+        "it was not seeded in each life".into()
+    })?;
+    given.sort_unstable();
+    given.dedup();
+    ensure(given.len() == 3, || format!("bytes came twice: {given:?}"))?;
+    let response = client::get(&mut open, "/bytes/8")?;
+    ensure(response.body.len() == 8, || "other bytes".into())
+}
+
+/// The random bytes in a ServerHello (RFC 8446, section 4.1.3), which is the first thing that a server says.
+fn server_random(endpoint: &Endpoint) -> Result<[u8; 32], Failed> {
+    let mut socket = client::connect(endpoint)?;
+    tls::client(&TLS13)?.write_tls(&mut socket)?;
+    let mut hello = [0; 43];
+    socket.read_exact(&mut hello)?;
+    ensure((hello[0], hello[5]) == (22, 2), || {
+        format!("no ServerHello: {hello:?}")
+    })?;
+    Ok(*hello.last_chunk().expect("43 bytes are more than 32"))
 }
 
 fn request(stream: &mut impl Write) -> Outcome {

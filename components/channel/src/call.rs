@@ -17,6 +17,20 @@ impl<C: Call + ?Sized> Call for &C {
     }
 }
 
+/// A server whose requests may be made twice: one that was restarted during a call is asked again by its caller, and it is the
+/// new life that answers. It is asked once more only, since the request may be what it does not survive.
+pub(crate) struct Repeated<C>(pub C);
+
+impl<C: Call> Call for Repeated<C> {
+    fn call(&self, label: u64, request: &[u64], reply: &mut [u64]) -> Reply {
+        let answer = self.0.call(label, request, reply);
+        match answer.label == CallError::Restarted.label() {
+            true => self.0.call(label, request, reply),
+            false => answer,
+        }
+    }
+}
+
 /// The answer to a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -118,4 +132,40 @@ pub(crate) fn pack(bytes: &[u8], words: &mut [u64]) -> usize {
 /// The bytes of little-endian words.
 pub(crate) fn unpack(words: &[u64]) -> impl Iterator<Item = u8> {
     words.iter().flat_map(|word| word.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    /// Does not survive so many calls.
+    struct Fragile(Cell<u32>);
+
+    impl Call for Fragile {
+        fn call(&self, _: u64, request: &[u64], reply: &mut [u64]) -> Reply {
+            let lives = self.0.get();
+            self.0.set(lives.saturating_sub(1));
+            let label = match lives {
+                0 => OK,
+                _ => CallError::Restarted.label(),
+            };
+            reply.copy_from_slice(request);
+            Reply {
+                label,
+                count: request.len(),
+            }
+        }
+    }
+
+    #[test]
+    fn who_was_restarted_is_asked_once_more() {
+        let ask = |faults| {
+            let server = Repeated(Fragile(Cell::new(faults)));
+            exact(&server, 1, &[7])
+        };
+        assert_eq!(ask(0), Ok([7]));
+        assert_eq!(ask(1), Ok([7]));
+        assert_eq!(ask(2), Err(CallError::Restarted));
+    }
 }

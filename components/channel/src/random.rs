@@ -4,7 +4,7 @@
 
 use alloc::boxed::Box;
 
-use crate::call::{Call, CallError, arguments, pack};
+use crate::call::{Call, CallError, Repeated, arguments, pack};
 
 /// The most bytes that one call gives: half of the 64 message registers.
 pub const MAX_BYTES: usize = 256;
@@ -21,7 +21,7 @@ impl Random {
     /// A client of the server that `call` reaches.
     pub fn new(call: impl Call + 'static) -> Self {
         Self {
-            server: Box::new(call),
+            server: Box::new(Repeated(call)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use crate::call::{Call, CallError, arguments, exact};
+use crate::call::{Call, CallError, Repeated, arguments, exact};
 
 const NOW: u64 = 1;
 const WALL: u64 = 2;
@@ -19,7 +19,7 @@ impl Time {
     /// A client of the server that `call` reaches.
     pub fn new(call: impl Call + 'static) -> Self {
         Self {
-            server: Box::new(call),
+            server: Box::new(Repeated(call)),
         }
     }
 

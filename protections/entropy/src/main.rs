@@ -7,7 +7,7 @@
 //! refuses. It must never let its state or what it gave out remain where another could find it: its heap
 //! wipes what is freed, buffers on the stack are wiped (the message registers hold the last answer until the next
 //! message). It waits for nobody but, once and within bounds, at its
-//! start for the device: clients start after it, and would find it unseeded.
+//! start for the device: clients start after it, and would find it unseeded. After a fault it starts over, and is seeded anew.
 #![no_std]
 #![no_main]
 
