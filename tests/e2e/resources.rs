@@ -56,6 +56,12 @@ impl Status {
             .ok_or_else(|| format!("no counter `{name}` of `{domain}` in {}", self.0).into())
     }
 
+    /// Milliseconds since the start.
+    pub fn uptime(&self) -> Result<u64, Failed> {
+        let uptime = self.0["uptime_ms"].as_u64();
+        uptime.ok_or_else(|| format!("no uptime in {}", self.0).into())
+    }
+
     /// Copies per payload byte, `received` or `sent`.
     fn copies(&self, direction: &str) -> Result<f64, Failed> {
         self.0["copies_per_payload_byte"][direction]

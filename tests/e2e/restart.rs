@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Trial};
+use microkit_sdf::Architecture;
 use rustls::StreamOwned;
 use rustls::version::{TLS12, TLS13};
 use selkie::cli::{Endpoint, Protocol, root};
@@ -46,6 +48,7 @@ pub fn trials() -> Vec<Trial> {
             .and_then(|()| tcpip_starts_over(&system, endpoint))
             .and_then(|()| the_vault_starts_over(&system, endpoint))
             .and_then(|()| entropy_starts_over(&system, endpoint))
+            .and_then(|()| the_clock_starts_over(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
     });
     let passive = Trial::ignorable_test("restart::who_is_passive_goes_on", || {
@@ -285,6 +288,48 @@ fn entropy_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     ensure(given.len() == 3, || format!("bytes came twice: {given:?}"))?;
     let response = client::get(&mut open, "/bytes/8")?;
     ensure(response.body.len() == 8, || "other bytes".into())
+}
+
+/// While it tells the time, and over an alarm. The time goes on, and whoever had set an alarm is waked all the same: a client
+/// that never says anything is sent away.
+fn the_clock_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    let timer = match ground().board.target.architecture {
+        Architecture::X86_64 => "Hpet<R> as clock::Timer>",
+        Architecture::Aarch64 => "ArmTimer<G> as clock::Timer>",
+        Architecture::Riscv64 => "Goldfish<R,C> as clock::Timer>",
+    };
+    let before = status(endpoint)?.uptime()?;
+    let mut open = tls::connect(endpoint, &TLS13)?;
+    let mut silent = silent(endpoint)?;
+    let trap = Trap::set(system, "clock", &format!("{timer}::now"))?;
+    request(&mut open)?;
+    trap.spring()?;
+    let response = client::response(&mut open)?;
+    ensure(response.body.len() == 8, || "other bytes".into())?;
+    starts_over(system, "clock")?;
+    let after = status(endpoint)?.uptime()?;
+    ensure(after > before, || {
+        format!("time went back from {before} to {after}")
+    })?;
+    // Nobody does anything from here on that would wake `tls`.
+    drop(open);
+    is_sent_away(&mut silent)?;
+    silent = self::silent(endpoint)?;
+    Trap::set(system, "clock", &format!("{timer}::acknowledge"))?.spring()?;
+    is_sent_away(&mut silent)?;
+    serves(endpoint).map(drop)
+}
+
+/// A client that says nothing, for whose end `tls` has set an alarm: the one that comes after it is served.
+fn silent(endpoint: &Endpoint) -> Result<TcpStream, Failed> {
+    let silent = client::connect(endpoint)?;
+    serves(endpoint)?;
+    Ok(silent)
+}
+
+fn is_sent_away(client: &mut TcpStream) -> Outcome {
+    let sent = client.read_to_end(&mut Vec::new());
+    ensure(sent.is_ok(), || "who says nothing is not sent away".into())
 }
 
 /// The random bytes in a ServerHello (RFC 8446, section 4.1.3), which is the first thing that a server says.

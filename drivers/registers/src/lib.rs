@@ -3,7 +3,7 @@
 //! Drivers reach their device only through [`Registers`] or [`Ports`], so that a unit test can put a
 //! fake device (or a malicious one) behind them. [`Mapped`] is the real thing for registers in memory and
 //! holds the only `unsafe` code that register access needs. [`Strided`] shows byte-wide registers in memory as ports,
-//! for devices that exist in both forms; [`GenericTimer`] are the registers of a timer inside the processor.
+//! for devices that exist in both forms; [`GenericTimer`] and [`Counter`] are the registers of timers inside the processor.
 //!
 //! Register accesses and accesses to ordinary memory keep their order where a device may look at that memory: what was
 //! written before a register is written is visible to the device then, and what is read after a register was
@@ -18,10 +18,12 @@ mod barrier;
 mod generic_timer;
 mod primecell;
 mod strided;
+mod time_register;
 
 pub use generic_timer::{GenericTimer, PhysicalTimer};
 pub use primecell::primecell;
 pub use strided::{Strided, Width};
+pub use time_register::{Counter, TimeRegister};
 
 use core::ptr::NonNull;
 

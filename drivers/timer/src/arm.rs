@@ -32,27 +32,24 @@ pub struct ArmTimer<G> {
     timer: G,
     /// Counts a second; not 0.
     frequency: u64,
-    /// The counter at the start.
-    start: u64,
     /// The greatest time given so far in nanoseconds: time never runs back, whatever the timer says.
     latest: u64,
 }
 
 impl<G: GenericTimer> ArmTimer<G> {
-    /// The time begins now; no alarm is set.
+    /// The time is the counter's; no alarm is set.
     ///
     /// # Errors
     /// [`NoFrequency`].
     pub fn new(mut timer: G) -> Result<Self, NoFrequency> {
         timer.set_control(OFF);
-        let (frequency, start) = (timer.frequency(), timer.count());
+        let frequency = timer.frequency();
         if frequency == 0 {
             return Err(NoFrequency);
         }
         Ok(Self {
             timer,
             frequency,
-            start,
             latest: 0,
         })
     }
@@ -60,8 +57,7 @@ impl<G: GenericTimer> ArmTimer<G> {
 
 impl<G: GenericTimer> Timer for ArmTimer<G> {
     fn now(&mut self) -> u64 {
-        let counts = u128::from(self.timer.count().saturating_sub(self.start));
-        let now = counts * NANOSECONDS / u128::from(self.frequency);
+        let now = u128::from(self.timer.count()) * NANOSECONDS / u128::from(self.frequency);
         self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
         self.latest
     }
@@ -74,7 +70,7 @@ impl<G: GenericTimer> Timer for ArmTimer<G> {
         let deadline = u128::from(farthest(now, deadline));
         let counts = (deadline * u128::from(self.frequency)).div_ceil(NANOSECONDS);
         let counts = u64::try_from(counts).unwrap_or(u64::MAX);
-        self.timer.set_compare(self.start.saturating_add(counts));
+        self.timer.set_compare(counts);
         self.timer.set_control(ENABLE);
         true
     }
@@ -132,32 +128,40 @@ mod tests {
     }
 
     #[test]
-    fn counts_become_nanoseconds_since_the_start_and_never_run_back() {
+    fn counts_become_nanoseconds_and_never_run_back() {
         let mut timer = timer();
-        assert_eq!(timer.now(), 0);
+        assert_eq!(timer.now(), 80_000);
         timer.timer.count += 62_500_000;
-        assert_eq!(timer.now(), 1_000_000_000);
+        assert_eq!(timer.now(), 1_000_080_000);
         timer.timer.count = 0;
-        assert_eq!(timer.now(), 1_000_000_000);
+        assert_eq!(timer.now(), 1_000_080_000);
         timer.timer.count = u64::MAX;
         assert_eq!(timer.now(), u64::MAX);
         assert!(!timer.set_alarm(u64::MAX));
+    }
+
+    /// What a clock PD that starts over relies on.
+    #[test]
+    fn a_second_driver_goes_on_with_the_time() {
+        let ArmTimer { mut timer, .. } = timer();
+        timer.count += 1;
+        assert_eq!(ArmTimer::new(timer).unwrap().now(), 80_016);
     }
 
     #[test]
     fn an_alarm_raises_the_line_at_its_time_until_it_is_acknowledged() {
         let mut timer = timer();
         assert!(!timer.timer.line());
-        assert!(timer.set_alarm(33));
+        assert!(timer.set_alarm(80_033));
         assert_eq!(timer.timer.compare, 5_003, "the count at or after the time");
         assert!(!timer.timer.line());
         timer.timer.count = 5_003;
         assert!(timer.timer.line());
         timer.acknowledge();
         assert!(!timer.timer.line());
-        assert!(!timer.set_alarm(48), "it has come already");
+        assert!(!timer.set_alarm(80_048), "it has come already");
         assert!(!timer.timer.line());
-        assert!(timer.set_alarm(49));
+        assert!(timer.set_alarm(80_049));
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The goldfish real-time clock: wall-clock time in nanoseconds, and an alarm.
+//! A RISC-V processor's time register, with the alarm of a goldfish real-time clock, which also tells the wall-clock time.
 //!
-//! Registers as in the document "Goldfish virtual hardware" of the Android emulator, section "Goldfish timer". The
-//! clock may be set while it runs (QEMU's follows the host's clock): when it goes back, the time since the
-//! start stands for one look and then goes on.
+//! Registers of the clock as in the document "Goldfish virtual hardware" of the Android emulator, section "Goldfish timer". The
+//! clock may be set while it runs (QEMU's follows the host's clock): the time since the start does not depend on that, but
+//! an alarm comes earlier or later by as much.
 
 use core::fmt;
 
 use clock::Timer;
-use registers::Registers;
+use registers::{Counter, Registers};
 
-use crate::farthest;
+use crate::{NANOSECONDS, farthest};
 
 /// The lower half of the time; reading it holds the upper half still.
 const TIME_LOW: usize = 0x00;
@@ -24,67 +24,76 @@ const CLEAR_INTERRUPT: usize = 0x1c;
 /// Bytes of registers that the driver needs.
 const SIZE: usize = 0x20;
 
-const NANOSECONDS: u64 = 1_000_000_000;
 /// 2000-01-01 and 2200-01-01 in seconds since 1970: a clock that says less was never set, one that says more
 /// is broken.
 const PLAUSIBLE: core::ops::Range<u64> = 946_684_800..7_258_118_400;
 
-/// The registers are fewer than the clock has.
+/// Why the two make no timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooSmall;
+pub enum GoldfishError {
+    /// The clock's registers are fewer than it has.
+    TooSmall,
+    /// Nobody says how fast the processor's register counts.
+    NoFrequency,
+}
 
-impl fmt::Display for TooSmall {
+impl fmt::Display for GoldfishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the goldfish clock's registers are too few")
+        f.write_str(match self {
+            Self::TooSmall => "the goldfish clock's registers are too few",
+            Self::NoFrequency => "the time register counts 0 times a second",
+        })
     }
 }
 
-impl core::error::Error for TooSmall {}
+impl core::error::Error for GoldfishError {}
 
-/// A goldfish real-time clock.
+/// A time register and a goldfish real-time clock.
 #[derive(Debug)]
-pub struct Goldfish<R> {
+pub struct Goldfish<R, C> {
     registers: R,
-    /// What the clock said last, in nanoseconds since 1970.
-    clock: u64,
-    /// Nanoseconds since the start at that time.
-    elapsed: u64,
+    counter: C,
+    /// Counts a second; not 0.
+    frequency: u64,
+    /// The greatest time given so far in nanoseconds: time never runs back, whatever the counter says.
+    latest: u64,
 }
 
-impl<R: Registers> Goldfish<R> {
-    /// The time begins now; no alarm is set.
+impl<R: Registers, C: Counter> Goldfish<R, C> {
+    /// The time is the counter's, which counts so many times a second; no alarm is set.
     ///
     /// # Errors
-    /// [`TooSmall`].
-    pub fn new(mut registers: R) -> Result<Self, TooSmall> {
+    /// [`GoldfishError`].
+    pub fn new(mut registers: R, counter: C, frequency: u64) -> Result<Self, GoldfishError> {
         if registers.size() < SIZE {
-            return Err(TooSmall);
+            return Err(GoldfishError::TooSmall);
+        }
+        if frequency == 0 {
+            return Err(GoldfishError::NoFrequency);
         }
         registers.write32(CLEAR_ALARM, 1);
         registers.write32(CLEAR_INTERRUPT, 1);
         registers.write32(INTERRUPT_ENABLE, 1);
-        let clock = time(&registers);
         Ok(Self {
             registers,
-            clock,
-            elapsed: 0,
+            counter,
+            frequency,
+            latest: 0,
         })
     }
 
     /// The time in seconds since 1970-01-01 00:00:00 UTC; none if the clock holds no plausible one.
     pub fn unix_seconds(&self) -> Option<u64> {
-        let seconds = time(&self.registers) / NANOSECONDS;
+        let seconds = time(&self.registers) / NANOSECONDS as u64;
         PLAUSIBLE.contains(&seconds).then_some(seconds)
     }
 }
 
-impl<R: Registers> Timer for Goldfish<R> {
+impl<R: Registers, C: Counter> Timer for Goldfish<R, C> {
     fn now(&mut self) -> u64 {
-        let clock = time(&self.registers);
-        let since = clock.saturating_sub(self.clock);
-        self.clock = clock;
-        self.elapsed = self.elapsed.saturating_add(since);
-        self.elapsed
+        let now = u128::from(self.counter.count()) * NANOSECONDS / u128::from(self.frequency);
+        self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
+        self.latest
     }
 
     fn set_alarm(&mut self, deadline: u64) -> bool {
@@ -92,7 +101,7 @@ impl<R: Registers> Timer for Goldfish<R> {
         if deadline <= now {
             return false;
         }
-        let alarm = self.clock.saturating_add(farthest(now, deadline) - now);
+        let alarm = time(&self.registers).saturating_add(farthest(now, deadline) - now);
         self.registers.write32(ALARM_HIGH, (alarm >> 32) as u32);
         // If the time went by meanwhile, the interrupt comes at once.
         self.registers.write32(ALARM_LOW, alarm as u32);
@@ -116,7 +125,18 @@ mod tests {
     use core::cell::Cell;
 
     /// 2026-01-01 in nanoseconds.
-    const START: u64 = 1_767_225_600 * NANOSECONDS;
+    const START: u64 = 1_767_225_600_000_000_000;
+
+    /// 10 MHz, as QEMU's: 100 ns a count.
+    const FREQUENCY: u64 = 10_000_000;
+
+    struct FakeCounter(u64);
+
+    impl Counter for FakeCounter {
+        fn count(&self) -> u64 {
+            self.0
+        }
+    }
 
     struct Fake {
         time: u64,
@@ -191,26 +211,29 @@ mod tests {
         }
     }
 
-    fn goldfish() -> Goldfish<Fake> {
-        Goldfish::new(Fake::new(START)).unwrap()
+    fn goldfish() -> Goldfish<Fake, FakeCounter> {
+        Goldfish::new(Fake::new(START), FakeCounter(70), FREQUENCY).unwrap()
     }
 
     #[test]
-    fn time_since_the_start_goes_on_when_the_clock_is_set_back() {
+    fn time_is_the_counters_and_never_runs_back() {
         let mut goldfish = goldfish();
-        assert_eq!(goldfish.now(), 0);
-        goldfish.registers.set(START + 5_000_000_000);
-        assert_eq!(goldfish.now(), 5_000_000_000);
-        goldfish.registers.set(START - 3_600_000_000_000);
-        assert_eq!(goldfish.now(), 5_000_000_000);
-        goldfish.registers.set(START - 3_599_000_000_000);
-        assert_eq!(goldfish.now(), 6_000_000_000);
-        goldfish.registers.set(u64::MAX);
-        goldfish.now();
+        assert_eq!(goldfish.now(), 7_000);
         goldfish.registers.set(0);
-        goldfish.now();
-        goldfish.registers.set(u64::MAX);
+        goldfish.counter.0 += FREQUENCY;
+        assert_eq!(goldfish.now(), 1_000_007_000);
+        goldfish.counter.0 = 0;
+        assert_eq!(goldfish.now(), 1_000_007_000);
+        goldfish.counter.0 = u64::MAX;
         assert_eq!(goldfish.now(), u64::MAX);
+    }
+
+    /// What a clock PD that starts over relies on.
+    #[test]
+    fn a_second_driver_goes_on_with_the_time() {
+        let Goldfish { registers, .. } = goldfish();
+        let mut second = Goldfish::new(registers, FakeCounter(80), FREQUENCY).unwrap();
+        assert_eq!(second.now(), 8_000);
     }
 
     #[test]
@@ -218,9 +241,8 @@ mod tests {
         let mut goldfish = goldfish();
         assert!(goldfish.registers.enabled && !goldfish.registers.pending);
         assert_eq!(goldfish.registers.alarm, None);
-        goldfish.registers.set(START + 100);
-        assert!(!goldfish.set_alarm(100));
-        assert!(goldfish.set_alarm(5_000_000_000));
+        assert!(!goldfish.set_alarm(7_000));
+        assert!(goldfish.set_alarm(5_000_007_000));
         assert_eq!(goldfish.registers.alarm, Some(START + 5_000_000_000));
         goldfish.registers.set(START + 5_000_000_001);
         assert!(goldfish.registers.pending);
@@ -238,16 +260,20 @@ mod tests {
     #[test]
     fn wall_clock_time_is_told_if_it_can_be_one() {
         assert_eq!(goldfish().unix_seconds(), Some(1_767_225_600));
-        for wrong in [0, 946_684_799 * NANOSECONDS, u64::MAX] {
-            let goldfish = Goldfish::new(Fake::new(wrong)).unwrap();
+        for wrong in [0, 946_684_799 * NANOSECONDS as u64, u64::MAX] {
+            let goldfish = Goldfish::new(Fake::new(wrong), FakeCounter(0), FREQUENCY).unwrap();
             assert_eq!(goldfish.unix_seconds(), None);
         }
     }
 
     #[test]
-    fn too_few_registers_are_refused() {
-        let mut fake = Fake::new(START);
-        fake.size = SIZE - 4;
-        assert_eq!(Goldfish::new(fake).err(), Some(TooSmall));
+    fn what_makes_no_timer_is_refused() {
+        let refused = |size, frequency| {
+            let mut fake = Fake::new(START);
+            fake.size = size;
+            Goldfish::new(fake, FakeCounter(0), frequency).err()
+        };
+        assert_eq!(refused(SIZE - 4, 1), Some(GoldfishError::TooSmall));
+        assert_eq!(refused(SIZE, 0), Some(GoldfishError::NoFrequency));
     }
 }

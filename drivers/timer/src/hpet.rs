@@ -80,7 +80,7 @@ pub struct Hpet<R> {
 }
 
 impl<R: Registers> Hpet<R> {
-    /// Starts the counter at 0 with no alarm set; alarms will raise IOAPIC pin `pin`.
+    /// Lets the counter run on, or start at 0 if it stands; no alarm is set. Alarms will raise IOAPIC pin `pin`.
     ///
     /// # Errors
     /// [`HpetError`] when the timer is none or cannot do what is needed.
@@ -102,9 +102,11 @@ impl<R: Registers> Hpet<R> {
             return Err(HpetError::NoRoute(routes));
         }
         let route = u32::from(pin) << TIMER_ROUTE_SHIFT;
-        registers.write32(CONFIGURATION, 0);
-        registers.write32(COUNTER_LOW, 0);
-        registers.write32(COUNTER_HIGH, 0);
+        if registers.read32(CONFIGURATION) & CONFIGURATION_ENABLE == 0 {
+            // It must stand while it is written (section 2.3.7).
+            registers.write32(COUNTER_LOW, 0);
+            registers.write32(COUNTER_HIGH, 0);
+        }
         registers.write32(TIMER_CONFIGURATION, TIMER_LEVEL | TIMER_INTERRUPT | route);
         registers.write32(COMPARATOR_HIGH, NEVER_HIGH);
         registers.write32(COMPARATOR_LOW, 0);
@@ -174,6 +176,7 @@ mod tests {
         capabilities: u32,
         routes: u32,
         timer: Cell<u32>,
+        configuration: u32,
         counter: Cell<u64>,
         /// Ticks that go by at each read of the counter's lower half.
         speed: u64,
@@ -188,6 +191,7 @@ mod tests {
                 capabilities: CAPABILITIES_64_BIT,
                 routes: 0x00ff_0104,
                 timer: Cell::new(0),
+                configuration: 0,
                 counter: Cell::new(0),
                 speed: 0,
                 comparator: 0,
@@ -204,6 +208,7 @@ mod tests {
             match offset {
                 CAPABILITIES => self.capabilities,
                 PERIOD => self.period,
+                CONFIGURATION => self.configuration,
                 COUNTER_LOW => {
                     let now = self.counter.get();
                     self.counter.set(now.wrapping_add(self.speed));
@@ -219,7 +224,7 @@ mod tests {
             let low = |word: u64| word & !0xffff_ffff | u64::from(value);
             let high = |word: u64| word & 0xffff_ffff | u64::from(value) << 32;
             match offset {
-                CONFIGURATION => {}
+                CONFIGURATION => self.configuration = value,
                 INTERRUPT_STATUS => self.status_cleared |= value,
                 COUNTER_LOW => self.counter.set(low(self.counter.get())),
                 COUNTER_HIGH => self.counter.set(high(self.counter.get())),
@@ -253,6 +258,25 @@ mod tests {
         assert_eq!(hpet.now(), ((1 << 32) + 7) * 10);
         hpet.registers.counter.set(u64::MAX);
         assert_eq!(hpet.now(), u64::MAX);
+    }
+
+    #[test]
+    fn a_counter_that_stands_starts_at_0() {
+        let fake = Fake {
+            counter: Cell::new(7),
+            ..Fake::default()
+        };
+        let mut hpet = Hpet::new(fake, 16).unwrap();
+        assert_eq!(hpet.now(), 0);
+        assert_eq!(hpet.registers.configuration, CONFIGURATION_ENABLE);
+    }
+
+    /// What a clock PD that starts over relies on.
+    #[test]
+    fn a_second_driver_goes_on_with_the_time() {
+        let Hpet { registers, .. } = Hpet::new(Fake::default(), 16).unwrap();
+        registers.counter.set(1000);
+        assert_eq!(Hpet::new(registers, 16).unwrap().now(), 10_000);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! | timer | on | its counter |
 //! |---|---|---|
-//! | [`Hpet`] | PCs | counts from 0 at the start |
+//! | [`Hpet`] | PCs | its own, from 0 at the first start, unless the firmware has started it before |
 //! | [`ArmTimer`] | 64-bit ARM, where the kernel lets programs use it | runs since the processor's reset |
-//! | [`Goldfish`] | QEMU's RISC-V machine | the wall-clock time, which the host may set back |
+//! | [`Goldfish`] | RISC-V, where programs may read the time | the processor's, since its reset; the alarm is a real-time clock's |
+//!
+//! No driver stops or sets a counter that runs: so time goes on, and never goes back, when a clock PD starts over.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -13,7 +15,7 @@ mod goldfish;
 mod hpet;
 
 pub use arm::{ArmTimer, NoFrequency};
-pub use goldfish::{Goldfish, TooSmall};
+pub use goldfish::{Goldfish, GoldfishError};
 pub use hpet::{Hpet, HpetError};
 
 const NANOSECONDS: u128 = 1_000_000_000;

@@ -6,6 +6,9 @@
 //! It must never wait for a client and never call anyone: nearly every protection domain calls it, so whom it called
 //! would hold them all. It never polls: one interrupt of the timer serves the earliest alarm. The real-time clock
 //! is read once, at the start, since a reading may take 2 ms.
+//!
+//! After a fault it starts over: the counters run on, so that the time does not go back, but the alarms are forgotten. So at
+//! every start it rings all clients, who then set their alarms anew.
 #![no_std]
 #![no_main]
 
@@ -31,6 +34,9 @@ fn init() -> Time {
     let found = timers::find();
     let found = found.inspect_err(|error| pd::error!("{error}")).ok();
     let clock = found.map(|(timer, wall)| Clock::new(timer, wall));
+    for (_, client) in pd::server_channels("clients") {
+        client.notify();
+    }
     Time {
         clock,
         interrupt: device::interrupt(),

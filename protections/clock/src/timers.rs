@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
 use clock::Timer;
-use registers::PhysicalTimer;
+use registers::{PhysicalTimer, TimeRegister};
 use rtc::{Cmos, Pl031};
 use timer::{ArmTimer, Goldfish, Hpet};
 
@@ -43,9 +43,13 @@ fn arm() -> Result<Found, String> {
     Ok((Box::new(timer), wall))
 }
 
-/// A goldfish clock is both.
+/// The processor's time register, and a goldfish clock.
 fn goldfish() -> Result<Found, String> {
-    let clock = Goldfish::new(device::registers()).map_err(|error| error.to_string())?;
+    let counter = TimeRegister::find().ok_or("this processor has no time register")?;
+    // A frequency that the board file does not give is none.
+    let frequency = device::property("frequency").unwrap_or(0);
+    let clock = Goldfish::new(device::registers(), counter, frequency);
+    let clock = clock.map_err(|error| error.to_string())?;
     let wall = clock.unix_seconds();
     if wall.is_none() {
         pd::warn!("the real-time clock holds no valid time");

@@ -40,7 +40,8 @@ fn init() -> Http {
 impl Handler for Http {
     type Error = Infallible;
 
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        self.clock.hear(channels);
         self.work();
         Ok(())
     }

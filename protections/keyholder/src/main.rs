@@ -43,7 +43,8 @@ fn init() -> Keyholder {
 impl Handler for Keyholder {
     type Error = Infallible;
 
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
+        self.0.hear(channels);
         self.work();
         Ok(())
     }

@@ -19,7 +19,7 @@ use channel::pci::Request;
 use device::PortRange;
 use pci::Space;
 use pd::Message;
-use sel4_microkit::{Channel, Handler, Infallible, MessageInfo, protection_domain};
+use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
 
 use crate::clients::Clients;
 
@@ -37,6 +37,11 @@ fn init() -> Pci {
 
 impl Handler for Pci {
     type Error = Infallible;
+
+    /// The clock rings all who may set alarms when it starts; here there is none.
+    fn notified(&mut self, _: ChannelSet) -> Result<(), Infallible> {
+        Ok(())
+    }
 
     fn protected(&mut self, from: Channel, info: MessageInfo) -> Result<MessageInfo, Infallible> {
         let mut words = [0; 64];

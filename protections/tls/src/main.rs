@@ -58,6 +58,7 @@ impl Handler for Tls {
         if channels.contains(self.vault) {
             self.renew_keys();
         }
+        self.terminator.hear(channels);
         self.work();
         Ok(())
     }

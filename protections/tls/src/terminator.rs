@@ -1,6 +1,7 @@
 //! TLS between the two streams, wherever the server's keys are.
 
 use crypto_stack::CryptoStack;
+use sel4_microkit::{Channel, ChannelSet};
 use tls::{Client, Relay, Server};
 
 use crate::glue::{Counters, describe};
@@ -14,6 +15,7 @@ pub struct Terminator {
     /// Makes the handshakes and carries what comes after them.
     pub relay: Relay,
     time: channel::time::Time,
+    clock: Channel,
     counters: Counters,
     alarm: Option<u64>,
     last: u64,
@@ -30,9 +32,17 @@ impl Terminator {
             stack: CryptoStack::new(CRYPTO_STACK),
             relay: Relay::new(server, below, above).with_client(client),
             time: pd::time(),
+            clock: pd::server_channel("time"),
             counters: Counters::new(),
             alarm: None,
             last: 0,
+        }
+    }
+
+    /// Takes note of notifications. The clock's mean that no alarm is set: it came, or the clock has started over.
+    pub fn hear(&mut self, channels: ChannelSet) {
+        if channels.contains(self.clock) {
+            self.alarm = None;
         }
     }
 
