@@ -49,6 +49,7 @@ pub fn trials() -> Vec<Trial> {
             .and_then(|()| the_vault_starts_over(&system, endpoint))
             .and_then(|()| entropy_starts_over(&system, endpoint))
             .and_then(|()| the_clock_starts_over(&system, endpoint))
+            .and_then(|()| the_console_starts_over(&system, endpoint))
             .map_err(|error| system.failure(error.message().unwrap_or("no message")))
     });
     let passive = Trial::ignorable_test("restart::who_is_passive_goes_on", || {
@@ -330,6 +331,26 @@ fn silent(endpoint: &Endpoint) -> Result<TcpStream, Failed> {
 fn is_sent_away(client: &mut TcpStream) -> Outcome {
     let sent = client.read_to_end(&mut Vec::new());
     ensure(sent.is_ok(), || "who says nothing is not sent away".into())
+}
+
+/// Over a line that is written, twice. What it says first is how it faulted, and then what others say from then on.
+fn the_console_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
+    for _ in 0..2 {
+        let open = serves(endpoint)?;
+        let begun = system.guest.serial().text().len() as u64;
+        let trap = Trap::set(system, "console", "Serial::work")?;
+        // The end of a session is worth a line.
+        drop(open);
+        trap.spring()?;
+        let line = system.wait_for_line(begun, "console jumped to 0x0", PATIENCE)?;
+        ensure(line.starts_with('['), || {
+            format!("it goes on in the middle of a line: {line}")
+        })?;
+        let begun = system.guest.serial().text().len() as u64;
+        drop(serves(endpoint)?);
+        system.wait_for_line(begun, "tls: ", PATIENCE)?;
+    }
+    Ok(())
 }
 
 /// The random bytes in a ServerHello (RFC 8446, section 4.1.3), which is the first thing that a server says.

@@ -12,6 +12,10 @@
  *   NO_JOIN_FENCE       the peer's data may be looked at before the peer can see that it was joined
  *   WRITES_AT_ONCE      data is written before the peer has joined
  *   JOINS_SILENTLY      who joins does not notify the peer
+ *   KEEPS_EPOCH         who outlives the peer keeps its epoch
+ *
+ * Side 0 may be told that side 1 has faulted, before that one is wiped, as the supervisor is told of the console. It then
+ * ends the session at once, and waits for the next life.
  */
 
 /* How often sides lose their memory, both together. With 2 the search takes minutes. */
@@ -40,12 +44,16 @@ byte wanted[2];
 
 /* Both halves of a link; a model's epochs stay small. */
 #define link_of(epoch, joined) ((epoch) * 16 + (joined))
+#define NOBODY 255
 #define epoch_in(link) ((link) / 16)
 #define joined_in(link) ((link) % 16)
 
 bool notification[2];
 
 byte faults = FAULTS;
+
+/* Side 1 has faulted, which side 0 is to be told. */
+bool fallen;
 
 /* Where each session's data came from, and where it went: by side and session. */
 byte from[2 * SESSIONS];
@@ -76,10 +84,23 @@ inline start() {
     epoch = joined_in(known) + 1;
 #endif
     known = epoch_in(known);
+    dead = NOBODY;
     publish(LINK, link_of(epoch, known));
     fence();
     begin_session();
     notify()
+}
+
+inline outlive() {
+    publish(DATA, 0);
+    dead = load(LINK);
+#ifndef KEEPS_EPOCH
+    epoch = joined_in(dead) + 1;
+#endif
+    known = 0;
+    publish(LINK, link_of(epoch, known));
+    fence();
+    begin_session()
 }
 
 inline join() {
@@ -102,13 +123,21 @@ inline join() {
 #endif
 }
 
-#define changed (epoch_in(load(LINK)) != known)
+#define changed (epoch_in(load(LINK)) != known && load(LINK) != dead)
 #define joined (known != 0 && load(LINK) == link_of(known, epoch))
 
-/* Anywhere a side may fault. */
+/* Anywhere a side may fault. It is wiped when whoever is told has taken note. */
+inline fault() {
+    atomic { faults > 0 -> faults-- };
+    if
+    :: me == 1 -> fallen = true; !fallen
+    :: true
+    fi
+}
+
 inline or_fault() {
     if
-    :: atomic { faults > 0 -> faults-- }; goto again
+    :: fault(); goto again
     :: skip
     fi
 }
@@ -125,7 +154,7 @@ inline take_note() {
 }
 
 proctype side(byte me) {
-    byte session, epoch, known, data, sent, got;
+    byte session, epoch, known, dead, data, sent, got;
     bool met;
 
 again:
@@ -180,7 +209,8 @@ round:
 end:
     if
     :: atomic { notification[me] -> notification[me] = false }; goto round
-    :: atomic { faults > 0 -> faults-- }; goto again
+    :: fault(); goto again
+    :: me == 0 && fallen -> outlive(); fallen = false; goto round
     :: timeout ->
         /* Nothing will ever happen again. */
         assert(got == wanted[1 - me] && sent == wanted[me])

@@ -32,6 +32,7 @@ const MODELS: &[Model] = &[
             ("NO_JOIN_FENCE", "got=="),
             ("WRITES_AT_ONCE", "from["),
             ("JOINS_SILENTLY", "got=="),
+            ("KEEPS_EPOCH", "got=="),
         ],
     },
     Model {

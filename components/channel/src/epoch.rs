@@ -52,7 +52,12 @@ pub(crate) struct Epoch {
     link: Link,
     /// The peer was seen to have joined this life.
     met: bool,
+    /// The word of a peer that was outlived, which is not followed: no later life says the same. [`NOBODY`] if there is none.
+    dead: u64,
 }
+
+/// A word that no peer comes to.
+const NOBODY: u64 = u64::MAX;
 
 impl Epoch {
     /// Begins a life. The caller then notifies the peer, which may wait for it.
@@ -72,12 +77,28 @@ impl Epoch {
             peer,
             link,
             met: false,
+            dead: NOBODY,
         })
     }
 
     /// Whether the peer is another than the one that was joined.
     pub(crate) fn has_changed(&self) -> bool {
-        Link::of(&self.peer).epoch != self.link.joined
+        let word = self.peer.load(0);
+        (word >> 32) as u32 != self.link.joined && word != self.dead
+    }
+
+    /// Begins a life that has joined nobody. The caller knows that the peer has faulted and does nothing any more, and has
+    /// brought its own region back to its first state. What it writes from here on is for the peer's next life: that one
+    /// joins an epoch which the dead one had not joined, and so says something else, even if its own epoch is the same.
+    pub(crate) fn outlive(&mut self) {
+        let peer = Link::of(&self.peer);
+        self.link = Link {
+            epoch: peer.joined.wrapping_add(1).max(1),
+            joined: 0,
+        };
+        (self.met, self.dead) = (false, peer.to_word());
+        self.own.publish(0, self.link.to_word());
+        store_load_fence();
     }
 
     /// Joins the peer as it is now. The caller has brought its own region back to its first state, and then notifies the
@@ -131,6 +152,36 @@ mod tests {
         assert!(a.has_changed() && !a.is_joined());
         a.join();
         assert!(a.is_joined() && b.is_joined() && !a.has_changed() && !b.has_changed());
+    }
+
+    #[test]
+    fn who_outlives_a_peer_joins_its_next_life_alone() {
+        let (mut own, mut seen) = region_pair(8 * WORDS);
+        let peer = own.words(WORDS).unwrap();
+        let (mut fresh, _) = region_pair(8 * WORDS);
+        let mut epoch = Epoch::new(&mut fresh, &mut seen).unwrap();
+        for dead in [0, 7, u32::MAX] {
+            peer.set(
+                0,
+                Link {
+                    epoch: 1,
+                    joined: dead,
+                }
+                .to_word(),
+            );
+            epoch.outlive();
+            assert!(!epoch.has_changed() && !epoch.knows_peer());
+            peer.set(0, 0);
+            assert!(!epoch.has_changed(), "it is being wiped");
+            let next = Link {
+                epoch: epoch.link.joined + 1,
+                joined: epoch.link.epoch,
+            };
+            peer.set(0, next.to_word());
+            assert!(epoch.has_changed());
+            epoch.join();
+            assert!(epoch.is_joined() && !epoch.has_changed());
+        }
     }
 
     #[test]

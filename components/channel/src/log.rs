@@ -115,16 +115,25 @@ impl Writer {
         self.bell.ring(ALWAYS);
     }
 
+    /// Takes note that the reader has faulted, and is stopped: what is written from here on is for its next life, which finds it
+    /// when it begins. What was not read is lost.
+    pub fn outlive_reader(&mut self) {
+        (self.written, self.taken) = (0, 0);
+        self.tail.publish(0, 0);
+        self.epoch.outlive();
+        self.bell.forget();
+    }
+
     /// What the reader did wrong; from then on every line is lost.
     pub fn misbehaved(&self) -> Option<PeerMisbehaved> {
         self.failed
     }
 
     /// Begins an empty ring for a reader that has started over. One that starts for the first time finds what was
-    /// written before.
-    fn follow(&mut self) {
+    /// written before. Returns whether there was another reader to follow.
+    fn follow(&mut self) -> bool {
         if !self.epoch.has_changed() {
-            return;
+            return false;
         }
         if self.epoch.knows_peer() {
             (self.written, self.taken) = (0, 0);
@@ -132,6 +141,7 @@ impl Writer {
         }
         self.epoch.join();
         self.bell.forget();
+        true
     }
 
     fn put(&self, offset: usize, word: u64) {
@@ -149,8 +159,7 @@ impl Writer {
             false => self.taken,
         };
         if taken.wrapping_sub(self.taken) > self.written - self.taken {
-            if self.epoch.has_changed() {
-                self.follow();
+            if self.follow() {
                 return RING;
             }
             self.failed = Some(PeerMisbehaved::IndexJumped);

@@ -268,6 +268,35 @@ fn log_lines_go_on_after_either_side_started_over() {
     assert_eq!(next(&mut reads).as_deref(), Some("to a new reader"));
 }
 
+#[test]
+fn what_is_written_over_a_dead_log_reader_is_read_by_the_next() {
+    let regions = [log::CONSUMER_SIZE, log::PROVIDER_SIZE].map(Shared::new);
+    let bell = Bell::default();
+    let reader = || log::Reader::new(regions[1].own(), regions[0].peers()).unwrap();
+    let mut writes = log::Writer::new(regions[0].own(), regions[1].peers(), bell.clone()).unwrap();
+    let mut reads = reader();
+    let mut text = String::new();
+    let mut next = |reads: &mut log::Reader| {
+        let found = reads.next(&mut text).unwrap();
+        found.map(|_| text.clone())
+    };
+    for life in ["first", "second", "third"] {
+        writes.write(Level::Information, 0, life);
+        assert_eq!(next(&mut reads).as_deref(), Some(life));
+        assert!(reads.sleep());
+        bell.take();
+        // It has faulted; its memory is wiped only after this line.
+        writes.outlive_reader();
+        writes.write(Level::Error, 0, "it has faulted");
+        assert_eq!(bell.take(), 1);
+        regions[1].wipe();
+        reads = reader();
+        assert_eq!(next(&mut reads).as_deref(), Some("it has faulted"));
+        assert_eq!(next(&mut reads), None);
+    }
+    assert_eq!(writes.misbehaved(), None);
+}
+
 /// What a test does next.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -59,6 +59,15 @@ impl Console {
         Self::default()
     }
 
+    /// A console whose output may follow somebody else's in the middle of a line: firmware's, or a console's that has faulted. It
+    /// ends that line.
+    pub fn after_others() -> Self {
+        Self {
+            output: b"\n".to_vec(),
+            sent: 0,
+        }
+    }
+
     /// Whether more lines should be fetched now. They are written in any case.
     pub fn has_room(&self) -> bool {
         self.output.len() - self.sent < HIGH_WATER
@@ -160,6 +169,13 @@ mod tests {
         ];
         let expected = "[    0.000004] y: a\n[    0.000005] x: b\n[    0.000005] x: c\n";
         assert_eq!(printed(&["x", "y"], lines), expected);
+    }
+
+    #[test]
+    fn a_line_that_another_has_begun_is_ended() {
+        let mut console = Console::after_others();
+        console.push(&["x"], vec![line(0, 0, "on")]);
+        assert_eq!(console.pending(), b"\n[    0.000000] x: on\n");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! no PD can speak for another), and say how many lines of a PD were lost.
 //!
 //! It must never wait for the serial line: while the line is slow, lines stay in the PDs' own rings, and these
-//! overflow instead of blocking anyone. It calls nobody.
+//! overflow instead of blocking anyone. It calls nobody. After a fault it starts over with the port; lines that it had taken and
+//! not printed are lost.
 #![no_std]
 #![no_main]
 
@@ -31,7 +32,7 @@ struct Serial {
 fn init() -> Serial {
     let uart = port::open();
     let uart = uart.inspect_err(|error| debug_println!("{error}")).ok();
-    let (console, clients) = (Console::new(), Clients::new());
+    let (console, clients) = (Console::after_others(), Clients::new());
     let mut serial = Serial {
         uart,
         console,

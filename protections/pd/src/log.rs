@@ -30,6 +30,13 @@ pub fn write(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
+/// Takes note that the PD that reads the log has faulted, and is stopped: it finds in its next life what is written from here on.
+pub fn outlive_log_reader() {
+    if let Some(Some(writer)) = WRITER.get() {
+        writer.try_with(Writer::outlive_reader);
+    }
+}
+
 /// From here on a panic is logged before the PD faults.
 pub(crate) fn set_panic_hook() {
     sel4_microkit::panicking::set_hook(&|info| write(Level::Error, format_args!("{info}")));

@@ -18,6 +18,10 @@ impl<T> Once<T> {
         Self(OnceCell::new())
     }
 
+    pub fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)
     }

@@ -73,6 +73,12 @@ impl Handler for Supervisor {
                     true => "",
                     false => ". It sent this itself: its thread stands elsewhere",
                 };
+                if pd::wiring()
+                    .connection("log")
+                    .is_ok_and(|log| log.peer == name)
+                {
+                    pd::outlive_log_reader();
+                }
                 error!("{report}; {next}{forged}");
                 send_to(child, next);
             }
