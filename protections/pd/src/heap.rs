@@ -35,7 +35,9 @@ impl Heap {
     }
 }
 
-// Not inlined: the compiler would otherwise put the allocator's code into hundreds of places.
+// Not inlined: the compiler would otherwise put the allocator's code into hundreds of places. A block changes its size by
+// another one, never in place: one that moved inside the allocator would leave its old place as it was, and a second way for
+// programs that do not wipe would be code in all of them.
 // SAFETY: the blocks come from a TLSF allocator that keeps to the layouts, over memory of its own.
 unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
@@ -56,31 +58,6 @@ unsafe impl GlobalAlloc for Heap {
         wipe(block, layout.size());
         // SAFETY: the caller vouches that the block was allocated here with this layout.
         self.with(|blocks| unsafe { blocks.deallocate(block, layout.align()) });
-    }
-
-    #[inline(never)]
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let new = Layout::from_size_align(new_size, layout.align());
-        let (Some(block), Ok(new)) = (NonNull::new(pointer), new) else {
-            return ptr::null_mut();
-        };
-        if !WIPE.load(Ordering::Relaxed) {
-            // SAFETY: the caller vouches that the block was allocated here with this alignment.
-            return self
-                .with(|blocks| unsafe { blocks.reallocate(block, new) })
-                .flatten()
-                .map_or(ptr::null_mut(), NonNull::as_ptr);
-        }
-        // A block that moved inside the allocator would leave its old place as it was.
-        // SAFETY: the layout is valid, and its size is not 0: the caller vouches for that.
-        let moved = unsafe { self.alloc(new) };
-        if !moved.is_null() {
-            // SAFETY: both blocks are at least this long, and distinct, since both are allocated.
-            unsafe { ptr::copy_nonoverlapping(pointer, moved, layout.size().min(new_size)) };
-            // SAFETY: the caller vouches for the old block and its layout.
-            unsafe { self.dealloc(pointer, layout) };
-        }
-        moved
     }
 }
 
