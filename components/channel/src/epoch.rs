@@ -52,12 +52,9 @@ pub(crate) struct Epoch {
     link: Link,
     /// The peer was seen to have joined this life.
     met: bool,
-    /// The word of a peer that was outlived, which is not followed: no later life says the same. [`NOBODY`] if there is none.
-    dead: u64,
+    /// The word of a peer that was outlived, which is not followed: no later life says the same.
+    dead: Option<u64>,
 }
-
-/// A word that no peer comes to.
-const NOBODY: u64 = u64::MAX;
 
 impl Epoch {
     /// Begins a life. The caller then notifies the peer, which may wait for it.
@@ -77,14 +74,14 @@ impl Epoch {
             peer,
             link,
             met: false,
-            dead: NOBODY,
+            dead: None,
         })
     }
 
     /// Whether the peer is another than the one that was joined.
     pub(crate) fn has_changed(&self) -> bool {
         let word = self.peer.load(0);
-        (word >> 32) as u32 != self.link.joined && word != self.dead
+        (word >> 32) as u32 != self.link.joined && Some(word) != self.dead
     }
 
     /// Begins a life that has joined nobody. The caller knows that the peer has faulted and does nothing any more, and has
@@ -96,7 +93,7 @@ impl Epoch {
             epoch: peer.joined.wrapping_add(1).max(1),
             joined: 0,
         };
-        (self.met, self.dead) = (false, peer.to_word());
+        (self.met, self.dead) = (false, Some(peer.to_word()));
         self.own.publish(0, self.link.to_word());
         store_load_fence();
     }
