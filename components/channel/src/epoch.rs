@@ -52,8 +52,8 @@ pub(crate) struct Epoch {
     link: Link,
     /// The peer was seen to have joined this life.
     met: bool,
-    /// The word of a peer that was outlived, which is not followed: no later life says the same.
-    dead: Option<u64>,
+    /// What a peer that was outlived said last, which is not followed: no later life says the same.
+    dead: Option<Link>,
 }
 
 impl Epoch {
@@ -80,8 +80,8 @@ impl Epoch {
 
     /// Whether the peer is another than the one that was joined.
     pub(crate) fn has_changed(&self) -> bool {
-        let word = self.peer.load(0);
-        (word >> 32) as u32 != self.link.joined && Some(word) != self.dead
+        let peer = Link::of(&self.peer);
+        peer.epoch != self.link.joined && Some(peer) != self.dead
     }
 
     /// Begins a life that has joined nobody. The caller knows that the peer has faulted and does nothing any more, and has
@@ -93,7 +93,7 @@ impl Epoch {
             epoch: peer.joined.wrapping_add(1).max(1),
             joined: 0,
         };
-        (self.met, self.dead) = (false, Some(peer.to_word()));
+        (self.met, self.dead) = (false, Some(peer));
         self.own.publish(0, self.link.to_word());
         store_load_fence();
     }
