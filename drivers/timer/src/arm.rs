@@ -8,7 +8,7 @@ use core::fmt;
 use clock::Timer;
 use registers::GenericTimer;
 
-use crate::{NANOSECONDS, farthest};
+use crate::{NANOSECONDS, farthest, nanoseconds};
 
 /// The control register: off, with the line low; or on.
 const OFF: u32 = 0;
@@ -57,8 +57,8 @@ impl<G: GenericTimer> ArmTimer<G> {
 
 impl<G: GenericTimer> Timer for ArmTimer<G> {
     fn now(&mut self) -> u64 {
-        let now = u128::from(self.timer.count()) * NANOSECONDS / u128::from(self.frequency);
-        self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
+        let now = nanoseconds(self.timer.count(), self.frequency);
+        self.latest = self.latest.max(now);
         self.latest
     }
 

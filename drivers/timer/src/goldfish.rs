@@ -9,7 +9,7 @@ use core::fmt;
 use clock::Timer;
 use registers::{Counter, Registers};
 
-use crate::{NANOSECONDS, farthest};
+use crate::{NANOSECONDS, farthest, nanoseconds};
 
 /// The lower half of the time; reading it holds the upper half still.
 const TIME_LOW: usize = 0x00;
@@ -91,8 +91,8 @@ impl<R: Registers, C: Counter> Goldfish<R, C> {
 
 impl<R: Registers, C: Counter> Timer for Goldfish<R, C> {
     fn now(&mut self) -> u64 {
-        let now = u128::from(self.counter.count()) * NANOSECONDS / u128::from(self.frequency);
-        self.latest = self.latest.max(u64::try_from(now).unwrap_or(u64::MAX));
+        let now = nanoseconds(self.counter.count(), self.frequency);
+        self.latest = self.latest.max(now);
         self.latest
     }
 

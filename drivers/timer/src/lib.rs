@@ -20,6 +20,12 @@ pub use hpet::{Hpet, HpetError};
 
 const NANOSECONDS: u128 = 1_000_000_000;
 
+/// The time of a counter that counts so many times a second (not 0), in nanoseconds since it was 0.
+fn nanoseconds(count: u64, frequency: u64) -> u64 {
+    let time = u128::from(count) * NANOSECONDS / u128::from(frequency);
+    u64::try_from(time).unwrap_or(u64::MAX)
+}
+
 /// The farthest alarm, in nanoseconds from now: an hour. Beyond it an alarm is set to this time and its
 /// owner, finding nothing due, sets it again. It keeps an emulator's conversions from overflowing.
 const FARTHEST: u64 = 3_600_000_000_000;
