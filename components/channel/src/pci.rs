@@ -4,7 +4,7 @@
 
 use alloc::boxed::Box;
 
-use crate::call::{Call, CallError, Repeated, arguments, exact};
+use crate::call::{Call, CallError, arguments, exact};
 
 const DESCRIBE: u64 = 1;
 const READ: u64 = 2;
@@ -121,7 +121,7 @@ impl Pci {
     /// A client of the server that `call` reaches.
     pub fn new(call: impl Call + 'static) -> Self {
         Self {
-            server: Box::new(Repeated(call)),
+            server: Box::new(call),
         }
     }
 
