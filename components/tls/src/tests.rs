@@ -9,7 +9,8 @@ use std::string::ToString;
 use std::sync::Mutex;
 
 use channel::sign::{MAX_WORDS, PublicKey, Sign};
-use channel::{Call, CallError, OK, Reply};
+use channel::testing::replied;
+use channel::{Call, CallError, Reply};
 
 use proptest::prelude::*;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -381,16 +382,7 @@ impl Call for TestVault {
             true => Err(CallError::Restarted.into()),
             false => state.vault.answer(0, label, request, 0, &mut words),
         };
-        match answer {
-            Ok(count) => {
-                reply[..count].copy_from_slice(&words[..count]);
-                Reply { label: OK, count }
-            }
-            Err(error) => Reply {
-                label: error.into(),
-                count: 0,
-            },
-        }
+        replied(answer, &words, reply)
     }
 }
 

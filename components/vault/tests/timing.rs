@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use channel::sign::{Content, MAX_WORDS, PublicKey, Role, Sign, Transcript};
-use channel::{Call, OK, Reply};
+use channel::testing::replied;
+use channel::{Call, Reply};
 use std::sync::{Arc, Mutex};
 use vault::{Client, Entry, Keyring, Scheme, Vault};
 
@@ -61,16 +62,8 @@ impl Call for Server {
     fn call(&self, label: u64, request: &[u64], reply: &mut [u64]) -> Reply {
         let mut words = [0; MAX_WORDS];
         let mut vault = self.0.lock().expect("nobody panics with it");
-        match vault.answer(0, label, request, u64::MAX, &mut words) {
-            Ok(count) => {
-                reply[..count].copy_from_slice(&words[..count]);
-                Reply { label: OK, count }
-            }
-            Err(error) => Reply {
-                label: error.into(),
-                count: 0,
-            },
-        }
+        let answer = vault.answer(0, label, request, u64::MAX, &mut words);
+        replied(answer, &words, reply)
     }
 }
 

@@ -7,6 +7,7 @@ use channel::sign::{
     Content, KeyId, MAX_KEYS, MAX_PUBLIC, MAX_WORDS, PublicKey, Role, Share, Sign, SignError,
     Transcript,
 };
+use channel::testing::replied;
 use channel::{Call, CallError, OK, Reply};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
@@ -92,16 +93,8 @@ impl Call for Shared {
         let mut words = [0; MAX_WORDS];
         let now = self.now.load(Ordering::Relaxed);
         let mut vault = self.vault.lock().unwrap();
-        match vault.answer(self.client, label, request, now, &mut words) {
-            Ok(count) => {
-                reply[..count].copy_from_slice(&words[..count]);
-                Reply { label: OK, count }
-            }
-            Err(error) => Reply {
-                label: error.into(),
-                count: 0,
-            },
-        }
+        let answer = vault.answer(self.client, label, request, now, &mut words);
+        replied(answer, &words, reply)
     }
 }
 

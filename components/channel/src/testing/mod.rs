@@ -11,7 +11,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::memory::{OwnRegion, PeerRegion};
 use crate::packets::{self, Driver, Pool, Stack};
 use crate::streams::{self, Consumer, ConsumerEvent, Provider, ProviderEvent};
-use crate::{LayoutError, Notify};
+use crate::{LayoutError, Notify, OK, Reply};
+
+/// A server's answer as a caller gets it: so many of these words, or an error.
+pub fn replied<E: Into<u64>>(answer: Result<usize, E>, words: &[u64], reply: &mut [u64]) -> Reply {
+    match answer {
+        Ok(count) => {
+            reply[..count].copy_from_slice(&words[..count]);
+            Reply { label: OK, count }
+        }
+        Err(error) => Reply {
+            label: error.into(),
+            count: 0,
+        },
+    }
+}
 
 /// Counts how often it was rung.
 #[derive(Clone, Debug, Default)]
