@@ -1,0 +1,76 @@
+//! TCP segments, as the IP layer ([`host`](crate::host)) and TCP ([`tcp`](crate::tcp)) hand them to each other.
+
+use core::net::IpAddr;
+
+use smoltcp::wire::{IpAddress, IpEndpoint, TcpRepr, TcpSeqNumber};
+
+/// A received segment. The IP layer has checked its lengths, its checksum and its addresses: `local` is an address of
+/// this host, `remote` is a unicast address that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment<'a> {
+    /// The address and port that the segment was sent to.
+    pub local: IpEndpoint,
+    /// The address and port that the segment was sent from.
+    pub remote: IpEndpoint,
+    /// Header, options and payload.
+    pub tcp: TcpRepr<'a>,
+}
+
+/// A segment to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    /// The address and port of this host.
+    pub local: IpEndpoint,
+    /// Where the segment goes.
+    pub remote: IpEndpoint,
+    /// Header and options; its own payload is empty.
+    pub header: TcpRepr<'static>,
+    /// The payload, in two parts since a ring may wrap. It may lie in memory that another PD writes: it is read once.
+    pub payload: [&'a [u8]; 2],
+}
+
+/// What became of a segment to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is on its way to the driver.
+    Done,
+    /// The link-layer address of the next hop is not known yet; resolution has begun. Nothing was sent or kept: the
+    /// caller tries again when the host reports [`Resolution::Found`](crate::host::Resolution).
+    Resolving,
+    /// There is no route, no source address, or the next hop does not answer.
+    Unreachable,
+    /// The pool has no free buffer.
+    NoBuffer,
+}
+
+/// An ICMP error that quotes a segment of this host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentError {
+    /// This host's address and port, from the quoted segment.
+    pub local: IpEndpoint,
+    /// The peer's address and port, from the quoted segment.
+    pub remote: IpEndpoint,
+    /// The sequence number of the quoted segment; RFC 5927, section 4: an error counts only if it is in flight.
+    pub sequence: TcpSeqNumber,
+    /// What the error says.
+    pub kind: SegmentErrorKind,
+    /// Who sent the error.
+    pub reporter: IpAddress,
+}
+
+/// What an ICMP error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentErrorKind {
+    /// Network or host unreachable, time exceeded and their kind: a hint (RFC 1122, section 4.2.3.9; RFC 5461).
+    Soft,
+    /// Protocol or port unreachable, administratively prohibited: hard in RFC 1122, treated as soft once a connection is
+    /// established (RFC 5927, section 5.2).
+    Hard,
+    /// The packet was too big for a link of this MTU, in bytes of IP packet (RFC 1191, RFC 8201).
+    TooBig(u16),
+}
+
+/// The standard library's form of an address.
+pub(crate) fn std_address(address: IpAddress) -> IpAddr {
+    address.into()
+}
