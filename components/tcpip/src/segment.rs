@@ -1,19 +1,41 @@
 //! TCP segments, as the IP layer ([`host`](crate::host)) and TCP ([`tcp`](crate::tcp)) hand them to each other.
 
-use core::net::IpAddr;
+use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket};
 
-use smoltcp::wire::{IpAddress, IpEndpoint, TcpRepr, TcpSeqNumber};
+use crate::tcp::{Header, Malformed, SequenceNumber};
 
-/// A received segment. The IP layer has checked its lengths, its checksum and its addresses: `local` is an address of
-/// this host, `remote` is a unicast address that is not.
+/// A received segment. The IP layer has checked its addresses: `local` is an address of this host, `remote` is a unicast
+/// address that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment<'a> {
     /// The address and port that the segment was sent to.
     pub local: IpEndpoint,
     /// The address and port that the segment was sent from.
     pub remote: IpEndpoint,
-    /// Header, options and payload.
-    pub tcp: TcpRepr<'a>,
+    /// Header and options.
+    pub header: Header,
+    /// Payload, in private memory.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// Reads the payload of an IP packet between two unicast addresses of one family.
+    ///
+    /// # Errors
+    /// [`Malformed`] if its lengths contradict each other, its checksum is wrong or a port is 0.
+    pub fn parse(
+        source: IpAddress,
+        destination: IpAddress,
+        bytes: &'a [u8],
+    ) -> Result<Self, Malformed> {
+        let (header, (from, to), payload) = Header::parse(source, destination, bytes)?;
+        Ok(Self {
+            local: IpEndpoint::new(destination, to),
+            remote: IpEndpoint::new(source, from),
+            header,
+            payload,
+        })
+    }
 }
 
 /// A segment to send.
@@ -23,10 +45,36 @@ pub(crate) struct Outgoing<'a> {
     pub local: IpEndpoint,
     /// Where the segment goes.
     pub remote: IpEndpoint,
-    /// Header and options; its own payload is empty.
-    pub header: TcpRepr<'static>,
+    /// Header and options.
+    pub header: Header,
     /// The payload, in two parts since a ring may wrap. It may lie in memory that another PD writes: it is read once.
     pub payload: [&'a [u8]; 2],
+}
+
+impl Outgoing<'_> {
+    /// Returns the length of the segment in bytes: header, options and payload.
+    pub fn length(&self) -> usize {
+        self.header.length() + self.payload_length()
+    }
+
+    /// Returns the length of the payload in bytes.
+    pub fn payload_length(&self) -> usize {
+        self.payload[0].len() + self.payload[1].len()
+    }
+
+    /// Writes the segment with its checksum into a buffer of [`Outgoing::length`] bytes.
+    ///
+    /// # Panics
+    /// If the buffer has another length, or the two addresses are of different families.
+    pub fn emit(&self, buffer: &mut [u8]) {
+        let start = self.header.length();
+        self.header
+            .emit((self.local.port, self.remote.port), buffer);
+        let (first, second) = buffer[start..].split_at_mut(self.payload[0].len());
+        first.copy_from_slice(self.payload[0]);
+        second.copy_from_slice(self.payload[1]);
+        TcpPacket::new_unchecked(buffer).fill_checksum(&self.local.addr, &self.remote.addr);
+    }
 }
 
 /// What became of a segment to send.
@@ -51,7 +99,7 @@ pub(crate) struct SegmentError {
     /// The peer's address and port, from the quoted segment.
     pub remote: IpEndpoint,
     /// The sequence number of the quoted segment; RFC 5927, section 4: an error counts only if it is in flight.
-    pub sequence: TcpSeqNumber,
+    pub sequence: SequenceNumber,
     /// What the error says.
     pub kind: SegmentErrorKind,
     /// Who sent the error.
@@ -68,9 +116,4 @@ pub(crate) enum SegmentErrorKind {
     Hard,
     /// The packet was too big for a link of this MTU, in bytes of IP packet (RFC 1191, RFC 8201).
     TooBig(u16),
-}
-
-/// The standard library's form of an address.
-pub(crate) fn std_address(address: IpAddress) -> IpAddr {
-    address.into()
 }
