@@ -26,9 +26,11 @@ mod fin;
 mod inspect;
 mod network;
 pub mod ports;
+mod segment;
 pub mod sequence;
 mod settings;
 mod stack;
+mod tcp;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

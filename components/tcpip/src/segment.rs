@@ -2,7 +2,7 @@
 
 use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket};
 
-use crate::tcp::{Header, Malformed, SequenceNumber};
+use crate::tcp::{Flags, Header, Malformed, SequenceNumber};
 
 /// A received segment. The IP layer has checked its addresses: `local` is an address of this host, `remote` is a unicast
 /// address that is not.
@@ -35,6 +35,16 @@ impl<'a> Segment<'a> {
             header,
             payload,
         })
+    }
+
+    /// Returns the numbers that the payload and FIN take.
+    pub fn text_length(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.header.flags.has(Flags::FIN))
+    }
+
+    /// Returns SEG.LEN: the numbers that the payload, SYN and FIN take.
+    pub fn length(&self) -> u32 {
+        self.text_length() + u32::from(self.header.flags.has(Flags::SYN))
     }
 }
 

@@ -1,0 +1,564 @@
+//! The state of one connection, the transmission control block (RFC 9293, section 3.3.1), and the calls of its user.
+
+use channel::streams::SocketMemory;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{IpAddress, IpEndpoint};
+
+use super::assembler::Assembler;
+use super::challenge::{Challenges, Limits};
+use super::congestion::Congestion;
+use super::cookie::Offer;
+use super::header::{HEADER_LENGTH, MAX_WINDOW_SHIFT, Options, TIMESTAMPS_LENGTH};
+use super::recovery::Recovery;
+use super::ring::{ReceiveRing, TransmitRing};
+use super::rtt::Rtt;
+use super::sack::Scoreboard;
+use super::timers::Timers;
+use super::{Reaction, SequenceNumber, State};
+use crate::segment::Segment;
+
+/// What a peer that names no MSS accepts (RFC 9293, section 3.7.1).
+const DEFAULT_MSS_IPV4: u16 = 536;
+const DEFAULT_MSS_IPV6: u16 = 1220;
+/// A peer that names less gets segments of this size: headers would cost more than they carry.
+const SMALLEST_MSS: u16 = 64;
+
+/// What the stack decides about a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    /// Address and port of this host.
+    pub local: IpEndpoint,
+    /// Address and port of the peer.
+    pub remote: IpEndpoint,
+    /// The initial sequence number (RFC 6528).
+    pub number: SequenceNumber,
+    /// Added to the clock of the timestamps, so that they tell nothing of other connections (RFC 7323, section 7.1).
+    pub timestamp_offset: u32,
+    /// The longest IP packet that the link carries, in bytes.
+    pub link_mtu: usize,
+    /// The longest IP packet to the peer, in bytes.
+    pub path_mtu: usize,
+}
+
+impl Parameters {
+    /// Returns the MSS that this host announces: what the link carries without IP options.
+    pub fn largest_mss(&self) -> u16 {
+        payload_room(self.link_mtu, self.remote.addr)
+    }
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both FINs are acknowledged.
+    Orderly,
+    /// The peer reset it, or refused it.
+    Reset,
+    /// The peer was silent, or the handshake took too long.
+    TimedOut,
+    /// The own side gave it up.
+    Aborted,
+}
+
+/// SND: what goes to the peer.
+pub(super) struct SendSide {
+    pub ring: TransmitRing,
+    /// SND.UNA: the first number that is not acknowledged.
+    pub una: SequenceNumber,
+    /// SND.NXT: the next number to send. After a time-out it goes back to `una`.
+    pub nxt: SequenceNumber,
+    /// The highest number that was ever next.
+    pub max: SequenceNumber,
+    /// SND.WND in bytes.
+    pub window: u32,
+    /// MAX.SND.WND (RFC 5961, section 5.2).
+    pub max_window: u32,
+    /// SND.WL1 and SND.WL2.
+    pub wl1: SequenceNumber,
+    pub wl2: SequenceNumber,
+    /// ISS.
+    pub first: SequenceNumber,
+    /// The number after the last byte that the user has written.
+    pub end: SequenceNumber,
+    /// The user has closed: a FIN follows the last byte.
+    pub fin: bool,
+    /// Up to where the user knows what was acknowledged.
+    pub reported: SequenceNumber,
+    /// Shift of the peer's windows.
+    pub shift: u8,
+    /// The peer's MSS, and what the path carries: bytes of payload and TCP options.
+    pub peer_mss: u16,
+    pub path_mss: u16,
+    /// The congestion window has kept something back.
+    pub limited: bool,
+    /// When a segment with data was sent last.
+    pub last: Instant,
+}
+
+/// RCV: what comes from the peer.
+pub(super) struct ReceiveSide {
+    pub ring: ReceiveRing,
+    /// IRS.
+    pub first: SequenceNumber,
+    /// RCV.NXT: the next number that is expected.
+    pub nxt: SequenceNumber,
+    /// RCV.NXT + RCV.WND: the end of the window, as the peer knows it.
+    pub edge: SequenceNumber,
+    /// The first byte that the user has not consumed.
+    pub consumed: SequenceNumber,
+    /// Up to where the user knows what arrived.
+    pub reported: SequenceNumber,
+    /// The number of the peer's FIN, once it came.
+    pub fin: Option<SequenceNumber>,
+    pub assembler: Assembler,
+    /// Shift of the own windows.
+    pub shift: u8,
+    /// The MSS that this host has announced.
+    pub mss: u16,
+    /// The last number that was acknowledged (Last.ACK.sent of RFC 7323).
+    pub acknowledged: SequenceNumber,
+    /// Segments with data since then.
+    pub unacknowledged: u8,
+    /// An ACK is to be sent.
+    pub owes_ack: bool,
+}
+
+impl ReceiveSide {
+    /// Returns the end of what the ring has room for.
+    pub fn limit(&self) -> SequenceNumber {
+        self.consumed + self.ring.capacity()
+    }
+}
+
+/// The timestamps of a connection on which both sides use them (RFC 7323).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// Added to the own clock.
+    pub offset: u32,
+    /// TS.Recent.
+    pub recent: u32,
+    /// When it was taken over.
+    pub since: Instant,
+}
+
+/// A connection. It is kept for the next one when it is over.
+pub(crate) struct Tcb {
+    pub(super) local: IpEndpoint,
+    pub(super) remote: IpEndpoint,
+    pub(super) state: State,
+    pub(super) end: Option<End>,
+    /// The peer began.
+    pub(super) passive: bool,
+    pub(super) send: SendSide,
+    pub(super) receive: ReceiveSide,
+    pub(super) clock: Option<Clock>,
+    pub(super) timestamp_offset: u32,
+    /// Both sides take SACK options (RFC 2018).
+    pub(super) sack: bool,
+    /// Both sides scale their windows (RFC 7323, section 2).
+    pub(super) scales: bool,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) recovery: Recovery,
+    pub(super) congestion: Congestion,
+    pub(super) rtt: Rtt,
+    /// A number, and when it was sent for the first time: measures the round trip (RFC 6298, section 3).
+    pub(super) timed: Option<(SequenceNumber, Instant)>,
+    pub(super) timers: Timers,
+    pub(super) challenges: Challenges,
+    /// The peer is to be told that the connection is gone.
+    pub(super) owes_reset: bool,
+    /// Segments that were sent again.
+    pub(super) retransmissions: u32,
+}
+
+impl Tcb {
+    /// A block without a connection, over a slot's rings.
+    ///
+    /// # Panics
+    /// If the size of a ring is not a power of two.
+    pub fn new(memory: SocketMemory) -> Self {
+        let zero = SequenceNumber::default();
+        let nowhere = IpEndpoint::new(IpAddress::v4(0, 0, 0, 0), 0);
+        Self {
+            local: nowhere,
+            remote: nowhere,
+            state: State::Closed,
+            end: None,
+            passive: false,
+            send: SendSide {
+                ring: TransmitRing::new(memory.transmit),
+                una: zero,
+                nxt: zero,
+                max: zero,
+                window: 0,
+                max_window: 0,
+                wl1: zero,
+                wl2: zero,
+                first: zero,
+                end: zero,
+                fin: false,
+                reported: zero,
+                shift: 0,
+                peer_mss: DEFAULT_MSS_IPV4,
+                path_mss: DEFAULT_MSS_IPV4,
+                limited: false,
+                last: Instant::ZERO,
+            },
+            receive: ReceiveSide {
+                ring: ReceiveRing::new(memory.receive),
+                first: zero,
+                nxt: zero,
+                edge: zero,
+                consumed: zero,
+                reported: zero,
+                fin: None,
+                assembler: Assembler::default(),
+                shift: 0,
+                mss: DEFAULT_MSS_IPV4,
+                acknowledged: zero,
+                unacknowledged: 0,
+                owes_ack: false,
+            },
+            clock: None,
+            timestamp_offset: 0,
+            sack: false,
+            scales: false,
+            scoreboard: Scoreboard::default(),
+            recovery: Recovery::default(),
+            congestion: Congestion::new(u32::from(DEFAULT_MSS_IPV4), false),
+            rtt: Rtt::new(),
+            timed: None,
+            timers: Timers::new(Instant::ZERO),
+            challenges: Challenges::default(),
+            owes_reset: false,
+            retransmissions: 0,
+        }
+    }
+
+    /// Begins a connection of this host's: a SYN is to be sent.
+    pub fn connect(&mut self, parameters: &Parameters, now: Instant) {
+        self.begin(parameters, now);
+        self.state = State::SynSent;
+        self.passive = false;
+    }
+
+    /// Takes a peer's SYN: a SYN|ACK is to be sent. Data with the SYN is left to be sent again.
+    pub fn accept(&mut self, syn: &Segment<'_>, parameters: &Parameters, now: Instant) {
+        self.begin(parameters, now);
+        self.state = State::SynReceived;
+        self.passive = true;
+        self.take_syn(syn, now);
+    }
+
+    /// Takes a peer's first segment after a SYN|ACK with a cookie: the connection is established, unless the segment is
+    /// not as it has to be.
+    pub fn accept_cookie(
+        &mut self,
+        ack: &Segment<'_>,
+        offer: &Offer,
+        parameters: &Parameters,
+        limits: &mut Limits,
+        now: Instant,
+    ) -> Reaction {
+        let mut syn = *ack;
+        syn.payload = &[];
+        syn.header.sequence = ack.header.sequence - 1;
+        syn.header.options = Options {
+            mss: Some(offer.mss),
+            window_shift: offer.window_shift,
+            sack_permitted: offer.sack_permitted,
+            timestamps: ack.header.options.timestamps,
+            ..Options::default()
+        };
+        let parameters = Parameters {
+            number: ack.header.acknowledgement - 1,
+            ..*parameters
+        };
+        self.accept(&syn, &parameters, now);
+        self.send.nxt = ack.header.acknowledgement;
+        self.send.max = self.send.nxt;
+        // The peer may have waited long for a slot: that is no round trip.
+        self.timed = Some((self.send.max + 1, now));
+        let reaction = self.receive(ack, limits, now);
+        self.timed = None;
+        reaction
+    }
+
+    /// Both ends of the connection: local, remote.
+    pub fn endpoints(&self) -> (IpEndpoint, IpEndpoint) {
+        (self.local, self.remote)
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why the connection is closed, once it is.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Whether there is nothing left to say to the peer.
+    pub fn is_silent(&self) -> bool {
+        self.state == State::Closed && !self.owes_reset
+    }
+
+    /// Returns the size of the receive ring in bytes.
+    pub fn capacity(&self) -> usize {
+        self.receive.ring.capacity() as usize
+    }
+
+    /// Returns how many bytes of received data the user has not consumed.
+    pub fn unread(&self) -> usize {
+        self.received_end().since(self.receive.consumed) as usize
+    }
+
+    /// Returns how many bytes have arrived in order since the last call.
+    pub fn take_received(&mut self) -> usize {
+        let end = self.received_end();
+        let new = end.since(self.receive.reported);
+        self.receive.reported = end;
+        new as usize
+    }
+
+    /// Returns how many bytes were acknowledged since the last call: their place in the ring is free.
+    pub fn take_acknowledged(&mut self) -> usize {
+        let end = self.send.una.earliest(self.send.end);
+        if !end.is_after(self.send.reported) {
+            return 0;
+        }
+        let new = end.since(self.send.reported);
+        self.send.reported = end;
+        new as usize
+    }
+
+    /// Whether the peer has sent its last byte, and all before it.
+    pub fn is_finished(&self) -> bool {
+        self.receive
+            .fin
+            .is_some_and(|fin| self.receive.nxt.is_after(fin))
+    }
+
+    /// Whether the user may write: it has not closed, and the handshake is over.
+    pub fn takes_data(&self) -> bool {
+        matches!(self.state, State::Established | State::CloseWait) && !self.send.fin
+    }
+
+    /// Whether everything that was written is acknowledged. Then [`Tcb::restart_ring`] may be called.
+    pub fn is_transmit_ring_empty(&self) -> bool {
+        self.send.una == self.send.end
+    }
+
+    /// Lets the next byte that the user writes be at the first place of the transmit ring, which is empty.
+    pub fn restart_ring(&mut self) {
+        if self.is_transmit_ring_empty() {
+            self.send.ring.begin(self.send.end);
+        }
+    }
+
+    /// Takes bytes that the user has written into the transmit ring. Returns how many: not more than fit there.
+    pub fn write(&mut self, bytes: usize) -> usize {
+        if !self.takes_data() {
+            return 0;
+        }
+        let queued = self.send.end.since(self.send.una);
+        let room = self.send.ring.capacity().saturating_sub(queued);
+        let taken = bytes.min(room as usize);
+        self.send.end += taken as u32;
+        taken
+    }
+
+    /// The user writes no more (CLOSE of RFC 9293, section 3.10.4).
+    pub fn close(&mut self) {
+        if self.takes_data() || self.state == State::SynReceived {
+            self.send.fin = true;
+            self.state = self.state.closed_here();
+        }
+    }
+
+    /// The user has consumed bytes, at most those that it knows of: the window may open.
+    pub fn consume(&mut self, bytes: usize) {
+        let known = self.receive.reported.since(self.receive.consumed);
+        self.receive.consumed += (bytes.min(known as usize)) as u32;
+        self.consider_window_update();
+    }
+
+    /// The user gives the connection up (ABORT, section 3.10.5): the peer gets a reset.
+    pub fn abort(&mut self) {
+        self.fail(End::Aborted);
+    }
+
+    /// Forgets the connection; the peer is told nothing.
+    pub fn forget(&mut self) {
+        self.state = State::Closed;
+        self.owes_reset = false;
+        self.end.get_or_insert(End::Aborted);
+    }
+
+    /// Ends the connection for a reason of this side's, and tells the peer if it may know of it.
+    pub(super) fn fail(&mut self, end: End) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.owes_reset = !matches!(self.state, State::SynSent | State::TimeWait);
+        self.state = State::Closed;
+        self.end = Some(end);
+    }
+
+    /// Returns how many segments were sent again since the last call.
+    pub fn take_retransmissions(&mut self) -> u64 {
+        core::mem::take(&mut self.retransmissions).into()
+    }
+
+    /// Whether a SYN begins a new connection between the endpoints of this one, which is in TIME-WAIT: its number or its
+    /// timestamp is later than all of this connection (RFC 9293, section 3.6.1; RFC 6191, section 2).
+    pub fn yields_to(&self, syn: &Segment<'_>) -> bool {
+        let later = syn.header.sequence.is_after(self.receive.nxt);
+        let newer = match (self.clock, syn.header.options.timestamps) {
+            (Some(clock), Some(timestamps)) => {
+                (timestamps.value.wrapping_sub(clock.recent) as i32) > 0
+            }
+            _ => false,
+        };
+        self.state == State::TimeWait && (later || newer)
+    }
+
+    /// Returns the highest number that this connection has used, for the next one between the same endpoints.
+    pub fn last_number(&self) -> SequenceNumber {
+        self.send.max
+    }
+
+    fn begin(&mut self, parameters: &Parameters, now: Instant) {
+        let path_mss = payload_room(parameters.path_mtu, parameters.remote.addr);
+        self.local = parameters.local;
+        self.remote = parameters.remote;
+        self.end = None;
+        self.owes_reset = false;
+        self.begin_sending(parameters.number, path_mss, now);
+        self.begin_receiving(SequenceNumber::default(), parameters.largest_mss());
+        self.send.peer_mss = match parameters.remote.addr {
+            IpAddress::Ipv4(_) => DEFAULT_MSS_IPV4,
+            IpAddress::Ipv6(_) => DEFAULT_MSS_IPV6,
+        };
+        self.clock = None;
+        self.timestamp_offset = parameters.timestamp_offset;
+        self.sack = false;
+        self.scales = false;
+        self.scoreboard.clear();
+        self.recovery = Recovery::default();
+        self.rtt = Rtt::new();
+        self.timed = None;
+        self.timers = Timers::new(now);
+        self.challenges = Challenges::default();
+        self.congestion = Congestion::new(self.smss(), false);
+    }
+
+    fn begin_sending(&mut self, number: SequenceNumber, path_mss: u16, now: Instant) {
+        let send = &mut self.send;
+        (send.first, send.una, send.nxt, send.max) = (number, number, number, number);
+        send.end = number + 1;
+        send.reported = send.end;
+        send.ring.begin(send.end);
+        (send.window, send.max_window, send.shift) = (0, 0, 0);
+        send.fin = false;
+        send.path_mss = path_mss;
+        send.limited = false;
+        send.last = now;
+    }
+
+    fn begin_receiving(&mut self, number: SequenceNumber, mss: u16) {
+        let receive = &mut self.receive;
+        receive.first = number;
+        receive.nxt = number + 1;
+        receive.edge = receive.nxt;
+        receive.consumed = receive.nxt;
+        receive.reported = receive.nxt;
+        receive.acknowledged = number;
+        receive.ring.begin(receive.nxt);
+        receive.fin = None;
+        receive.assembler = Assembler::default();
+        receive.shift = 0;
+        receive.mss = mss;
+        receive.unacknowledged = 0;
+        receive.owes_ack = false;
+    }
+
+    /// Takes number and options of the peer's SYN.
+    pub(super) fn take_syn(&mut self, syn: &Segment<'_>, now: Instant) {
+        let header = &syn.header;
+        let options = &header.options;
+        self.begin_receiving(header.sequence, self.receive.mss);
+        if let Some(mss) = options.mss {
+            self.send.peer_mss = mss.max(SMALLEST_MSS);
+        }
+        if let Some(shift) = options.window_shift {
+            self.send.shift = shift;
+            self.receive.shift = window_shift(self.capacity());
+            self.scales = true;
+        }
+        self.sack = options.sack_permitted;
+        self.clock = options.timestamps.map(|timestamps| Clock {
+            offset: self.timestamp_offset,
+            recent: timestamps.value,
+            since: now,
+        });
+        // The window of a SYN is never shifted (RFC 7323, section 2.2).
+        self.send.window = header.window.into();
+        self.send.max_window = self.send.window;
+        self.send.wl1 = header.sequence;
+        self.send.wl2 = header.acknowledgement;
+        self.congestion = Congestion::new(self.smss(), self.rtt.is_backed_off());
+    }
+
+    /// Returns SMSS: the most bytes of payload in a segment (RFC 9293, section 3.7.1; RFC 6691).
+    pub(super) fn smss(&self) -> u32 {
+        let options = match self.clock {
+            Some(_) => TIMESTAMPS_LENGTH as u32,
+            None => 0,
+        };
+        self.segment_room() - options
+    }
+
+    /// Returns the most bytes of payload and TCP options in a segment.
+    pub(super) fn segment_room(&self) -> u32 {
+        let room = self.send.peer_mss.min(self.send.path_mss);
+        room.max(SMALLEST_MSS).into()
+    }
+
+    /// The path carries packets of this length at most, in bytes.
+    pub(super) fn set_path_mtu(&mut self, mtu: usize) {
+        self.send.path_mss = payload_room(mtu, self.remote.addr).max(SMALLEST_MSS);
+    }
+
+    /// Returns the end of the received data: without FIN.
+    fn received_end(&self) -> SequenceNumber {
+        match self.receive.fin {
+            Some(fin) => self.receive.nxt.earliest(fin),
+            None => self.receive.nxt,
+        }
+    }
+}
+
+/// Returns the bytes of a packet that are left for payload and TCP options.
+fn payload_room(mtu: usize, remote: IpAddress) -> u16 {
+    let ip = match remote {
+        IpAddress::Ipv4(_) => 20,
+        IpAddress::Ipv6(_) => 40,
+    };
+    mtu.saturating_sub(ip + HEADER_LENGTH).min(65_535) as u16
+}
+
+/// Returns the shift with which a window of the whole ring fits into 16 bits.
+pub(super) fn window_shift(capacity: usize) -> u8 {
+    (0..MAX_WINDOW_SHIFT)
+        .find(|shift| capacity >> shift <= 65_535)
+        .unwrap_or(MAX_WINDOW_SHIFT)
+}
+
+/// Returns the value for a timestamps option: milliseconds (RFC 7323, section 5.4) from an offset of the connection's.
+pub(super) fn timestamp_clock(offset: u32, now: Instant) -> u32 {
+    (now.total_millis() as u32).wrapping_add(offset)
+}
+
+/// A peer's timestamp that is older than this says nothing (RFC 7323, section 5.5).
+pub(super) const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 60 * 60);
