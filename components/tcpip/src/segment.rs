@@ -1,6 +1,6 @@
 //! TCP segments, as the IP layer ([`host`](crate::host)) and TCP ([`tcp`](crate::tcp)) hand them to each other.
 
-use smoltcp::wire::{IpAddress, IpEndpoint, TcpPacket};
+use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::tcp::{Flags, Header, Malformed, SequenceNumber};
 
@@ -19,16 +19,16 @@ pub(crate) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Reads the payload of an IP packet between two unicast addresses of one family.
+    /// Reads a segment, the payload of an IP packet between two unicast addresses of one family, whose checksum is right.
     ///
     /// # Errors
-    /// [`Malformed`] if its lengths contradict each other, its checksum is wrong or a port is 0.
+    /// [`Malformed`] if its lengths contradict each other or a port is 0.
     pub fn parse(
         source: IpAddress,
         destination: IpAddress,
         bytes: &'a [u8],
     ) -> Result<Self, Malformed> {
-        let (header, (from, to), payload) = Header::parse(source, destination, bytes)?;
+        let (header, (from, to), payload) = Header::parse(bytes)?;
         Ok(Self {
             local: IpEndpoint::new(destination, to),
             remote: IpEndpoint::new(source, from),
@@ -72,18 +72,13 @@ impl Outgoing<'_> {
         self.payload[0].len() + self.payload[1].len()
     }
 
-    /// Writes the segment with its checksum into a buffer of [`Outgoing::length`] bytes.
+    /// Writes the header, with a checksum of 0, into the first bytes of a buffer: as many as its length.
     ///
     /// # Panics
-    /// If the buffer has another length, or the two addresses are of different families.
-    pub fn emit(&self, buffer: &mut [u8]) {
-        let start = self.header.length();
+    /// If the buffer is shorter.
+    pub fn emit_header(&self, buffer: &mut [u8]) {
         self.header
             .emit((self.local.port, self.remote.port), buffer);
-        let (first, second) = buffer[start..].split_at_mut(self.payload[0].len());
-        first.copy_from_slice(self.payload[0]);
-        second.copy_from_slice(self.payload[1]);
-        TcpPacket::new_unchecked(buffer).fill_checksum(&self.local.addr, &self.remote.addr);
     }
 }
 

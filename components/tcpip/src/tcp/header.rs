@@ -3,7 +3,7 @@
 //! smoltcp's `TcpRepr` is not used: it drops segments with two control flags, which RFC 9293, section 3.10.7, gives an
 //! answer, and it carries three SACK blocks where four fit.
 
-use smoltcp::wire::{IpAddress, TcpPacket};
+use smoltcp::wire::TcpPacket;
 
 use super::SequenceNumber;
 
@@ -16,7 +16,7 @@ pub(crate) const SACK_BLOCKS: usize = 4;
 /// The highest shift of a window (RFC 7323, section 2.3).
 pub(crate) const MAX_WINDOW_SHIFT: u8 = 14;
 
-/// A segment with contradictory lengths, a wrong checksum or port 0.
+/// A segment with contradictory lengths or port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -90,18 +90,14 @@ pub(crate) struct Header {
 pub(crate) type Parsed<'a> = (Header, (u16, u16), &'a [u8]);
 
 impl Header {
-    /// Returns the header, the ports and the payload of a segment between two addresses of one family.
+    /// Returns the header, the ports and the payload of a segment.
     ///
     /// # Errors
-    /// [`Malformed`] if the lengths contradict each other, the checksum is wrong or a port is 0.
-    pub fn parse(
-        source: IpAddress,
-        destination: IpAddress,
-        bytes: &[u8],
-    ) -> Result<Parsed<'_>, Malformed> {
+    /// [`Malformed`] if the lengths contradict each other or a port is 0.
+    pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Malformed> {
         let packet = TcpPacket::new_checked(bytes).map_err(|_| Malformed)?;
         let ports = (packet.src_port(), packet.dst_port());
-        if ports.0 == 0 || ports.1 == 0 || !packet.verify_checksum(&source, &destination) {
+        if ports.0 == 0 || ports.1 == 0 {
             return Err(Malformed);
         }
         let header = Self {
@@ -243,4 +239,124 @@ impl Options {
 fn number(body: &[u8], offset: usize) -> SequenceNumber {
     let bytes = body[offset..offset + 4].try_into().unwrap_or_default();
     SequenceNumber(u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn options() -> impl Strategy<Value = Options> {
+        let timestamps =
+            (any::<u32>(), any::<u32>()).prop_map(|(value, echo)| Timestamps { value, echo });
+        let syn = (
+            prop::option::of(any::<u16>()),
+            prop::option::of(0..=MAX_WINDOW_SHIFT),
+            any::<bool>(),
+            prop::option::of(timestamps.clone()),
+        );
+        let blocks = prop::collection::vec((any::<u32>(), any::<u32>()), 0..=3);
+        let other = (blocks, prop::option::of(timestamps));
+        prop_oneof![
+            syn.prop_map(|(mss, window_shift, sack_permitted, timestamps)| Options {
+                mss,
+                window_shift,
+                sack_permitted,
+                timestamps,
+                ..Options::default()
+            }),
+            other.prop_map(|(blocks, timestamps)| {
+                let mut blocks = blocks.into_iter();
+                Options {
+                    sack: core::array::from_fn(|_| {
+                        let (start, end) = blocks.next()?;
+                        Some((SequenceNumber(start), SequenceNumber(end)))
+                    }),
+                    timestamps,
+                    ..Options::default()
+                }
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            options in options(),
+            flags in 0u8..32,
+            sequence: u32,
+            acknowledgement: u32,
+            window: u16,
+            payload in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let flags = Flags(flags);
+            let header = Header {
+                flags,
+                sequence: SequenceNumber(sequence),
+                acknowledgement: SequenceNumber(if flags.has(Flags::ACK) { acknowledgement } else { 0 }),
+                window,
+                options,
+            };
+            let mut bytes = vec![0xff; header.length()];
+            header.emit((80, 40000), &mut bytes);
+            bytes.extend(&payload);
+            prop_assert_eq!(Header::parse(&bytes), Ok((header, (80, 40000), &payload[..])));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), length in 0u8..16) {
+            let mut bytes = bytes;
+            if let Some(offset) = bytes.get_mut(12) {
+                *offset = length << 4;
+            }
+            let _ = Header::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn options_after_an_impossible_length_are_ignored_and_unknown_ones_passed_over() {
+        let parse = |bytes: &[u8]| Options::parse(bytes);
+        assert_eq!(parse(&[99, 4, 0, 0, 2, 4, 1, 2]).mss, Some(0x102));
+        for length in [0, 1, 9] {
+            assert_eq!(parse(&[2, 4, 1, 2, 3, length, 7]).window_shift, None);
+            assert_eq!(parse(&[2, 4, 1, 2, 3, length, 7]).mss, Some(0x102));
+        }
+        assert_eq!(parse(&[2, 3, 1, 2]).mss, None);
+        assert_eq!(parse(&[0, 2, 4, 1, 2]).mss, None);
+        assert_eq!(parse(&[3, 3, 200]).window_shift, Some(14));
+        // Four SACK blocks and one that is cut off.
+        let mut sack = vec![5, 34];
+        sack.extend(1..=32);
+        assert_eq!(parse(&sack).sack.iter().flatten().count(), 4);
+        assert_eq!(parse(&[5, 7, 0, 0, 0, 0, 0]).sack, [None; 4]);
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_are_refused() {
+        let mut bytes = vec![0; 24];
+        Header::default().emit((80, 40000), &mut bytes);
+        assert!(Header::parse(&bytes).is_ok());
+        assert!(Header::parse(&bytes[..19]).is_err());
+        for offset in [0, 4, 7, 15] {
+            bytes[12] = offset << 4;
+            assert!(Header::parse(&bytes).is_err(), "{offset}");
+        }
+        bytes[12] = 5 << 4;
+        bytes[1] = 0;
+        assert!(Header::parse(&bytes).is_err());
+    }
+
+    /// The urgent bit and the bits of ECN are not used.
+    #[test]
+    fn unknown_flags_are_ignored() {
+        let mut bytes = vec![0; 20];
+        Header {
+            flags: Flags::ACK,
+            ..Header::default()
+        }
+        .emit((80, 40000), &mut bytes);
+        bytes[13] |= 0xe0;
+        assert_eq!(Header::parse(&bytes).unwrap().0.flags, Flags::ACK);
+    }
 }
