@@ -205,6 +205,9 @@ impl Tcb {
         if let Some(fin) = fin {
             self.receive.fin = Some(fin);
         }
+        // What is cut off comes again: the peer is told from where on.
+        let missing = segment.header.flags.has(Flags::FIN) && fin.is_none();
+        self.receive.owes_ack |= missing || payload.len() < segment.payload.len();
         if payload.is_empty() {
             // Without anything new the peer repeats itself, or the window is closed.
             self.receive.owes_ack |= text > 0;
