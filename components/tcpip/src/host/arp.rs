@@ -36,6 +36,7 @@ impl Host {
         if !hardware.is_unicast() || hardware == self.hardware {
             return Err(Drop::Martian);
         }
+        self.detect_conflict(wire, (sender, target), hardware, now);
         let Some(own) = self.ipv4_address() else {
             return Ok(Received::Handled);
         };

@@ -112,7 +112,7 @@ impl Host {
         source: Ipv4Address,
         destination: Ipv4Address,
     ) -> Result<Destination, Drop> {
-        let config = self.ipv4.as_ref();
+        let config = self.ipv4.config();
         let may_send = config.map_or(is_host_address(source), |it| it.may_send(source));
         if !may_send {
             return Err(Drop::Martian);

@@ -8,7 +8,8 @@
 //! | `input` | received frames: what is for this host and what must be dropped |
 //! | `output` | frames to send, with one copy of the payload |
 //! | `neighbours` | link-layer addresses, for ARP and Neighbor Discovery |
-//! | `ipv4`, `arp`, `icmpv4` | IPv4 |
+//! | `ipv4`, `arp`, `icmpv4` | IPv4: addresses and routes, link-layer addresses, errors and echo |
+//! | `configuration`, `claim`, `dhcp` | IPv4: where the address comes from, whether another host has it, leases |
 //! | `paths` | path MTUs |
 //!
 //! `docs/ip.md` lists the requirements of RFC 1122, section 3, and RFC 2131, section 4, and where each is met.
@@ -16,31 +17,42 @@
 
 mod arp;
 mod checksum;
+mod claim;
+mod configuration;
+mod dhcp;
 mod icmpv4;
 mod input;
 mod ipv4;
 mod limit;
 mod neighbours;
+mod notice;
 mod output;
 mod paths;
 mod random;
+
+pub use self::dhcp::{LeaseFlaw, LeaseRefusal};
+pub use self::notice::HostNotice;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address, Ipv4Packet};
+use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
-use self::ipv4::Ipv4Config;
+use self::configuration::Ipv4;
 use self::limit::TokenBucket;
 use self::neighbours::Neighbours;
+use self::notice::Notices;
 use self::paths::Paths;
 use self::random::Random;
 use crate::segment::{Segment, SegmentError};
 use crate::sequence::KEY_LENGTH;
-use crate::settings::{Ipv4Setting, Settings};
+use crate::settings::Settings;
 use crate::wire::Wire;
+
+/// The MTU of Ethernet in bytes (RFC 894), until the driver tells the link's.
+const ETHERNET_MTU: u16 = 1500;
 
 /// What a received frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +97,15 @@ pub(crate) struct Host {
     random: Random,
     /// The link's MTU in bytes.
     mtu: u16,
-    ipv4: Option<Ipv4Config>,
+    up: bool,
+    ipv4: Ipv4,
     arp: Neighbours<Ipv4Address>,
     paths: Paths,
     limits: Limits,
     resolutions: VecDeque<Resolution>,
+    notices: Notices,
+    /// The addresses changed since [`Host::maintain`] said so.
+    changed: bool,
 }
 
 /// Answers that others can cause.
@@ -101,47 +117,58 @@ struct Limits {
 }
 
 impl Host {
-    /// A host with this link-layer address, which must be unicast. `key` keys its random numbers.
+    /// A host with this link-layer address, which must be unicast, on a link that is up. `key` keys its random numbers.
     pub fn new(
         settings: &Settings,
         hardware: EthernetAddress,
         key: [u8; KEY_LENGTH],
-        _now: Instant,
+        now: Instant,
     ) -> Self {
         let mut random = Random::new(key);
-        let ipv4 = match settings.ipv4 {
-            Ipv4Setting::Fixed { address, gateway } => Some(Ipv4Config::new(address, gateway)),
-            Ipv4Setting::Off | Ipv4Setting::Dhcp => None,
-        };
         Self {
             hardware,
-            mtu: 1500,
-            ipv4,
+            mtu: ETHERNET_MTU,
+            up: true,
+            ipv4: Ipv4::new(settings, hardware, random.fork(), now),
             arp: Neighbours::new(random.fork()),
             random,
             paths: Paths::default(),
             limits: Limits::new(),
             resolutions: VecDeque::new(),
+            notices: Notices::new(),
+            changed: true,
         }
     }
 
-    /// Notes the state of the link and its MTU in bytes.
+    /// Notes the state of the link and its MTU in bytes. When the link is back, it may be another one: neighbours are
+    /// confirmed, the address is announced and a lease checked. [`Host::maintain`] has to follow.
     pub fn link(&mut self, up: bool, mtu: u16, now: Instant) {
         self.mtu = mtu;
-        if up {
+        if up && !self.up {
             self.arp.doubt_all(now);
+            self.paths.clear();
+            self.ipv4.link_up(now);
         }
+        self.up = up;
     }
 
-    /// Does what is due. Returns whether the addresses changed.
+    /// Does what is due. Returns whether the addresses changed since the last call.
     pub fn maintain(&mut self, wire: &mut Wire, now: Instant) -> bool {
+        self.maintain_ipv4(wire, now);
         self.ask(wire, now);
-        false
+        core::mem::take(&mut self.changed)
     }
 
-    /// When [`Host::maintain`] has something to do. It changes by every call that may send or receive.
+    /// When [`Host::maintain`] has something to do. Every other call may change it.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.arp.deadline(now)
+        let changed = self.changed.then_some(now);
+        let deadlines = [changed, self.arp.deadline(now), self.ipv4.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Returns the next thing that an operator may want to read.
+    pub fn notice(&mut self) -> Option<HostNotice> {
+        self.notices.pop()
     }
 
     /// Returns the next end of a resolution.
@@ -159,8 +186,8 @@ impl Host {
 
     /// Returns the addresses that the host has now.
     pub fn addresses(&self) -> Vec<IpCidr> {
-        let ipv4 = self.ipv4.iter().map(|config| config.address.into());
-        ipv4.collect()
+        let ipv4 = self.ipv4.config().map(|config| config.address.into());
+        ipv4.into_iter().collect()
     }
 
     /// Returns the host's address for packets to `destination`, if it can reach it.
@@ -176,7 +203,7 @@ impl Host {
     pub fn next_hop(&self, destination: IpAddress) -> Option<IpAddress> {
         match destination {
             IpAddress::Ipv4(destination) => {
-                let config = self.ipv4.as_ref()?;
+                let config = self.ipv4.config()?;
                 let possible = ipv4::is_host_address(destination)
                     && !config.is_broadcast(destination)
                     && config.address.address() != destination;
@@ -213,11 +240,11 @@ impl Host {
     }
 
     fn ipv4_address(&self) -> Option<Ipv4Address> {
-        self.ipv4.as_ref().map(|config| config.address.address())
+        self.ipv4.config().map(|config| config.address.address())
     }
 
     fn ipv4_mtu(&self) -> u16 {
-        let configured = self.ipv4.as_ref().and_then(|config| config.mtu);
+        let configured = self.ipv4.config().and_then(|config| config.mtu);
         configured.map_or(self.mtu, |mtu| mtu.min(self.mtu))
     }
 
@@ -239,19 +266,6 @@ impl Host {
     /// Sends the requests for link-layer addresses that are due.
     fn ask(&mut self, wire: &mut Wire, now: Instant) {
         self.ask_arp(wire, now);
-    }
-
-    fn is_for_dhcp(&self, _datagram: &[u8]) -> bool {
-        false
-    }
-
-    fn receive_dhcp<'a>(
-        &mut self,
-        _wire: &mut Wire,
-        _packet: &Ipv4Packet<&'a [u8]>,
-        _now: Instant,
-    ) -> Result<Received<'a>, Drop> {
-        Ok(Received::Handled)
     }
 }
 
