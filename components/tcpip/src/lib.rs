@@ -23,6 +23,7 @@ extern crate alloc;
 mod connection;
 mod counters;
 mod fin;
+mod host;
 mod inspect;
 mod network;
 pub mod ports;
@@ -38,5 +39,6 @@ mod tests;
 mod wire;
 
 pub use counters::Counters;
-pub use settings::{Ipv4Setting, Ipv6Setting, Policy, Settings, SettingsError};
+pub use host::{HostNotice, LeaseFlaw, LeaseRefusal};
+pub use settings::{ConflictDetection, Ipv4Setting, Ipv6Setting, Policy, Settings, SettingsError};
 pub use stack::{Consumer, Keys, Next, Notice, Stack, StackError};

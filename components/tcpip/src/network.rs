@@ -248,6 +248,7 @@ mod tests {
                 gateway: None,
             },
             ipv6: Ipv6Setting::Automatic,
+            ..Settings::NONE
         }
     }
 

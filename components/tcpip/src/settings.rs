@@ -14,6 +14,20 @@ pub struct Settings {
     pub ipv4: Ipv4Setting,
     /// The IPv6 address.
     pub ipv6: Ipv6Setting,
+    /// What happens before an IPv4 address is used.
+    pub conflict_detection: ConflictDetection,
+    /// The name that DHCP servers are told: the key `host_name`, or the system's. At most 63 bytes; empty for none.
+    pub host_name: String,
+}
+
+/// What happens before an IPv4 address is used: the key `conflict_detection` (RFC 5227).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConflictDetection {
+    /// `"announce"`: the address is announced and used at once. Conflicts are seen and defended against.
+    #[default]
+    Announce,
+    /// `"probe"`: for 4 to 7 s other hosts may object; then as with `"announce"`.
+    Probe,
 }
 
 /// Where the IPv4 address comes from: the key `address`.
@@ -101,12 +115,14 @@ impl From<WiringError> for SettingsError {
 
 impl Settings {
     /// No addresses at all.
-    pub(crate) const NONE: Self = Self {
+    pub const NONE: Self = Self {
         ipv4: Ipv4Setting::Off,
         ipv6: Ipv6Setting::Off,
+        conflict_detection: ConflictDetection::Announce,
+        host_name: String::new(),
     };
 
-    /// Reads the keys `address`, `gateway`, `address6` and `gateway6`.
+    /// Reads the keys `address`, `gateway`, `address6`, `gateway6`, `conflict_detection` and `host_name`.
     ///
     /// # Errors
     /// [`SettingsError`] names the key and what it should hold.
@@ -120,6 +136,11 @@ impl Settings {
         Ok(Self {
             ipv4: parse_ipv4(optional(wiring, "address")?.unwrap_or("dhcp"), gateway)?,
             ipv6: parse_ipv6(optional(wiring, "address6")?.unwrap_or("auto"), gateway6)?,
+            conflict_detection: parse_conflict_detection(optional(wiring, "conflict_detection")?)?,
+            host_name: match optional(wiring, "host_name")? {
+                Some(text) => parse_host_name(text)?,
+                None => host_name_of(&wiring.system),
+            },
         })
     }
 }
@@ -192,6 +213,37 @@ fn parse_ipv6(text: &str, gateway: Option<Ipv6Address>) -> Result<Ipv6Setting, S
     }
 }
 
+fn parse_conflict_detection(text: Option<&str>) -> Result<ConflictDetection, SettingsError> {
+    match text {
+        None | Some("announce") => Ok(ConflictDetection::Announce),
+        Some("probe") => Ok(ConflictDetection::Probe),
+        Some(text) => Err(SettingsError::Invalid {
+            key: "conflict_detection",
+            value: text.to_string(),
+            expected: "\"announce\" or \"probe\"",
+        }),
+    }
+}
+
+/// The system's name as a label of a domain name, which has no underscores.
+fn host_name_of(system: &str) -> String {
+    system.replace('_', "-").trim_matches('-').to_string()
+}
+
+/// A label of a domain name (RFC 1123, section 2.1).
+fn parse_host_name(text: &str) -> Result<String, SettingsError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let edges = text.starts_with('-') || text.ends_with('-');
+    match text.len() <= 63 && text.bytes().all(allowed) && !edges {
+        true => Ok(text.to_string()),
+        false => Err(SettingsError::Invalid {
+            key: "host_name",
+            value: text.to_string(),
+            expected: "1 to 63 letters, digits and hyphens",
+        }),
+    }
+}
+
 /// An address that a host can have, and its prefix length.
 fn parse_cidr(text: &str) -> Option<IpCidr> {
     let (address, length) = text.split_once('/')?;
@@ -258,6 +310,7 @@ mod tests {
                 address: Ipv6Cidr::new("fd00::2".parse().unwrap(), 64),
                 gateway: Some("fe80::1".parse().unwrap()),
             },
+            ..Settings::NONE
         };
         assert_eq!(settings, Ok(expected));
     }

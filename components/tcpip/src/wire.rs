@@ -85,6 +85,38 @@ impl Wire {
         Ok(self.pending.map(|length| &self.frame[..length]))
     }
 
+    /// Copies the next received frame to the beginning of `frame`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`PeerMisbehaved`] if the driver broke the protocol.
+    #[allow(dead_code)] // Until the stack uses it.
+    pub fn take(&mut self, frame: &mut [u8]) -> Result<Option<usize>, PeerMisbehaved> {
+        self.sender.packets.receive(frame)
+    }
+
+    /// Sends a frame of `length` bytes that `build` writes into the driver's buffer. Returns `false`, and counts it, if
+    /// there is no free buffer or the frame is longer than one.
+    pub fn transmit(&mut self, length: usize, build: impl FnOnce(&mut [u8])) -> bool {
+        let sender = &mut self.sender;
+        if length > self.max_frame || !sender.reserve() {
+            sender.dropped += 1;
+            return false;
+        }
+        let Some(mut buffer) = sender.spare.take() else {
+            return false;
+        };
+        build(&mut sender.packets.frame_mut(&mut buffer)[..length]);
+        sender.packets.submit(buffer, length);
+        sender.frames += 1;
+        sender.bytes += length as u64;
+        true
+    }
+
+    /// Counts bytes of TCP payload that were sent.
+    pub fn count_payload(&mut self, bytes: usize) {
+        self.sender.payload += bytes as u64;
+    }
+
     /// Takes the FIN out of the received segment, before smoltcp takes the data. Returns whether it could.
     pub fn take_fin_off(&mut self) -> bool {
         self.pending

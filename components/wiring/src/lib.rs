@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use restart::{Image as RestartImage, Restart};
 
 /// Version of the encoding; the first byte of a wiring region.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
 
 /// Length in bytes of the header in front of the encoding: [`FORMAT`], three zeros, and as little-endian `u32` the
 /// length of the encoding and that of the [`Restart`] behind it.
@@ -56,6 +56,8 @@ pub struct Wiring {
     pub config: Vec<(String, Value)>,
     /// Names and priorities of all PDs, for the supervisor and the status page; empty for others.
     pub domains: Vec<Domain>,
+    /// The name of the system, from its description.
+    pub system: String,
 }
 
 /// A range of the PD's own virtual address space.
@@ -232,6 +234,7 @@ impl Wiring {
             data: Vec::new(),
             config: Vec::new(),
             domains: Vec::new(),
+            system: String::new(),
         }
     }
 

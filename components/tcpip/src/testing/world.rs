@@ -383,6 +383,7 @@ pub(crate) fn settings() -> Settings {
             address: "fd00::1/64".parse().unwrap(),
             gateway: None,
         },
+        ..Settings::NONE
     }
 }
 

@@ -113,6 +113,7 @@ fn dhcp_gives_an_address_that_is_renewed_in_time() {
     let settings = Settings {
         ipv4: Ipv4Setting::Dhcp,
         ipv6: Ipv6Setting::Off,
+        ..Settings::NONE
     };
     let mut world = World::with(settings, &[(Program::Echo, 80, 2, 1024)]);
     let mut requests = 0;
@@ -162,6 +163,7 @@ fn connections_of_a_lost_address_are_reset() {
     let settings = Settings {
         ipv4: Ipv4Setting::Dhcp,
         ipv6: Ipv6Setting::Off,
+        ..Settings::NONE
     };
     let mut world = World::with(settings, &[(Program::Watch, 80, 2, 1024)]);
     for _ in 0..4 {

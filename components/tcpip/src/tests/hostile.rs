@@ -60,7 +60,7 @@ proptest! {
     fn noise_before_there_is_an_address_does_no_damage(
         noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..40),
     ) {
-        let settings = Settings { ipv4: Ipv4Setting::Dhcp, ipv6: Ipv6Setting::Automatic };
+        let settings = Settings { ipv4: Ipv4Setting::Dhcp, ipv6: Ipv6Setting::Automatic, ..Settings::NONE };
         let mut world = World::with(settings, &[(Program::Echo, 80, 4, 1024)]);
         world.run(1);
         for frame in &noise {
@@ -100,6 +100,7 @@ fn without_addresses_nothing_is_answered() {
     let settings = Settings {
         ipv4: Ipv4Setting::Off,
         ipv6: Ipv6Setting::Off,
+        ..Settings::NONE
     };
     let mut world = World::with(settings, &[(Program::Echo, 80, 1, 1024)]);
     for frame in seeds() {

@@ -48,6 +48,7 @@ pub(crate) fn wirings(
             } else {
                 Vec::new()
             },
+            system: plan.name.clone(),
         }
     };
     (0..plan.protections.len()).map(wiring).collect()
