@@ -13,7 +13,6 @@
 //! | `paths` | path MTUs |
 //!
 //! `docs/ip.md` lists the requirements of RFC 1122, section 3, and RFC 2131, section 4, and where each is met.
-#![allow(dead_code)] // Until the stack uses it.
 
 mod arp;
 mod checksum;

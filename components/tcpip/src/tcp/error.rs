@@ -45,7 +45,7 @@ impl Tcb {
         };
         let mtu = mtu.max(narrowest);
         let before = self.send.path_mss;
-        self.set_path_mtu(mtu.into());
+        self.set_path_mtu(mtu);
         if self.send.path_mss >= before {
             self.send.path_mss = before;
             return None;

@@ -37,8 +37,7 @@ pub(crate) fn parameters() -> Parameters {
         remote: remote(),
         number: SequenceNumber(OWN),
         timestamp_offset: 0x1234_5678,
-        link_mtu: 1500,
-        path_mtu: 1500,
+        mtu: 1500,
     }
 }
 
