@@ -198,7 +198,11 @@ impl Connection {
 
     /// Takes a segment between its endpoints.
     pub fn receive(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) -> Reaction {
+        let tried = self.tcb.is_trying();
         let reaction = self.tcb.receive(segment, cx.limits, cx.now);
+        if tried && !self.tcb.is_trying() {
+            cx.host.confirm(segment.remote.addr, cx.now);
+        }
         self.report(cx);
         reaction
     }

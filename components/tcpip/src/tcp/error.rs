@@ -79,8 +79,7 @@ impl Tcb {
         }
         if self.state.is_synchronized() {
             // The peer is not to be blamed for the silence.
-            self.timers.heard = now;
-            self.timers.probed = None;
+            self.timers.hear(now);
             let mss = self.smss();
             self.congestion.idle(mss);
         }

@@ -291,6 +291,11 @@ impl Tcb {
         self.end
     }
 
+    /// Whether the peer was probed or data sent again since its last sign of life.
+    pub fn is_trying(&self) -> bool {
+        self.timers.tried.is_some()
+    }
+
     /// Whether there is nothing left to say to the peer.
     pub fn is_silent(&self) -> bool {
         self.state == State::Closed && !self.owes_reset

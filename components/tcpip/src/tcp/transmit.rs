@@ -408,10 +408,7 @@ impl Tcb {
         match plan.kind {
             Kind::Ack => {}
             Kind::Reset => self.owes_reset = false,
-            Kind::KeepAlive => {
-                self.timers.owes_keep_alive = false;
-                self.timers.probed = Some(now);
-            }
+            Kind::KeepAlive => self.timers.owes_keep_alive = false,
             Kind::Syn | Kind::Next => {
                 if end.is_after(self.send.max) {
                     self.send.max = end;
