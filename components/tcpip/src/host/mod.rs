@@ -29,6 +29,10 @@ mod notice;
 mod output;
 mod paths;
 mod random;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use self::dhcp::{LeaseFlaw, LeaseRefusal};
 pub use self::notice::HostNotice;
