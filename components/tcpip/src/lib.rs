@@ -36,6 +36,6 @@ mod tests;
 mod wire;
 
 pub use counters::Counters;
-pub use host::{HostNotice, LeaseFlaw, LeaseRefusal};
+pub use host::{HostNotice, Ipv6Notice, LeaseFlaw, LeaseRefusal};
 pub use settings::{ConflictDetection, Ipv4Setting, Ipv6Setting, Policy, Settings, SettingsError};
 pub use stack::{Consumer, Keys, Next, Notice, Stack, StackError};

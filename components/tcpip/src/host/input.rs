@@ -55,13 +55,15 @@ impl Host {
         match ethernet.ethertype() {
             EthernetProtocol::Arp => self.receive_arp(wire, ethernet.payload(), now),
             EthernetProtocol::Ipv4 => self.receive_ipv4(wire, &ethernet, now),
+            EthernetProtocol::Ipv6 => self.receive_ipv6(wire, &ethernet, now),
             _ => Err(Drop::NotOurs),
         }
     }
 
     /// Whether frames to this group address are for this host.
     fn is_joined(&self, to: EthernetAddress) -> bool {
-        to == EthernetAddress::BROADCAST || to == ALL_HOSTS_HARDWARE
+        let ipv6 = self.ipv6.as_ref().is_some_and(|ipv6| ipv6.hears(to));
+        to == EthernetAddress::BROADCAST || to == ALL_HOSTS_HARDWARE || ipv6
     }
 
     fn receive_ipv4<'a>(

@@ -10,9 +10,11 @@
 //! | `neighbours` | link-layer addresses, for ARP and Neighbor Discovery |
 //! | `ipv4`, `arp`, `icmpv4` | IPv4: addresses and routes, link-layer addresses, errors and echo |
 //! | `configuration`, `claim`, `dhcp` | IPv4: where the address comes from, whether another host has it, leases |
+//! | `ipv6` | all of IPv6 |
 //! | `paths` | path MTUs |
 //!
-//! `docs/ip.md` lists the requirements of RFC 1122, section 3, and RFC 2131, section 4, and where each is met.
+//! `docs/ip.md` lists the requirements of RFC 1122, section 3, and RFC 2131, section 4, and where each is met,
+//! `docs/ipv6.md` those of IPv6.
 
 mod arp;
 mod checksum;
@@ -22,14 +24,20 @@ mod dhcp;
 mod icmpv4;
 mod input;
 mod ipv4;
+mod ipv6;
 mod limit;
 mod neighbours;
 mod notice;
 mod output;
 mod paths;
 mod random;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use self::dhcp::{LeaseFlaw, LeaseRefusal};
+pub use self::ipv6::Ipv6Notice;
 pub use self::notice::HostNotice;
 
 use alloc::boxed::Box;
@@ -40,6 +48,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Address};
 
 use self::configuration::Ipv4;
+use self::ipv6::Ipv6;
 use self::limit::TokenBucket;
 use self::neighbours::Neighbours;
 use self::notice::Notices;
@@ -99,6 +108,7 @@ pub(crate) struct Host {
     up: bool,
     ipv4: Ipv4,
     arp: Neighbours<Ipv4Address>,
+    ipv6: Option<Ipv6>,
     paths: Paths,
     limits: Limits,
     resolutions: VecDeque<Resolution>,
@@ -130,6 +140,7 @@ impl Host {
             up: true,
             ipv4: Ipv4::new(settings, hardware, random.fork(), now),
             arp: Neighbours::new(random.fork()),
+            ipv6: Ipv6::new(&settings.ipv6, hardware, ETHERNET_MTU, &mut random, now),
             random,
             paths: Paths::default(),
             limits: Limits::new(),
@@ -148,12 +159,16 @@ impl Host {
             self.paths.clear();
             self.ipv4.link_up(now);
         }
+        if let Some(ipv6) = &mut self.ipv6 {
+            ipv6.link(up, mtu, now);
+        }
         self.up = up;
     }
 
     /// Does what is due. Returns whether the addresses changed since the last call.
     pub fn maintain(&mut self, wire: &mut Wire, now: Instant) -> bool {
         self.maintain_ipv4(wire, now);
+        self.maintain_ipv6(wire, now);
         self.ask(wire, now);
         core::mem::take(&mut self.changed)
     }
@@ -161,7 +176,8 @@ impl Host {
     /// When [`Host::maintain`] has something to do. Every other call may change it.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let changed = self.changed.then_some(now);
-        let deadlines = [changed, self.arp.deadline(now), self.ipv4.deadline()];
+        let ipv6 = self.ipv6.as_ref().and_then(|ipv6| ipv6.deadline(now));
+        let deadlines = [changed, self.arp.deadline(now), self.ipv4.deadline(), ipv6];
         deadlines.into_iter().flatten().min()
     }
 
@@ -179,14 +195,15 @@ impl Host {
     pub fn is_own(&self, address: IpAddress) -> bool {
         match address {
             IpAddress::Ipv4(address) => self.ipv4_address() == Some(address),
-            IpAddress::Ipv6(_) => false,
+            IpAddress::Ipv6(address) => self.ipv6.as_ref().is_some_and(|it| it.is_own(address)),
         }
     }
 
     /// Returns the addresses that the host has now.
     pub fn addresses(&self) -> Vec<IpCidr> {
         let ipv4 = self.ipv4.config().map(|config| config.address.into());
-        ipv4.into_iter().collect()
+        let ipv6 = self.ipv6.iter().flat_map(|ipv6| ipv6.addresses());
+        ipv4.into_iter().chain(ipv6.map(IpCidr::from)).collect()
     }
 
     /// Returns the host's address for packets to `destination`, if it can reach it.
@@ -194,12 +211,21 @@ impl Host {
         self.next_hop(destination)?;
         match destination {
             IpAddress::Ipv4(_) => self.ipv4_address().map(IpAddress::from),
-            IpAddress::Ipv6(_) => None,
+            IpAddress::Ipv6(destination) => {
+                let source = self.ipv6.as_ref()?.source_for(destination)?;
+                Some(source.into())
+            }
         }
     }
 
-    /// Returns the neighbour to which packets for a unicast address go, if there is a route.
+    /// Returns the neighbour to which packets for a unicast address go, if there is a route. With several IPv6 routers the
+    /// source decides too; [`Resolution::Found`] is then reported for all of them.
     pub fn next_hop(&self, destination: IpAddress) -> Option<IpAddress> {
+        self.route(None, destination)
+    }
+
+    /// Like [`Host::next_hop`], for packets from this source.
+    fn route(&self, source: Option<IpAddress>, destination: IpAddress) -> Option<IpAddress> {
         match destination {
             IpAddress::Ipv4(destination) => {
                 let config = self.ipv4.config()?;
@@ -209,7 +235,14 @@ impl Host {
                 let hop = config.next_hop(destination).filter(|_| possible)?;
                 Some(hop.into())
             }
-            IpAddress::Ipv6(_) => None,
+            IpAddress::Ipv6(destination) => {
+                let source = match source {
+                    Some(IpAddress::Ipv6(source)) => Some(source),
+                    Some(IpAddress::Ipv4(_)) | None => None,
+                };
+                let hop = self.ipv6.as_ref()?.next_hop(source, destination)?;
+                Some(hop.into())
+            }
         }
     }
 
@@ -217,7 +250,7 @@ impl Host {
     pub fn path_mtu(&self, destination: IpAddress, now: Instant) -> u16 {
         let link = match destination {
             IpAddress::Ipv4(_) => self.ipv4_mtu(),
-            IpAddress::Ipv6(_) => self.mtu,
+            IpAddress::Ipv6(_) => self.ipv6.as_ref().map_or(self.mtu, Ipv6::mtu),
         };
         let path = self.paths.get(destination, now);
         path.map_or(link, |path| path.mtu.min(link))
@@ -234,7 +267,12 @@ impl Host {
     pub fn confirm(&mut self, remote: IpAddress, now: Instant) {
         match self.next_hop(remote) {
             Some(IpAddress::Ipv4(hop)) => self.arp.confirm(hop, now),
-            Some(IpAddress::Ipv6(_)) | None => {}
+            Some(IpAddress::Ipv6(hop)) => {
+                if let Some(ipv6) = &mut self.ipv6 {
+                    ipv6.neighbours().confirm(hop, now);
+                }
+            }
+            None => {}
         }
     }
 
@@ -251,20 +289,25 @@ impl Host {
     fn resolve(&mut self, hop: IpAddress, awaited: bool, now: Instant) -> Option<EthernetAddress> {
         match hop {
             IpAddress::Ipv4(hop) => self.arp.resolve(hop, awaited, now),
-            IpAddress::Ipv6(_) => None,
+            IpAddress::Ipv6(hop) => self.ipv6.as_mut()?.neighbours().resolve(hop, awaited, now),
         }
     }
 
     fn keep(&mut self, hop: IpAddress, packet: Box<[u8]>) {
         match hop {
             IpAddress::Ipv4(hop) => self.arp.keep(hop, packet),
-            IpAddress::Ipv6(_) => {}
+            IpAddress::Ipv6(hop) => {
+                if let Some(ipv6) = &mut self.ipv6 {
+                    ipv6.neighbours().keep(hop, packet);
+                }
+            }
         }
     }
 
     /// Sends the requests for link-layer addresses that are due.
     fn ask(&mut self, wire: &mut Wire, now: Instant) {
         self.ask_arp(wire, now);
+        self.run_ipv6(wire, now);
     }
 }
 

@@ -347,6 +347,28 @@ impl<A: Ord + Copy> Neighbours<A> {
         }
     }
 
+    /// Panics if the tables are too large or contradict each other.
+    #[cfg(test)]
+    pub fn check(&self)
+    where
+        A: core::fmt::Debug,
+    {
+        assert!(self.resolved.len() <= RESOLVED && self.pending.len() <= PENDING);
+        let packets = self.pending.values().filter_map(|it| it.packet.as_ref());
+        let kept: usize = packets.map(|packet| packet.len()).sum();
+        assert!(kept == self.kept && kept <= KEPT_BYTES);
+        let by_use = self.resolved.iter();
+        let by_use: BTreeSet<_> = by_use.map(|(a, it)| (it.sent_to, it.used, *a)).collect();
+        assert_eq!(by_use, self.by_use);
+        let by_age = self.pending.iter();
+        let by_age: BTreeSet<_> = by_age.map(|(a, it)| (it.awaited, it.serial, *a)).collect();
+        assert_eq!(by_age, self.by_age);
+        let mut timers: BTreeSet<_> = self.pending.iter().map(|(a, it)| (it.next, *a)).collect();
+        let resolved = self.resolved.iter();
+        timers.extend(resolved.filter_map(|(a, it)| Some((it.state.timer()?, *a))));
+        assert_eq!(timers, self.timers);
+    }
+
     fn reachable_until(&mut self, now: Instant) -> Instant {
         // RFC 4861, section 6.3.2: uniformly between MIN_RANDOM_FACTOR and MAX_RANDOM_FACTOR.
         let base = self.base_reachable;

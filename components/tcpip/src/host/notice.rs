@@ -7,6 +7,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
 use super::dhcp::{LeaseFlaw, LeaseRefusal};
+use super::ipv6::Ipv6Notice;
 use super::limit::TokenBucket;
 
 /// Notices of one kind at once, and one more each interval: others can cause them.
@@ -58,6 +59,8 @@ pub enum HostNotice {
         /// The address that the host no longer has.
         address: Ipv4Address,
     },
+    /// Something about IPv6.
+    Ipv6(Ipv6Notice),
     /// Notices that were left out because there were too many of their kind.
     LeftOut(u64),
 }
@@ -86,6 +89,7 @@ impl fmt::Display for HostNotice {
                 write!(f, "DHCP: {server} denied the address; starting again")
             }
             Self::Expired { address } => write!(f, "DHCP: the lease of {address} has expired"),
+            Self::Ipv6(notice) => notice.fmt(f),
             Self::LeftOut(count) => write!(f, "{count} similar network messages left out"),
         }
     }
@@ -93,7 +97,7 @@ impl fmt::Display for HostNotice {
 
 impl HostNotice {
     /// Kinds have a limit each.
-    const KINDS: usize = 8;
+    const KINDS: usize = 8 + Ipv6Notice::KINDS;
 
     fn kind(&self) -> usize {
         match self {
@@ -105,6 +109,7 @@ impl HostNotice {
             Self::Denied { .. } => 5,
             Self::Expired { .. } => 6,
             Self::LeftOut(_) => 7,
+            Self::Ipv6(notice) => 8 + notice.kind(),
         }
     }
 }

@@ -53,7 +53,10 @@ impl Host {
         now: Instant,
     ) -> Sent {
         let (source, destination) = (segment.local.addr, segment.remote.addr);
-        let Some(hop) = self.next_hop(destination).filter(|_| self.is_own(source)) else {
+        let Some(hop) = self
+            .route(Some(source), destination)
+            .filter(|_| self.is_own(source))
+        else {
             return Sent::Unreachable;
         };
         let transport = segment.length();
@@ -66,6 +69,10 @@ impl Host {
             IpAddress::Ipv4(_) => IPV4_HEADER,
             IpAddress::Ipv6(_) => IPV6_HEADER,
         };
+        let hop_limit = self
+            .ipv6
+            .as_ref()
+            .map_or(HOP_LIMIT, |ipv6| ipv6.hop_limit());
         let sent = self.transmit(wire, hop, header + transport, waits, now, |packet| {
             let (head, body) = packet.split_at_mut(header);
             match (source, destination) {
@@ -74,7 +81,8 @@ impl Host {
                     write_ipv4(head, addresses, IpProtocol::Tcp, transport, identification);
                 }
                 (IpAddress::Ipv6(source), IpAddress::Ipv6(destination)) => {
-                    write_ipv6(head, (source, destination), IpProtocol::Tcp, transport);
+                    let addresses = (source, destination);
+                    write_ipv6(head, addresses, IpProtocol::Tcp, transport, hop_limit);
                 }
                 _ => {}
             }
@@ -201,13 +209,14 @@ pub(super) fn write_ipv6(
     (source, destination): (smoltcp::wire::Ipv6Address, smoltcp::wire::Ipv6Address),
     protocol: IpProtocol,
     payload: usize,
+    hop_limit: u8,
 ) {
     let repr = Ipv6Repr {
         src_addr: source,
         dst_addr: destination,
         next_header: protocol,
         payload_len: payload,
-        hop_limit: HOP_LIMIT,
+        hop_limit,
     };
     repr.emit(&mut Ipv6Packet::new_unchecked(header));
 }

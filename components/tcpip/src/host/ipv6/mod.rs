@@ -1,0 +1,692 @@
+//! IPv6 as a host has to speak it: RFC 8200 with Neighbor Discovery (RFC 4861), stateless autoconfiguration (RFC 4862),
+//! ICMPv6 (RFC 4443) and Multicast Listener Discovery (RFC 3810).
+//!
+//! [`Ipv6`] is sans-IO: it takes messages and the time, and returns what is to be done ([`Ipv6::output`]). The frames
+//! are the business of [`Host`](super::Host), in `io` and `icmpv6`.
+//!
+//! | module | duty |
+//! |---|---|
+//! | `headers` | the IPv6 header and extension headers |
+//! | `message` | formats and validity of Neighbor Discovery's messages |
+//! | `addresses` | autoconfiguration, duplicate address detection, lifetimes |
+//! | `prefixes`, `routers` | what is on the link, and the way to everything else |
+//! | `select` | the source address of packets |
+//! | `solicit` | when routers are solicited |
+//! | `listener` | which multicast groups the host reports |
+//!
+//! `docs/ipv6.md` lists the requirements of the RFCs and where each is met.
+
+mod address;
+mod addresses;
+mod headers;
+mod icmpv6;
+mod io;
+mod lifetime;
+mod listener;
+mod message;
+mod notice;
+mod prefixes;
+mod routers;
+mod select;
+mod solicit;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, Ipv6Address, Ipv6Cidr};
+
+use self::address::{
+    ALL_NODES, ALL_ROUTERS, is_all_nodes, is_link_local, multicast_hardware, solicited_node,
+};
+use self::addresses::{Addresses, Conflict, Formed};
+use self::listener::Listener;
+use self::message::{Advertisement, Envelope, NOT_FORWARDED, RouterAdvertisement, Solicitation};
+pub use self::notice::Ipv6Notice;
+use self::prefixes::Prefixes;
+use self::routers::Routers;
+use self::solicit::Solicitations;
+use super::neighbours::{self, Neighbours, Solved};
+use super::random::Random;
+use crate::settings::Ipv6Setting;
+
+/// Every link carries IPv6 packets of this length in bytes (RFC 8200, section 5).
+pub(crate) const MIN_MTU: u16 = 1280;
+/// The hop limit of packets, unless a router advertises another (RFC 4861, section 6.3.2).
+const HOP_LIMIT: u8 = 64;
+/// Lower advertised hop limits are not used: with one packet any neighbour could keep all others from leaving the site
+/// (CVE-2015-2922). The longest paths of the Internet have about 32 hops.
+const LOWEST_HOP_LIMIT: u8 = 32;
+/// After an interruption of the link and the first advertisement: routers answer a solicitation within 0.5 s, and at
+/// most once in 3 s (RFC 4861, section 6.2.6). What none of them has advertised until then is of another network.
+const ANSWERS: Duration = Duration::from_secs(5);
+
+/// IPv6 on one link.
+pub(crate) struct Ipv6 {
+    hardware: EthernetAddress,
+    /// Whether routers give addresses and routes; if not, the description does.
+    automatic: bool,
+    up: bool,
+    /// The link's own MTU in bytes, and the one that routers advertise.
+    link_mtu: u16,
+    mtu: u16,
+    hop_limit: u8,
+    addresses: Addresses,
+    prefixes: Prefixes,
+    routers: Routers,
+    solicitations: Solicitations,
+    listener: Listener,
+    neighbours: Neighbours<Ipv6Address>,
+    network: Network,
+    outputs: VecDeque<Output>,
+}
+
+/// Whether what was advertised is of this network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    /// It is.
+    Known,
+    /// The link was interrupted, and no router has sent an advertisement since.
+    Unknown,
+    /// A router has. When the others have had time for it too, the rest is dropped.
+    Changing(Instant),
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Send an ICMPv6 message.
+    Send(Message),
+    /// A neighbour's link-layer address is known: the packet that waited goes there.
+    Solved {
+        address: Ipv6Address,
+        hardware: EthernetAddress,
+        solved: Solved,
+    },
+    /// What waited for this next hop is to try again.
+    Retry(Ipv6Address),
+    /// A neighbour does not answer; `awaited`: a connection waits for it.
+    Failed { address: Ipv6Address, awaited: bool },
+    /// The addresses changed.
+    Changed,
+    /// Something for the log.
+    Notice(Ipv6Notice),
+}
+
+/// An ICMPv6 message to send, without its checksum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub source: Ipv6Address,
+    pub destination: Ipv6Address,
+    pub hop_limit: u8,
+    /// Whether a hop-by-hop Router Alert option is wanted (RFC 3810, section 5).
+    pub router_alert: bool,
+    /// The link-layer address, if it need not be resolved.
+    pub hardware: Option<EthernetAddress>,
+    pub message: Vec<u8>,
+}
+
+impl Ipv6 {
+    /// IPv6 as the description says, on a link that is up and carries packets of `mtu` bytes; `None` if it says that there
+    /// is none.
+    pub fn new(
+        setting: &Ipv6Setting,
+        hardware: EthernetAddress,
+        mtu: u16,
+        random: &mut Random,
+        now: Instant,
+    ) -> Option<Self> {
+        let (automatic, configured, gateway) = match *setting {
+            Ipv6Setting::Off => return None,
+            Ipv6Setting::Automatic => (true, None, None),
+            Ipv6Setting::Fixed { address, gateway } => (false, Some(address), gateway),
+        };
+        let mut ipv6 = Self {
+            hardware,
+            automatic,
+            up: true,
+            link_mtu: mtu,
+            mtu,
+            hop_limit: HOP_LIMIT,
+            addresses: Addresses::new(hardware, random.fork()),
+            prefixes: Prefixes::new(configured),
+            routers: Routers::default(),
+            solicitations: Solicitations::new(random.fork()),
+            listener: Listener::new(random.fork()),
+            neighbours: Neighbours::new(random.fork()),
+            network: Network::Known,
+            outputs: VecDeque::new(),
+        };
+        ipv6.addresses.add_link_local(now);
+        if let Some(address) = configured {
+            ipv6.addresses.add_configured(address, now);
+        }
+        if let Some(gateway) = gateway {
+            ipv6.routers.configure(gateway);
+        }
+        ipv6.solicitations.start(now);
+        ipv6.listen(now);
+        Some(ipv6)
+    }
+
+    /// Notes the state of the link and its MTU in bytes. After an interruption it may be another network: duplicates are
+    /// detected again, routers solicited, groups reported and neighbours confirmed, while addresses stay in use.
+    pub fn link(&mut self, up: bool, mtu: u16, now: Instant) {
+        self.link_mtu = mtu;
+        self.mtu = self.mtu.min(mtu);
+        if !core::mem::replace(&mut self.up, up) && up {
+            self.addresses.doubt_all(now);
+            self.prefixes.doubt_all();
+            self.routers.doubt_all();
+            self.neighbours.doubt_all(now);
+            self.network = Network::Unknown;
+            self.solicitations.start(now);
+            self.listen(now);
+            self.listener.report_all(now);
+        }
+    }
+
+    /// Returns the next thing to do.
+    pub fn output(&mut self, now: Instant) -> Option<Output> {
+        if self.outputs.is_empty() && self.is_active() {
+            self.poll_neighbours(now);
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Does what is due. [`Ipv6::output`] has to follow.
+    pub fn poll(&mut self, now: Instant) {
+        self.expire(now);
+        if !self.is_active() {
+            return;
+        }
+        while let Some(report) = self.listener.poll(now) {
+            let source = self.link_local().unwrap_or(Ipv6Address::UNSPECIFIED);
+            self.send(Message {
+                source,
+                destination: report.destination,
+                hop_limit: 1,
+                router_alert: true,
+                hardware: None,
+                message: report.message,
+            });
+        }
+        if self.solicitations.poll(now) {
+            self.solicit_routers();
+        }
+        if let Some(router) = self.routers.probe(now) {
+            self.neighbours.resolve(router, false, now);
+        }
+    }
+
+    /// When [`Ipv6::poll`] has something to do.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let changing = match self.network {
+            Network::Changing(until) => Some(until),
+            Network::Known | Network::Unknown => None,
+        };
+        let lifetimes = [
+            self.addresses.deadline(),
+            self.prefixes.deadline(),
+            self.routers.deadline(),
+            changing,
+        ];
+        // Until an address is unique, neighbours cannot be asked: the end of the detection comes first.
+        let asking = self.addresses.asking();
+        let protocols = [
+            self.listener.deadline(),
+            self.solicitations.deadline(),
+            asking.and_then(|_| self.neighbours.deadline(now)),
+        ];
+        let protocols = protocols.into_iter().filter(|_| self.is_active());
+        lifetimes.into_iter().chain(protocols).flatten().min()
+    }
+
+    /// Returns the addresses that the host may use.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv6Cidr> {
+        self.addresses.all()
+    }
+
+    /// Whether this is one of the host's addresses.
+    pub fn is_own(&self, address: Ipv6Address) -> bool {
+        self.addresses.has(address)
+    }
+
+    /// Whether the host is a member of this group.
+    pub fn is_member(&self, group: Ipv6Address) -> bool {
+        is_all_nodes(group) || self.listener.contains(group)
+    }
+
+    /// The longest packet on the link in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// The hop limit of packets.
+    pub fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    /// Returns the neighbour to which packets go: the destination itself if it is on the link, else a router (RFC 4861,
+    /// section 5.2). Without a router there is no way: a destination is not taken to be on the link for want of one
+    /// (RFC 5942, section 4). The source, if it is known, decides between routers (RFC 8028, section 3.1).
+    pub fn next_hop(
+        &self,
+        source: Option<Ipv6Address>,
+        destination: Ipv6Address,
+    ) -> Option<Ipv6Address> {
+        let reachable = address::is_assignable(destination) && !self.is_own(destination);
+        if !reachable || self.addresses.is_disabled() {
+            return None;
+        }
+        if self.prefixes.contains(destination) {
+            return Some(destination);
+        }
+        let advertisers = source.map_or(&[][..], |source| self.addresses.advertisers(source));
+        self.routers.choose(advertisers)
+    }
+
+    /// Returns the host's address for packets to a destination (RFC 6724).
+    pub fn source_for(&self, destination: Ipv6Address) -> Option<Ipv6Address> {
+        let router = self
+            .next_hop(None, destination)
+            .filter(|hop| *hop != destination);
+        select::source(self.addresses.candidates(router), destination)
+    }
+
+    /// Whether frames to this group address are for this host.
+    pub fn hears(&self, group: EthernetAddress) -> bool {
+        let mut groups = self.addresses.all().map(|it| solicited_node(it.address()));
+        multicast_hardware(ALL_NODES) == group || groups.any(|it| multicast_hardware(it) == group)
+    }
+
+    /// Whether the host sends and receives: IPv6 is not off because of a conflict.
+    pub fn is_enabled(&self) -> bool {
+        !self.addresses.is_disabled()
+    }
+
+    /// The table of neighbours.
+    pub fn neighbours(&mut self) -> &mut Neighbours<Ipv6Address> {
+        &mut self.neighbours
+    }
+
+    /// Takes an ICMPv6 message of Neighbor Discovery or Multicast Listener Discovery that came from `hardware`.
+    pub fn receive(
+        &mut self,
+        envelope: &Envelope,
+        hardware: EthernetAddress,
+        router_alert: bool,
+        bytes: &[u8],
+        now: Instant,
+    ) {
+        match bytes.first() {
+            Some(&message::NEIGHBOR_SOLICITATION) => {
+                if let Some(solicitation) = message::solicitation(envelope, bytes) {
+                    self.solicited(envelope, hardware, &solicitation, now);
+                }
+            }
+            Some(&message::NEIGHBOR_ADVERTISEMENT) if hardware != self.hardware => {
+                if let Some(advertisement) = message::advertisement(envelope, bytes) {
+                    self.advertised(hardware, &advertisement, now);
+                }
+            }
+            Some(&message::ROUTER_ADVERTISEMENT) => {
+                if let Some(advertisement) = message::router_advertisement(envelope, bytes) {
+                    self.router_advertised(envelope.source, &advertisement, now);
+                }
+            }
+            Some(&message::LISTENER_QUERY) => {
+                self.listener.query(envelope, router_alert, bytes, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// A Neighbor Solicitation (RFC 4861, sections 7.2.3 and 7.2.4).
+    fn solicited(
+        &mut self,
+        envelope: &Envelope,
+        hardware: EthernetAddress,
+        solicitation: &Solicitation,
+        now: Instant,
+    ) {
+        let Solicitation { target, nonce, .. } = *solicitation;
+        let detects = envelope.source.is_unspecified();
+        if !self.is_own(target) {
+            return;
+        }
+        let unique = self.addresses.is_unique(target);
+        if detects && !unique {
+            return self.claimed(target, hardware, nonce, now);
+        }
+        if let Some(hardware) = solicitation.hardware {
+            self.heard(envelope.source, hardware, now);
+        }
+        let destination = match detects {
+            true => ALL_NODES,
+            false => envelope.source,
+        };
+        // An optimistic address must not replace what others know (RFC 4429, section 3.3).
+        self.advertise(target, destination, !detects, unique, solicitation.hardware);
+    }
+
+    /// A Neighbor Advertisement (RFC 4861, section 7.2.5).
+    fn advertised(
+        &mut self,
+        hardware: EthernetAddress,
+        advertisement: &Advertisement,
+        now: Instant,
+    ) {
+        let target = advertisement.target;
+        if self.is_own(target) {
+            return self.claimed(target, hardware, None, now);
+        }
+        let news = neighbours::Advertisement {
+            hardware: advertisement.hardware,
+            solicited: advertisement.solicited,
+            overrides: advertisement.overrides,
+        };
+        let solved = self.neighbours.advertised(target, news, now);
+        self.solved(target, advertisement.hardware, solved);
+        if self.routers.contains(target) {
+            if !advertisement.router {
+                self.routers.remove(target);
+            } else if advertisement.solicited {
+                self.routers.answered(target);
+            }
+        }
+    }
+
+    /// A Router Advertisement (RFC 4861, section 6.3.4).
+    fn router_advertised(
+        &mut self,
+        router: Ipv6Address,
+        advertisement: &RouterAdvertisement,
+        now: Instant,
+    ) {
+        if self.network == Network::Unknown {
+            self.network = Network::Changing(now + ANSWERS);
+            (self.mtu, self.hop_limit) = (self.link_mtu, HOP_LIMIT);
+        }
+        self.take_parameters(router, advertisement);
+        if let Some(hardware) = advertisement.hardware {
+            self.heard(router, hardware, now);
+        }
+        if !self.automatic {
+            // The description gives addresses and routes.
+            self.solicitations.stop();
+            return;
+        }
+        let RouterAdvertisement {
+            lifetime,
+            preference,
+            ..
+        } = *advertisement;
+        if !self.routers.advertised(router, lifetime, preference, now) {
+            self.notice(Ipv6Notice::TooManyRouters { router });
+        }
+        if lifetime != Duration::ZERO {
+            self.solicitations.stop();
+        }
+        let mut ignored = 0;
+        for information in &advertisement.prefixes {
+            let noted = self.prefixes.advertised(information, now);
+            let formed = self.addresses.advertised(information, router, now);
+            ignored += usize::from(!noted || formed == Formed::Full);
+            if let Formed::New(_) = formed {
+                self.outputs.push_back(Output::Changed);
+            }
+        }
+        if ignored > 0 {
+            self.notice(Ipv6Notice::TooManyPrefixes { router, ignored });
+        }
+        self.listen(now);
+    }
+
+    fn take_parameters(&mut self, router: Ipv6Address, advertisement: &RouterAdvertisement) {
+        match advertisement.hop_limit {
+            None => {}
+            Some(limit) if limit < LOWEST_HOP_LIMIT => {
+                self.notice(Ipv6Notice::HopLimit { router, limit });
+            }
+            Some(limit) => self.hop_limit = limit,
+        }
+        let RouterAdvertisement {
+            reachable,
+            retransmission,
+            ..
+        } = *advertisement;
+        self.neighbours.set_times(reachable, retransmission);
+        if let Some(time) = retransmission {
+            self.addresses.set_retransmission(time);
+        }
+        let possible = |mtu: &u16| (MIN_MTU..=self.link_mtu).contains(mtu);
+        let mtu = advertisement.mtu.and_then(|mtu| u16::try_from(mtu).ok());
+        self.mtu = mtu.filter(possible).unwrap_or(self.mtu);
+    }
+
+    /// Notes the link-layer address of the sender of a message.
+    fn heard(&mut self, address: Ipv6Address, hardware: EthernetAddress, now: Instant) {
+        if address.is_unspecified() || self.is_own(address) {
+            return;
+        }
+        let solved = self.neighbours.heard(address, hardware, true, now);
+        self.solved(address, Some(hardware), solved);
+    }
+
+    fn solved(
+        &mut self,
+        address: Ipv6Address,
+        hardware: Option<EthernetAddress>,
+        solved: Option<Solved>,
+    ) {
+        let (Some(hardware), Some(solved)) = (hardware, solved) else {
+            return;
+        };
+        self.routers.answered(address);
+        if solved.awaited && self.routers.contains(address) {
+            // A connection may wait for any of the routers: the source decides which one it uses.
+            let others = self.routers.all().filter(|it| *it != address);
+            self.outputs.extend(others.map(Output::Retry));
+        }
+        self.outputs.push_back(Output::Solved {
+            address,
+            hardware,
+            solved,
+        });
+    }
+
+    /// Another host claims an address of this one.
+    fn claimed(
+        &mut self,
+        address: Ipv6Address,
+        hardware: EthernetAddress,
+        nonce: Option<message::Nonce>,
+        now: Instant,
+    ) {
+        let notice = match self.addresses.claimed(address, nonce) {
+            None => return,
+            Some(Conflict::Defended) => Ipv6Notice::Conflict { address, hardware },
+            Some(Conflict::GivenUp) => Ipv6Notice::Duplicate { address, hardware },
+            Some(Conflict::Disabled) => Ipv6Notice::Disabled { address, hardware },
+        };
+        if !matches!(notice, Ipv6Notice::Conflict { .. }) {
+            self.outputs.push_back(Output::Changed);
+            self.listen(now);
+        }
+        self.notice(notice);
+    }
+
+    /// Lets lifetimes end and duplicate address detection go on.
+    fn expire(&mut self, now: Instant) {
+        if matches!(self.network, Network::Changing(until) if until <= now) {
+            self.drop_unconfirmed(now);
+        }
+        while let Some(action) = self.addresses.poll(now) {
+            match action {
+                addresses::Action::Expired(address) => {
+                    self.notice(Ipv6Notice::Expired { address });
+                    self.outputs.push_back(Output::Changed);
+                    self.listen(now);
+                }
+                addresses::Action::Detect { address, nonce } if self.up => {
+                    self.detect(address, nonce);
+                }
+                addresses::Action::Announce(address) if self.up => {
+                    // Neighbours that know another link-layer address learn this one (RFC 4861, section 7.2.6).
+                    self.advertise(address, ALL_NODES, false, true, None);
+                }
+                addresses::Action::Detect { .. } | addresses::Action::Announce(_) => {}
+            }
+        }
+        self.prefixes.expire(now);
+        if self.routers.expire(now) {
+            self.solicitations.start(now);
+        }
+    }
+
+    fn drop_unconfirmed(&mut self, now: Instant) {
+        self.network = Network::Known;
+        self.prefixes.drop_unconfirmed();
+        self.routers.drop_unconfirmed();
+        if self.addresses.drop_unconfirmed() {
+            self.notice(Ipv6Notice::Moved);
+            self.outputs.push_back(Output::Changed);
+            self.listen(now);
+        }
+    }
+
+    /// Listens to the solicited-node groups of the addresses.
+    fn listen(&mut self, now: Instant) {
+        let addresses: Vec<_> = self.addresses.all().map(|it| it.address()).collect();
+        self.listener
+            .set(addresses.into_iter().map(solicited_node), now);
+    }
+
+    /// Asks whether another host has the address (RFC 4862, section 5.4.2; RFC 7527, section 4.1).
+    fn detect(&mut self, address: Ipv6Address, nonce: message::Nonce) {
+        let solicitation = Solicitation {
+            target: address,
+            hardware: None,
+            nonce: Some(nonce),
+        };
+        self.send_unforwarded(
+            Ipv6Address::UNSPECIFIED,
+            solicited_node(address),
+            None,
+            message::write_solicitation(&solicitation),
+        );
+        // Routers then know where answers go before the first packet (RFC 9131, section 6.1.2).
+        self.advertise(address, ALL_ROUTERS, false, false, None);
+    }
+
+    fn advertise(
+        &mut self,
+        target: Ipv6Address,
+        destination: Ipv6Address,
+        solicited: bool,
+        overrides: bool,
+        hardware: Option<EthernetAddress>,
+    ) {
+        let advertisement = Advertisement {
+            target,
+            hardware: Some(self.hardware),
+            router: false,
+            solicited,
+            overrides,
+        };
+        let message = message::write_advertisement(&advertisement);
+        self.send_unforwarded(target, destination, hardware, message);
+    }
+
+    /// RFC 4861, section 6.3.7. An optimistic address must not tell a link-layer address, so none is used (RFC 4429,
+    /// section 3.3).
+    fn solicit_routers(&mut self) {
+        let source = self.link_local().filter(|it| self.addresses.is_unique(*it));
+        let hardware = source.map(|_| self.hardware);
+        let source = source.unwrap_or(Ipv6Address::UNSPECIFIED);
+        let message = message::write_router_solicitation(hardware);
+        self.send_unforwarded(source, ALL_ROUTERS, None, message);
+    }
+
+    fn is_active(&self) -> bool {
+        self.up && self.is_enabled()
+    }
+
+    /// Does the next thing that is due for a neighbour.
+    fn poll_neighbours(&mut self, now: Instant) {
+        let Some(source) = self.addresses.asking() else {
+            return;
+        };
+        match self.neighbours.poll(now) {
+            None => {}
+            Some(neighbours::Action::Ask { address, known }) => self.ask(source, address, known),
+            Some(neighbours::Action::Failed { address, awaited }) => {
+                self.failed(address, awaited, now);
+            }
+        }
+    }
+
+    /// Asks for a neighbour's link-layer address, or whether it is still there (RFC 4861, sections 7.2.2 and 7.3.3).
+    fn ask(&mut self, source: Ipv6Address, target: Ipv6Address, known: Option<EthernetAddress>) {
+        let solicitation = Solicitation {
+            target,
+            hardware: Some(self.hardware),
+            nonce: None,
+        };
+        let destination = match known {
+            Some(_) => target,
+            None => solicited_node(target),
+        };
+        let message = message::write_solicitation(&solicitation);
+        self.send_unforwarded(source, destination, known, message);
+    }
+
+    fn failed(&mut self, address: Ipv6Address, awaited: bool, now: Instant) {
+        if !self.routers.failed(address, now) {
+            return self.outputs.push_back(Output::Failed { address, awaited });
+        }
+        // Connections that wait for this router find another one.
+        let other = self.routers.choose(&[]).filter(|it| *it != address);
+        self.notice(Ipv6Notice::RouterSilent {
+            router: address,
+            other,
+        });
+        self.outputs.push_back(match other {
+            Some(_) => Output::Retry(address),
+            None => Output::Failed { address, awaited },
+        });
+    }
+
+    fn link_local(&self) -> Option<Ipv6Address> {
+        let mut addresses = self.addresses.all().map(|it| it.address());
+        addresses.find(|it| is_link_local(*it))
+    }
+
+    fn send_unforwarded(
+        &mut self,
+        source: Ipv6Address,
+        destination: Ipv6Address,
+        hardware: Option<EthernetAddress>,
+        message: Vec<u8>,
+    ) {
+        self.send(Message {
+            source,
+            destination,
+            hop_limit: NOT_FORWARDED,
+            router_alert: false,
+            hardware,
+            message,
+        });
+    }
+
+    fn send(&mut self, message: Message) {
+        self.outputs.push_back(Output::Send(message));
+    }
+
+    fn notice(&mut self, notice: Ipv6Notice) {
+        self.outputs.push_back(Output::Notice(notice));
+    }
+}
