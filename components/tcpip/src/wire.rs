@@ -94,12 +94,16 @@ impl Wire {
         self.sender.packets.receive(frame)
     }
 
-    /// Sends a frame of `length` bytes that `build` writes into the driver's buffer. Returns `false`, and counts it, if
-    /// there is no free buffer or the frame is longer than one.
+    /// Returns the longest IP packet that a frame has room for, in bytes.
+    pub fn mtu(&self) -> u16 {
+        (self.max_frame - HEADER) as u16
+    }
+
+    /// Sends a frame of `length` bytes that `build` writes into the driver's buffer. Returns whether there was a free
+    /// buffer that long.
     pub fn transmit(&mut self, length: usize, build: impl FnOnce(&mut [u8])) -> bool {
         let sender = &mut self.sender;
         if length > self.max_frame || !sender.reserve() {
-            sender.dropped += 1;
             return false;
         }
         let Some(mut buffer) = sender.spare.take() else {
@@ -110,6 +114,13 @@ impl Wire {
         sender.frames += 1;
         sender.bytes += length as u64;
         true
+    }
+
+    /// As [`Wire::transmit`], for a frame that is lost without a buffer, as on a congested network. It is counted then.
+    pub fn transmit_or_drop(&mut self, length: usize, build: impl FnOnce(&mut [u8])) {
+        if !self.transmit(length, build) {
+            self.sender.dropped += 1;
+        }
     }
 
     /// Counts bytes of TCP payload that were sent.

@@ -35,6 +35,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use self::dhcp::{LeaseFlaw, LeaseRefusal};
+pub(crate) use self::ipv4::{is_host_address, is_host_part_reserved};
 pub use self::notice::HostNotice;
 
 use alloc::boxed::Box;
@@ -144,7 +145,7 @@ impl Host {
         }
     }
 
-    /// Notes the state of the link and its MTU in bytes. When the link is back, it may be another one: neighbours are
+    /// Notes the state of the link and its MTU in bytes ([`Wire::mtu`]). When the link is back, it may be another one: neighbours are
     /// confirmed, the address is announced and a lease checked. [`Host::maintain`] has to follow.
     pub fn link(&mut self, up: bool, mtu: u16, now: Instant) {
         self.mtu = mtu;

@@ -230,7 +230,7 @@ fn routes(
         .chunks_exact(4)
         .map(|it| Ipv4Address::new(it[0], it[1], it[2], it[3]))
         .find(usable);
-    if first.is_none() && !routers.is_empty() || routers.len() % 4 != 0 {
+    if first.is_none() && !routers.is_empty() || !routers.len().is_multiple_of(4) {
         ignored.push(LeaseFlaw::Router);
     }
     Ipv4Config::new(Ipv4Cidr::new(reply.yours, 32), first).routes
