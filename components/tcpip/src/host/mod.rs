@@ -212,7 +212,8 @@ impl Host {
                 let possible = ipv4::is_host_address(destination)
                     && !config.is_broadcast(destination)
                     && config.address.address() != destination;
-                let hop = config.next_hop(destination).filter(|_| possible)?;
+                let hop = config.next_hop(destination, self.ipv4.dead());
+                let hop = hop.filter(|_| possible)?;
                 Some(hop.into())
             }
             IpAddress::Ipv6(_) => None,
