@@ -11,7 +11,7 @@ use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::counters::Counters;
 use crate::host::Host;
-use crate::segment::{Segment, SegmentError, Sent};
+use crate::segment::{Segment, SegmentError};
 use crate::tcp::{End, Limits, Offer, Parameters, Reaction, State, Tcb, Transmitted};
 use crate::wire::Wire;
 
@@ -349,15 +349,10 @@ impl Connection {
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> Turn {
-        let Context {
-            host, wire, now, ..
-        } = cx;
-        let transmitted =
-            self.tcb
-                .transmit(SEGMENTS_A_TURN, *now, |segment| match wire.has_room() {
-                    true => host.send(wire, segment, *now),
-                    false => Sent::NoBuffer,
-                });
+        let (host, wire, now) = (&mut *cx.host, &mut *cx.wire, cx.now);
+        let transmitted = self.tcb.transmit(SEGMENTS_A_TURN, now, |segment| {
+            host.send(wire, segment, now)
+        });
         self.awaited = match (self.tcb.is_resolving(), self.endpoints) {
             (true, Some((_, remote))) => cx.host.next_hop(remote.addr),
             _ => None,

@@ -59,11 +59,10 @@ impl Wire {
         self.packets.receive(frame)
     }
 
-    /// Sends a frame of `length` bytes that `build` writes into the driver's buffer. Returns `false`, and counts it, if
-    /// there is no free buffer or the frame is longer than one.
+    /// Sends a frame of `length` bytes that `build` writes into the driver's buffer. Returns whether there was a free
+    /// buffer that long.
     pub fn transmit(&mut self, length: usize, build: impl FnOnce(&mut [u8])) -> bool {
         if length > self.max_frame || !self.has_room() {
-            self.dropped += 1;
             return false;
         }
         let Some(mut buffer) = self.spare.take() else {
@@ -74,6 +73,13 @@ impl Wire {
         self.frames += 1;
         self.bytes += length as u64;
         true
+    }
+
+    /// As [`Wire::transmit`], for a frame that is lost without a buffer, as on a congested network. It is counted then.
+    pub fn transmit_or_drop(&mut self, length: usize, build: impl FnOnce(&mut [u8])) {
+        if !self.transmit(length, build) {
+            self.dropped += 1;
+        }
     }
 
     /// Counts bytes of TCP payload that were sent.

@@ -47,7 +47,7 @@ fn a_syn_on_a_connection_is_challenged() {
 #[test]
 fn challenges_are_limited() {
     let mut script = Script::plain(4096);
-    let mut challenged = |script: &mut Script| -> usize {
+    let challenged = |script: &mut Script| -> usize {
         (0..100).map(|_| script.take(SYN, 5, 1, &[]).len()).sum()
     };
     assert_eq!(challenged(&mut script), 10);
