@@ -1,45 +1,37 @@
-//! One TCP connection: a smoltcp socket whose buffers are the rings that the consumer shares.
+//! One slot of a consumer: its connection, as the consumer and the network see it.
 //!
-//! The socket's receive buffer is the ring in the stack's own region, which the consumer maps read-only;
-//! its transmit buffer is the ring in the consumer's region, which is mapped read-only here. So the bytes
-//! are not copied between the two; this module only keeps the positions of the two sides in step. Both
-//! start at offset 0 when a connection opens. smoltcp moves the receive ring only by dequeueing. The
-//! transmit ring it restarts at offset 0 whenever it enqueues into an empty queue, which is why
-//! [`Connection::enqueue`] restarts the shared ring then.
-
-use alloc::vec::Vec;
+//! The connection's rings are the ones that the consumer shares: the receive ring lies in the stack's own region, which
+//! the consumer maps read-only; the transmit ring in the consumer's region, which is mapped read-only here. So the bytes
+//! are not copied between the two; this module keeps the positions of both sides in step. Both rings begin at their first
+//! place when a connection opens.
 
 use channel::streams::{ConnectionId, Opened, Provider, Refusal, SocketMemory};
-use smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::IpEndpoint;
+use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::counters::Counters;
-use crate::inspect::Segment;
-use crate::network::Network;
+use crate::host::Host;
+use crate::segment::{Segment, SegmentError};
+use crate::tcp::{End, Limits, Offer, Parameters, Reaction, State, Tcb, Transmitted};
 use crate::wire::Wire;
 
 /// How long a handshake may take. A client that lost our SYN|ACK sees it repeated after 1, 3 and 7 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// An idle connection is probed this often (RFC 9293, section 3.8.4) …
-const KEEP_ALIVE: Duration = Duration::from_secs(45);
-/// … and given up when its peer has been silent for so long: two probes and some.
-const USER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection that the consumer closed is reset when nothing has moved on it for so long.
 const LINGER: Duration = Duration::from_secs(30);
 /// Segments that one connection may send before others get their turn.
 const SEGMENTS_A_TURN: usize = 16;
-/// Pause before trying again what smoltcp wanted to do at once and then did not do.
-const RETRY: Duration = Duration::from_millis(100);
+/// How often the host is told that a peer acknowledges data: its neighbour is then known to be there.
+const CONFIRMATION: Duration = Duration::from_secs(5);
 
 /// Both ends of a connection: local, remote.
 pub(crate) type Endpoints = (IpEndpoint, IpEndpoint);
 
 /// What a connection needs of the stack for one turn.
 pub(crate) struct Context<'a> {
-    pub network: &'a mut Network,
+    pub host: &'a mut Host,
     pub wire: &'a mut Wire,
+    pub limits: &'a mut Limits,
     pub provider: &'a mut Provider,
     pub counters: &'a mut Counters,
     pub now: Instant,
@@ -72,32 +64,40 @@ pub(crate) enum Origin {
 /// One slot of a consumer.
 pub(crate) struct Connection {
     slot: usize,
-    /// Holds this one socket, so that smoltcp looks at no other.
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
+    tcb: Tcb,
     stage: Stage,
     origin: Origin,
     endpoints: Option<Endpoints>,
     id: Option<ConnectionId>,
-    /// The socket's state when it was last looked at.
-    state: State,
-    /// Bytes in the receive buffer that the consumer knows of.
-    unread: usize,
-    /// Bytes in the transmit buffer.
-    unacknowledged: usize,
     /// The consumer was told that the peer sends no more.
     finished: bool,
-    /// The consumer sends no more, and the socket knows.
+    /// The consumer sends no more, and TCP knows.
     closing: bool,
-    /// What the last segment acknowledged, if it did nothing else.
-    acknowledgement: Option<u32>,
     /// When the stage began or bytes last moved.
     moved: Instant,
-    deadline: Option<Instant>,
-    /// It has something to send and did not; perhaps an address has to be resolved.
-    waiting: bool,
+    /// When the host was last told that the peer acknowledges data.
+    confirmed: Instant,
     /// It is in the stack's queue of connections with work.
     pub scheduled: bool,
+    /// The entry in the stack's list of deadlines.
+    pub alarm: Option<Instant>,
+    /// The next hop whose link-layer address it waits for …
+    pub awaited: Option<IpAddress>,
+    /// … and the entry in the stack's list of those that wait.
+    pub listed: Option<IpAddress>,
+    /// How the stack's counts of the slots have it.
+    pub counted: Counted,
+}
+
+/// How a slot counts when a new connection wants one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It is free, or in use.
+    No,
+    /// A peer began a handshake that is not finished.
+    HalfOpen,
+    /// Both sides are done and only TIME-WAIT is left.
+    TimeWait,
 }
 
 /// What remains after a turn.
@@ -114,33 +114,22 @@ pub(crate) enum Turn {
 impl Connection {
     /// An idle connection over a slot's rings.
     pub fn new(slot: usize, memory: SocketMemory) -> Self {
-        let receive = SocketBuffer::new(memory.receive);
-        let transmit = SocketBuffer::new(memory.transmit);
-        let mut socket = Socket::new(receive, transmit);
-        // A consumer writes whole answers; waiting to fill a segment would only delay their ends.
-        socket.set_nagle_enabled(false);
-        socket.set_keep_alive(Some(KEEP_ALIVE));
-        socket.set_timeout(Some(USER_TIMEOUT));
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket);
         Self {
             slot,
-            sockets,
-            handle,
+            tcb: Tcb::new(memory),
             stage: Stage::Idle,
             origin: Origin::Accepted,
             endpoints: None,
             id: None,
-            state: State::Closed,
-            unread: 0,
-            unacknowledged: 0,
             finished: false,
             closing: false,
-            acknowledgement: None,
             moved: Instant::ZERO,
-            deadline: None,
-            waiting: false,
+            confirmed: Instant::ZERO,
             scheduled: false,
+            alarm: None,
+            awaited: None,
+            listed: None,
+            counted: Counted::No,
         }
     }
 
@@ -153,29 +142,18 @@ impl Connection {
         self.id
     }
 
-    /// When it wants a turn.
+    /// Returns when it wants a turn.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.tcb.deadline().into_iter().chain(self.expiry()).min()
     }
 
-    /// Whether a newly resolved address may let it go on.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting
-    }
-
-    /// When the stage began or bytes last moved.
-    pub fn moved(&self) -> Instant {
-        self.moved
-    }
-
-    /// Whether both sides are done and only TIME-WAIT is left.
-    pub fn is_time_wait(&self) -> bool {
-        self.state == State::TimeWait
-    }
-
-    /// Whether a peer began a handshake that is not finished.
-    pub fn is_half_open(&self) -> bool {
-        self.stage == Stage::Opening && self.origin == Origin::Accepted
+    /// Returns how it counts when a new connection wants a slot.
+    pub fn count(&self) -> Counted {
+        match (self.stage, self.origin) {
+            (Stage::Opening, Origin::Accepted) => Counted::HalfOpen,
+            (Stage::Released, _) if self.tcb.state() == State::TimeWait => Counted::TimeWait,
+            _ => Counted::No,
+        }
     }
 
     /// Whether the consumer waits for it.
@@ -183,95 +161,88 @@ impl Connection {
         self.stage == Stage::Opening && matches!(self.origin, Origin::Asked(_))
     }
 
-    /// Answers the SYN that `wire` holds. `seeded` is an interface whose next connection gets the right
-    /// initial sequence number. Returns whether a handshake began.
-    pub fn accept(
+    /// The connection as TCP sees it.
+    pub fn tcb(&self) -> &Tcb {
+        &self.tcb
+    }
+
+    /// Takes a peer's SYN.
+    pub fn accept(&mut self, syn: &Segment<'_>, parameters: &Parameters, now: Instant) {
+        self.begin(parameters, Origin::Accepted, now);
+        self.tcb.accept(syn, parameters, now);
+    }
+
+    /// Takes the segment with which a peer answers a SYN cookie.
+    pub fn accept_cookie(
         &mut self,
-        endpoints: Endpoints,
-        seeded: &mut Interface,
-        wire: &mut Wire,
-        now: Instant,
-    ) -> bool {
-        self.begin(endpoints, Origin::Accepted, now);
-        let listening = self.socket().listen(endpoints.0).is_ok();
-        seeded.poll_ingress_single(now, wire, &mut self.sockets);
-        let accepted = listening && self.socket().state() == State::SynReceived;
-        if !accepted {
-            self.discard();
+        ack: &Segment<'_>,
+        offer: &Offer,
+        parameters: &Parameters,
+        cx: &mut Context<'_>,
+    ) {
+        self.begin(parameters, Origin::Accepted, cx.now);
+        self.tcb
+            .accept_cookie(ack, offer, parameters, cx.limits, cx.now);
+        if self.tcb.state() == State::SynReceived {
+            // What the cookie does not cover is not as it has to be: the peer's timestamp is missing.
+            self.tcb.forget();
         }
-        accepted
-    }
-
-    /// Begins a connection that the consumer asked for.
-    pub fn connect(
-        &mut self,
-        endpoints: Endpoints,
-        token: u32,
-        seeded: &mut Interface,
-        now: Instant,
-    ) -> bool {
-        self.begin(endpoints, Origin::Asked(token), now);
-        let (local, remote) = endpoints;
-        let connecting = self
-            .socket()
-            .connect(seeded.context(), remote, local)
-            .is_ok();
-        if !connecting {
-            self.discard();
-        }
-        connecting
-    }
-
-    /// Hands the socket the segment that `wire` holds.
-    pub fn receive(&mut self, segment: &Segment, cx: &mut Context<'_>) {
-        if self.is_useless(segment) {
-            return;
-        }
-        self.acknowledgement = segment.bare;
-        // See `fin`: smoltcp gets data and FIN one after the other.
-        let separate = segment.ends && segment.payload > 0 && cx.wire.take_fin_off();
-        self.process(cx);
-        if separate && cx.wire.leave_fin() {
-            self.process(cx);
-        }
-    }
-
-    /// Whether a segment only repeats an acknowledgement while nothing but our FIN is under way. smoltcp 0.14 would
-    /// begin a fast retransmission at the third such segment, which sends data only; with none to send it would
-    /// forget the FIN.
-    fn is_useless(&mut self, segment: &Segment) -> bool {
-        segment.bare.is_some()
-            && segment.bare == self.acknowledgement
-            && matches!(
-                self.state,
-                State::FinWait1 | State::Closing | State::LastAck
-            )
-            && self.socket().send_queue() == 0
-    }
-
-    fn process(&mut self, cx: &mut Context<'_>) {
-        cx.network
-            .interface()
-            .poll_ingress_single(cx.now, cx.wire, &mut self.sockets);
         self.report(cx);
     }
 
-    /// Moves bytes and news between the socket and the consumer, and sends what may be sent.
+    /// Begins a connection that the consumer asked for.
+    pub fn connect(&mut self, parameters: &Parameters, token: u32, now: Instant) {
+        self.begin(parameters, Origin::Asked(token), now);
+        self.tcb.connect(parameters, now);
+    }
+
+    /// Takes a segment between its endpoints.
+    pub fn receive(&mut self, segment: &Segment<'_>, cx: &mut Context<'_>) -> Reaction {
+        let tried = self.tcb.is_trying();
+        let reaction = self.tcb.receive(segment, cx.limits, cx.now);
+        if tried && !self.tcb.is_trying() {
+            cx.host.confirm(segment.remote.addr, cx.now);
+        }
+        self.report(cx);
+        reaction
+    }
+
+    /// Takes an ICMP error about a segment of its own.
+    pub fn take_error(&mut self, error: &SegmentError, cx: &mut Context<'_>) {
+        if let Some(mtu) = self.tcb.take_error(error) {
+            cx.host.reduce_path_mtu(error.remote.addr, mtu, cx.now);
+        }
+        self.report(cx);
+    }
+
+    /// The link is back.
+    pub fn resume(&mut self, now: Instant) {
+        self.tcb.resume(now);
+    }
+
+    /// The next hop was found, or it does not answer. A consumer that waits for a connection need not wait longer then.
+    pub fn resolved(&mut self, found: bool, cx: &mut Context<'_>) {
+        self.tcb.resolved();
+        if !found && self.is_asked_for() {
+            self.fail(cx);
+        }
+    }
+
+    /// Moves bytes and news between TCP and the consumer, and sends what may be sent.
     pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
         if let Some(id) = self.id.filter(|_| self.stage == Stage::Open) {
-            self.dequeue(id, cx);
-            self.enqueue(id, cx);
+            self.consume(id, cx);
+            self.write(id, cx);
         }
         self.expire(cx);
         let turn = self.send(cx);
         self.report(cx);
-        self.deadline = self.deadline.into_iter().chain(self.expiry()).min();
         turn
     }
 
     /// The consumer gives the connection up: the peer gets a reset.
     pub fn abort(&mut self, _: &mut Counters) {
-        self.socket().abort();
+        self.tcb.abort();
     }
 
     /// The consumer has released the slot: what lives is reset, except in TIME-WAIT.
@@ -280,8 +251,8 @@ impl Connection {
             counters.connections_open -= 1;
             counters.connections_reset += 1;
         }
-        if self.state != State::TimeWait {
-            self.socket().abort();
+        if self.tcb.state() != State::TimeWait {
+            self.tcb.abort();
         }
         self.id = None;
         self.stage = Stage::Released;
@@ -289,116 +260,70 @@ impl Connection {
 
     /// Gives the slot up without a word to the peer.
     pub fn discard(&mut self) {
-        self.silence();
+        self.tcb.forget();
         self.id = None;
         self.stage = Stage::Released;
     }
 
     /// Forgets the peer without a word to it.
     pub fn silence(&mut self) {
-        let socket = self.socket();
-        socket.abort();
-        // Listening is what clears a socket; aborted then, it has no peer to send a reset to.
-        let _ = socket.listen(1);
-        socket.abort();
-        self.state = State::Closed;
-        self.waiting = false;
-        self.deadline = None;
+        self.tcb.forget();
     }
 
-    /// The endpoints, once the socket no longer talks to anybody; after that, nothing.
+    /// The endpoints, once there is nothing left to say to the peer; after that, nothing.
     pub fn take_silent(&mut self) -> Option<Endpoints> {
-        match self.socket().remote_endpoint() {
-            None => self.endpoints.take(),
-            Some(_) => None,
+        match self.tcb.is_silent() {
+            true => self.endpoints.take(),
+            false => None,
         }
     }
 
-    /// Makes the slot idle if the consumer released it and the socket is silent. Returns whether it became so.
+    /// Makes the slot idle if the consumer released it and TCP is silent. Returns whether it became so.
     pub fn retire(&mut self) -> bool {
         let over = self.stage == Stage::Released && self.endpoints.is_none();
         if over {
             self.stage = Stage::Idle;
-            self.deadline = None;
         }
         over
     }
 
-    fn begin(&mut self, endpoints: Endpoints, origin: Origin, now: Instant) {
-        // smoltcp keeps two things of the connection before: that it waited for an address …
-        let mut socket: Socket<'static> = match self.sockets.remove(self.handle) {
-            smoltcp::socket::Socket::Tcp(socket) => socket,
-            _ => unreachable!("the set holds one TCP socket"),
-        };
-        // … and its congestion window.
-        socket.set_congestion_control(CongestionControl::Reno);
-        socket.abort();
-        self.handle = self.sockets.add(socket);
+    fn begin(&mut self, parameters: &Parameters, origin: Origin, now: Instant) {
         self.stage = Stage::Opening;
         self.origin = origin;
-        self.endpoints = Some(endpoints);
+        self.endpoints = Some((parameters.local, parameters.remote));
         self.id = None;
-        self.state = State::Closed;
-        self.unread = 0;
-        self.unacknowledged = 0;
         self.finished = false;
         self.closing = false;
-        self.acknowledgement = None;
         self.moved = now;
-        self.deadline = None;
-        self.waiting = false;
+        self.confirmed = now;
     }
 
-    fn socket(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
-    }
-
-    /// Frees what the consumer has read, which opens the window.
-    fn dequeue(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
-        let mut freed = cx.provider.freed(id);
-        while freed > 0 {
-            let taken = self.socket().recv(|bytes| {
-                let taken = freed.min(bytes.len());
-                (taken, taken)
-            });
-            match taken {
-                Ok(taken @ 1..) => {
-                    freed -= taken;
-                    self.unread = self.unread.saturating_sub(taken);
-                }
-                _ => break,
-            }
+    /// Gives back the place of what the consumer has read, which opens the window.
+    fn consume(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
+        let freed = cx.provider.freed(id);
+        if freed > 0 {
+            self.tcb.consume(freed);
         }
-        let capacity = self.socket().recv_capacity();
+        let capacity = self.tcb.capacity();
         // One wake-up for most of a window: a consumer that takes half of it at a time (a TLS record
         // of 16 KiB out of 32) would cause two. Whatever was freed before is seen at any other wake-up.
-        if self.unread > capacity / 2 {
+        if self.tcb.unread() > capacity / 2 {
             cx.provider.wait_for_room(id, capacity / 4 * 3);
         }
     }
 
-    /// Tells the socket of what the consumer has written, and of its end.
-    fn enqueue(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
-        while self.socket().may_send() {
-            if self.socket().send_queue() == 0 {
+    /// Tells TCP of what the consumer has written, and of its end.
+    fn write(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
+        if self.tcb.takes_data() {
+            // A ring that is empty begins again, so that the next bytes lie together.
+            if self.tcb.restart_ring() {
                 cx.provider.restart(id);
             }
-            let written = cx.provider.readable(id);
-            // The bytes are in the buffer already: it is the ring that the consumer wrote.
-            let taken = self.socket().send(|buffer| {
-                let taken = written.min(buffer.len());
-                (taken, taken)
-            });
-            match taken {
-                Ok(taken @ 1..) => {
-                    cx.provider.take(id, taken);
-                    self.unacknowledged += taken;
-                }
-                _ => break,
-            }
+            let taken = self.tcb.write(cx.provider.readable(id));
+            cx.provider.take(id, taken);
         }
         if !self.closing && cx.provider.at_end(id) {
-            self.socket().close();
+            self.tcb.close();
             self.closing = true;
             self.moved = cx.now;
         }
@@ -414,6 +339,7 @@ impl Connection {
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
+        self.tcb.expire(cx.now);
         if self.expiry().is_some_and(|expiry| expiry <= cx.now) {
             match self.stage {
                 Stage::Opening => self.fail(cx),
@@ -423,55 +349,35 @@ impl Connection {
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> Turn {
-        // What waits for an address has a deadline in the future even if the address is known by now.
-        let mut retry = core::mem::take(&mut self.waiting);
-        for _ in 0..SEGMENTS_A_TURN {
-            self.deadline = cx.network.deadline_of(&self.sockets, cx.now);
-            if self.deadline.is_none_or(|deadline| deadline > cx.now) && !retry {
-                return Turn::Done;
-            }
-            retry = false;
-            let sent = cx
-                .network
-                .interface()
-                .poll_egress(cx.now, cx.wire, &mut self.sockets);
-            if sent == PollResult::None {
-                return self.unsent(cx);
-            }
-        }
-        Turn::More
-    }
-
-    /// smoltcp wanted a turn and sent nothing: a time-out passed, an address is unknown, or the pool is empty.
-    fn unsent(&mut self, cx: &mut Context<'_>) -> Turn {
-        if cx.wire.take_starved() {
-            self.deadline = None;
-            return Turn::Starved;
-        }
-        self.waiting = true;
-        let deadline = cx.network.deadline_of(&self.sockets, cx.now);
-        self.deadline = deadline.map(|deadline| match deadline > cx.now {
-            true => deadline,
-            false => cx.now + RETRY,
+        let (host, wire, now) = (&mut *cx.host, &mut *cx.wire, cx.now);
+        let transmitted = self.tcb.transmit(SEGMENTS_A_TURN, now, |segment| {
+            host.send(wire, segment, now)
         });
-        Turn::Done
+        self.awaited = match (self.tcb.is_resolving(), self.endpoints) {
+            (true, Some((_, remote))) => cx.host.next_hop(remote.addr),
+            _ => None,
+        };
+        cx.counters.retransmissions += self.tcb.take_retransmissions();
+        match transmitted {
+            Transmitted::Done => Turn::Done,
+            Transmitted::More => Turn::More,
+            Transmitted::NoBuffer => Turn::Starved,
+        }
     }
 
-    /// Tells the consumer what has become of the socket.
+    /// Tells the consumer what has become of the connection.
     fn report(&mut self, cx: &mut Context<'_>) {
-        let before = self.state;
-        self.state = self.socket().state();
         match self.stage {
             Stage::Opening => self.report_opening(cx),
-            Stage::Open => self.report_open(before, cx),
+            Stage::Open => self.report_open(cx),
             Stage::Idle | Stage::Over | Stage::Released => {}
         }
     }
 
     fn report_opening(&mut self, cx: &mut Context<'_>) {
-        match self.state {
+        match self.tcb.state() {
             State::SynSent | State::SynReceived => {}
-            State::Closed | State::Listen => self.fail(cx),
+            State::Closed => self.fail(cx),
             _ => self.open(cx),
         }
     }
@@ -488,7 +394,7 @@ impl Connection {
                 Origin::Asked(token) => Some(token),
             },
             identity: None,
-            // Who wants secrecy on the network seals what it sends.
+            // Encryption is the job of the layer above.
             confidential: false,
         };
         let Ok(id) = cx.provider.open(self.slot, &opened) else {
@@ -500,7 +406,7 @@ impl Connection {
         self.moved = cx.now;
         cx.counters.connections_open += 1;
         cx.counters.connections_total += 1;
-        self.report_open(self.state, cx);
+        self.report_open(cx);
     }
 
     fn fail(&mut self, cx: &mut Context<'_>) {
@@ -511,48 +417,46 @@ impl Connection {
         self.discard();
     }
 
-    fn report_open(&mut self, before: State, cx: &mut Context<'_>) {
+    fn report_open(&mut self, cx: &mut Context<'_>) {
         let Some(id) = self.id else {
             return;
         };
         self.report_bytes(id, cx);
-        let received_fin = matches!(
-            self.state,
-            State::CloseWait | State::LastAck | State::Closing | State::TimeWait
-        );
-        if received_fin && !self.finished {
+        if self.tcb.is_finished() && !self.finished {
             self.finished = true;
             cx.provider.finish(id);
         }
-        match self.state {
+        match self.tcb.state() {
             State::TimeWait => self.over(true, id, cx),
-            State::Closed => {
-                let all_sent = before == State::LastAck && self.unacknowledged == 0;
-                self.over(all_sent || before == State::TimeWait, id, cx);
-            }
+            State::Closed => self.over(self.tcb.end() == Some(End::Orderly), id, cx),
             _ => {}
         }
     }
 
     fn report_bytes(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
-        // smoltcp empties the buffers of a connection whose local address is gone.
-        let received = self.socket().recv_queue().saturating_sub(self.unread);
-        let acknowledged = self
-            .unacknowledged
-            .saturating_sub(self.socket().send_queue());
+        let received = self.tcb.take_received();
+        let acknowledged = self.tcb.take_acknowledged();
         if received > 0 {
             cx.provider.commit(id, received);
             cx.counters.payload_received += received as u64;
             cx.counters.copied_in += received as u64;
-            self.unread += received;
         }
         if acknowledged > 0 {
             cx.provider.free(id, acknowledged);
             cx.counters.payload_sent += acknowledged as u64;
-            self.unacknowledged -= acknowledged;
+            self.confirm(cx);
         }
         if received + acknowledged > 0 {
             self.moved = cx.now;
+        }
+    }
+
+    fn confirm(&mut self, cx: &mut Context<'_>) {
+        if let Some((_, remote)) = self.endpoints
+            && self.confirmed + CONFIRMATION <= cx.now
+        {
+            self.confirmed = cx.now;
+            cx.host.confirm(remote.addr, cx.now);
         }
     }
 
@@ -570,14 +474,12 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use smoltcp::iface::SocketStorage;
-
     use super::*;
 
     /// `docs/memory.md` counts 1 KiB of the heap for each slot that was ever used.
     #[test]
     fn a_slot_costs_a_kibibyte_of_heap() {
-        let bytes = size_of::<Connection>() + size_of::<SocketStorage<'_>>();
+        let bytes = size_of::<Connection>();
         assert!(bytes <= 1024, "{bytes} bytes");
     }
 }

@@ -31,16 +31,26 @@ pub struct Counters {
     pub connections_reset: u64,
     /// Handshakes begun by others.
     pub handshakes: u64,
-    /// Handshakes given up: unanswered, reset, or the oldest when a slot was needed.
+    /// Handshakes given up: unanswered or reset.
     pub handshakes_failed: u64,
-    /// Requests for connections that no slot was free for.
+    /// SYN cookies sent, because slots were short.
+    pub syn_cookies: u64,
+    /// Segments with a good SYN cookie that no slot was free for. The peer repeats them.
     pub refused_full: u64,
-    /// Frames that were too short or contradicted themselves.
+    /// Segments sent again.
+    pub retransmissions: u64,
+    /// Challenge ACKs sent (RFC 5961).
+    pub challenges: u64,
+    /// Resets sent for segments of no connection.
+    pub resets_sent: u64,
+    /// Frames that were too short, contradicted themselves, or had a wrong checksum.
     pub dropped_malformed: u64,
     /// Fragments of IP packets.
     pub dropped_fragment: u64,
     /// Frames with addresses that no honest frame has.
     pub dropped_martian: u64,
+    /// Frames for other hosts, and packets of protocols that the stack does not have.
+    pub dropped_other: u64,
     /// Replies that found no free buffer in the pool.
     pub dropped_no_buffer: u64,
     /// Peers (consumers, the driver) that broke the protocol of shared memory.
@@ -51,7 +61,7 @@ pub struct Counters {
 
 impl Counters {
     /// Names, as the status page shows them, and values.
-    pub fn entries(&self) -> [(&'static str, u64); 20] {
+    pub fn entries(&self) -> [(&'static str, u64); 25] {
         [
             ("frames_received", self.frames_received),
             ("bytes_received", self.bytes_received),
@@ -66,10 +76,15 @@ impl Counters {
             ("connections_reset", self.connections_reset),
             ("handshakes", self.handshakes),
             ("handshakes_failed", self.handshakes_failed),
+            ("syn_cookies", self.syn_cookies),
             ("refused_full", self.refused_full),
+            ("retransmissions", self.retransmissions),
+            ("challenges", self.challenges),
+            ("resets_sent", self.resets_sent),
             ("dropped_malformed", self.dropped_malformed),
             ("dropped_fragment", self.dropped_fragment),
             ("dropped_martian", self.dropped_martian),
+            ("dropped_other", self.dropped_other),
             ("dropped_no_buffer", self.dropped_no_buffer),
             ("misbehaved", self.misbehaved),
             ("wakeups", self.wakeups),

@@ -22,10 +22,7 @@ extern crate alloc;
 
 mod connection;
 mod counters;
-mod fin;
 mod host;
-mod inspect;
-mod network;
 pub mod ports;
 mod segment;
 pub mod sequence;

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::host::{is_host_address, is_host_part_reserved};
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Address, Ipv4Cidr, Ipv6Address, Ipv6Cidr};
 use wiring::{Connection, Value, Wiring, WiringError};
 
@@ -188,7 +189,9 @@ fn parse_ipv4(text: &str, gateway: Option<Ipv4Address>) -> Result<Ipv4Setting, S
         "none" => Ok(Ipv4Setting::Off),
         "dhcp" => Ok(Ipv4Setting::Dhcp),
         _ => match parse_cidr(text) {
-            Some(IpCidr::Ipv4(address)) => Ok(Ipv4Setting::Fixed { address, gateway }),
+            Some(IpCidr::Ipv4(address)) if is_usable(address) => {
+                Ok(Ipv4Setting::Fixed { address, gateway })
+            }
             _ => Err(SettingsError::Invalid {
                 key: "address",
                 value: text.to_string(),
@@ -196,6 +199,12 @@ fn parse_ipv4(text: &str, gateway: Option<Ipv4Address>) -> Result<Ipv4Setting, S
             }),
         },
     }
+}
+
+/// Whether a host can have the address: no network's own, broadcast or reserved one.
+fn is_usable(address: Ipv4Cidr) -> bool {
+    is_host_address(address.address())
+        && !is_host_part_reserved(address.prefix_len(), address.address())
 }
 
 fn parse_ipv6(text: &str, gateway: Option<Ipv6Address>) -> Result<Ipv6Setting, SettingsError> {
@@ -316,12 +325,48 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_two_and_of_one_have_no_broadcast_address() {
+        for text in ["10.0.0.0/31", "10.0.0.255/32"] {
+            let settings = Settings::from_wiring(&wiring(&[("address", text)])).unwrap();
+            assert!(matches!(settings.ipv4, Ipv4Setting::Fixed { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_host_name_is_the_systems_or_the_keys() {
+        let mut of_system = Wiring::new("tcpip");
+        of_system.system = "web_server-".into();
+        let name = |wiring: &Wiring| Settings::from_wiring(wiring).unwrap().host_name;
+        assert_eq!(name(&of_system), "web-server");
+        assert_eq!(name(&wiring(&[("host_name", "front")])), "front");
+    }
+
+    #[test]
+    fn conflicts_are_looked_for_before_or_after_use() {
+        let detection = |text| {
+            Settings::from_wiring(&wiring(&[("conflict_detection", text)]))
+                .unwrap()
+                .conflict_detection
+        };
+        assert_eq!(detection("announce"), ConflictDetection::Announce);
+        assert_eq!(detection("probe"), ConflictDetection::Probe);
+        assert_eq!(detection(""), ConflictDetection::Announce);
+    }
+
+    #[test]
     fn wrong_texts_name_their_key() {
         for (key, value) in [
             ("address", "10.0.0.2"),
             ("address", "10.0.0.2/33"),
             ("address", "224.0.0.1/4"),
             ("address", "127.0.0.1/8"),
+            ("address", "10.0.0.0/24"),
+            ("address", "10.0.0.255/24"),
+            ("address", "0.1.2.3/8"),
+            ("address", "250.0.0.1/8"),
+            ("conflict_detection", "never"),
+            ("host_name", "-web"),
+            ("host_name", "web server"),
             ("address", "fd00::2/64"),
             ("gateway", "255.255.255.255"),
             ("gateway", "router"),

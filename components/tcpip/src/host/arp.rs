@@ -69,6 +69,7 @@ impl Host {
         asks: bool,
         now: Instant,
     ) {
+        self.ipv4.set_alive(sender);
         let solved = match operation {
             ArpOperation::Reply if self.arp.is_asked(sender) => {
                 let advertisement = Advertisement {
@@ -102,6 +103,7 @@ impl Host {
                     self.transmit_arp(wire, to, &request);
                 }
                 Action::Failed { address, awaited } => {
+                    self.ipv4.set_dead(address);
                     if awaited {
                         let address = IpAddress::from(address);
                         self.resolutions.push_back(Resolution::Failed(address));

@@ -1,6 +1,7 @@
 //! Where the IPv4 address comes from, and what keeps it.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use smoltcp::time::Instant;
 use smoltcp::wire::{
@@ -28,6 +29,8 @@ const UDP_HEADER: usize = 8;
 pub(super) struct Ipv4 {
     config: Option<Ipv4Config>,
     claim: Option<Claim>,
+    /// Routers that did not answer (RFC 1122, section 3.3.1.4); packets take another one until they are heard again.
+    dead: Vec<Ipv4Address>,
     client: Option<Box<Client>>,
     detection: ConflictDetection,
     random: Random,
@@ -47,6 +50,7 @@ impl Ipv4 {
         let mut ipv4 = Self {
             config: None,
             claim: None,
+            dead: Vec::new(),
             client,
             detection: settings.conflict_detection,
             random,
@@ -61,6 +65,31 @@ impl Ipv4 {
     pub fn config(&self) -> Option<&Ipv4Config> {
         let usable = self.claim.as_ref().is_some_and(Claim::is_usable);
         self.config.as_ref().filter(|_| usable)
+    }
+
+    /// The routers that did not answer.
+    pub fn dead(&self) -> &[Ipv4Address] {
+        &self.dead
+    }
+
+    /// Notes that a neighbour does not answer. When no router is left, all are tried again.
+    pub fn set_dead(&mut self, address: Ipv4Address) {
+        let Some(config) = &self.config else {
+            return;
+        };
+        if !config.is_router(address) || self.dead.contains(&address) {
+            return;
+        }
+        self.dead.push(address);
+        let mut routers = config.routes.iter().filter_map(|route| route.router);
+        if routers.all(|router| self.dead.contains(&router)) {
+            self.dead.clear();
+        }
+    }
+
+    /// Notes that a neighbour was heard.
+    pub fn set_alive(&mut self, address: Ipv4Address) {
+        self.dead.retain(|dead| *dead != address);
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -85,11 +114,13 @@ impl Ipv4 {
             let random = self.random.fork();
             self.claim = Some(Claim::new(address, self.detection, random, now));
         }
+        self.dead.retain(|it| config.is_router(*it));
         self.config = Some(config);
     }
 
     fn lose(&mut self) {
         (self.config, self.claim) = (None, None);
+        self.dead.clear();
     }
 }
 

@@ -33,29 +33,42 @@ pub(crate) struct Route {
 impl Ipv4Config {
     /// An address with a default route by way of `router`.
     pub fn new(address: Ipv4Cidr, router: Option<Ipv4Address>) -> Self {
-        let default = |router| Route {
-            destination: Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0),
-            router: Some(router),
-        };
-        Self {
+        let mut config = Self {
             address,
-            routes: router.map(default).into_iter().collect(),
+            routes: Vec::new(),
             mtu: None,
-        }
+        };
+        router.into_iter().for_each(|it| config.add_router(it));
+        config
     }
 
-    /// Returns the neighbour to which a packet for a unicast address goes (RFC 1122, section 3.3.1.1).
-    pub fn next_hop(&self, destination: Ipv4Address) -> Option<Ipv4Address> {
+    /// Adds another default route, which is used while the routers of those before it are dead.
+    pub fn add_router(&mut self, router: Ipv4Address) {
+        self.routes.push(Route {
+            destination: Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0),
+            router: Some(router),
+        });
+    }
+
+    /// Whether the address is a router's.
+    pub fn is_router(&self, address: Ipv4Address) -> bool {
+        self.routes.iter().any(|it| it.router == Some(address))
+    }
+
+    /// Returns the neighbour to which a packet for a unicast address goes (RFC 1122, section 3.3.1.1). Of the routes with the
+    /// longest prefix it is the first whose router is not among the dead ones (section 3.3.1.4), else the first.
+    pub fn next_hop(&self, destination: Ipv4Address, dead: &[Ipv4Address]) -> Option<Ipv4Address> {
         if self.is_on_link(destination) {
             return Some(destination);
         }
-        let routes = self.routes.iter();
-        let leading = routes.filter(|route| contains(route.destination, destination));
+        let leading = |route: &&Route| contains(route.destination, destination);
+        let leading = || self.routes.iter().filter(leading);
+        let longest = leading().map(|it| it.destination.prefix_len()).max()?;
         // The first of equals: routers are listed in order of preference (RFC 2132, section 3.5).
-        let best = leading
-            .rev()
-            .max_by_key(|route| route.destination.prefix_len())?;
-        Some(best.router.unwrap_or(destination))
+        let mut best = leading().filter(|it| it.destination.prefix_len() == longest);
+        let alive = |route: &&Route| route.router.is_none_or(|router| !dead.contains(&router));
+        let route = best.clone().find(alive).or_else(|| best.next())?;
+        Some(route.router.unwrap_or(destination))
     }
 
     /// Whether the address is a broadcast address of the link.
@@ -122,7 +135,7 @@ mod tests {
     #[test]
     fn the_subnet_is_on_the_link_and_the_rest_behind_the_router() {
         let config = config("10.0.2.15/24", Some("10.0.2.2"));
-        let hop = |to| config.next_hop(address(to));
+        let hop = |to| config.next_hop(address(to), &[]);
         assert_eq!(hop("10.0.2.99"), Some(address("10.0.2.99")));
         assert_eq!(hop("169.254.3.4"), Some(address("169.254.3.4")));
         assert_eq!(hop("198.51.100.1"), Some(address("10.0.2.2")));
@@ -130,16 +143,14 @@ mod tests {
 
     #[test]
     fn without_a_router_other_networks_are_unreachable() {
-        assert_eq!(
-            config("10.0.2.15/24", None).next_hop(address("10.0.3.1")),
-            None
-        );
+        let config = config("10.0.2.15/24", None);
+        assert_eq!(config.next_hop(address("10.0.3.1"), &[]), None);
     }
 
     #[test]
     fn a_router_outside_the_subnet_is_on_the_link() {
         let config = config("203.0.113.7/32", Some("172.31.1.1"));
-        let hop = |to| config.next_hop(address(to));
+        let hop = |to| config.next_hop(address(to), &[]);
         assert_eq!(hop("172.31.1.1"), Some(address("172.31.1.1")));
         assert_eq!(hop("203.0.113.8"), Some(address("172.31.1.1")));
     }
@@ -158,11 +169,24 @@ mod tests {
                 router: router.map(address),
             });
         }
-        let hop = |to| config.next_hop(address(to));
+        let hop = |to| config.next_hop(address(to), &[]);
         assert_eq!(hop("192.168.1.1"), Some(address("10.0.2.3")));
         assert_eq!(hop("192.168.7.1"), Some(address("10.0.2.4")));
         assert_eq!(hop("192.168.8.1"), Some(address("192.168.8.1")));
         assert_eq!(hop("8.8.8.8"), Some(address("10.0.2.2")));
+    }
+
+    #[test]
+    fn dead_routers_are_passed_over_unless_all_are() {
+        let mut config = config("10.0.2.15/24", Some("10.0.2.2"));
+        config.add_router(address("10.0.2.3"));
+        let hop = |dead: &[&str]| {
+            let dead: Vec<_> = dead.iter().map(|it| address(it)).collect();
+            config.next_hop(address("8.8.8.8"), &dead)
+        };
+        assert_eq!(hop(&[]), Some(address("10.0.2.2")));
+        assert_eq!(hop(&["10.0.2.2"]), Some(address("10.0.2.3")));
+        assert_eq!(hop(&["10.0.2.2", "10.0.2.3"]), Some(address("10.0.2.2")));
     }
 
     #[test]

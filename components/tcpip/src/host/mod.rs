@@ -15,7 +15,6 @@
 //!
 //! `docs/ip.md` lists the requirements of RFC 1122, section 3, and RFC 2131, section 4, and where each is met,
 //! `docs/ipv6.md` those of IPv6.
-#![allow(dead_code)] // Until the stack uses it.
 
 mod arp;
 mod checksum;
@@ -38,6 +37,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use self::dhcp::{LeaseFlaw, LeaseRefusal};
+pub(crate) use self::ipv4::{is_host_address, is_host_part_reserved};
 pub use self::ipv6::Ipv6Notice;
 pub use self::notice::HostNotice;
 
@@ -151,7 +151,7 @@ impl Host {
         }
     }
 
-    /// Notes the state of the link and its MTU in bytes. When the link is back, it may be another one: neighbours are
+    /// Notes the state of the link and its MTU in bytes ([`Wire::mtu`]). When the link is back, it may be another one: neighbours are
     /// confirmed, the address is announced and a lease checked. [`Host::maintain`] has to follow.
     pub fn link(&mut self, up: bool, mtu: u16, now: Instant) {
         self.mtu = mtu;
@@ -233,7 +233,8 @@ impl Host {
                 let possible = ipv4::is_host_address(destination)
                     && !config.is_broadcast(destination)
                     && config.address.address() != destination;
-                let hop = config.next_hop(destination).filter(|_| possible)?;
+                let hop = config.next_hop(destination, self.ipv4.dead());
+                let hop = hop.filter(|_| possible)?;
                 Some(hop.into())
             }
             IpAddress::Ipv6(destination) => {

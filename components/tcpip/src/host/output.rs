@@ -119,13 +119,18 @@ impl Host {
             self.ask(wire, now);
             return Sent::Resolving;
         };
-        match self.transmit_to(wire, to, kind, length, build) {
+        let from = self.hardware;
+        let sent = wire.transmit(ETHERNET_HEADER + length, |frame| {
+            write_ethernet(frame, from, to, kind);
+            build(&mut frame[ETHERNET_HEADER..]);
+        });
+        match sent {
             true => Sent::Done,
             false => Sent::NoBuffer,
         }
     }
 
-    /// Sends a packet of `length` bytes to a known link-layer address. Returns whether there was a buffer.
+    /// Sends a packet of `length` bytes to a known link-layer address, if there is a buffer.
     pub(super) fn transmit_to(
         &self,
         wire: &mut Wire,
@@ -133,11 +138,11 @@ impl Host {
         kind: EthernetProtocol,
         length: usize,
         build: impl FnOnce(&mut [u8]),
-    ) -> bool {
-        wire.transmit(ETHERNET_HEADER + length, |frame| {
+    ) {
+        wire.transmit_or_drop(ETHERNET_HEADER + length, |frame| {
             write_ethernet(frame, self.hardware, to, kind);
             build(&mut frame[ETHERNET_HEADER..]);
-        })
+        });
     }
 
     /// Sends the packet that waited for an address, and reports to who waits.
@@ -149,7 +154,7 @@ impl Host {
         solved: super::neighbours::Solved,
     ) {
         if let Some(kept) = solved.packet {
-            wire.transmit(kept.len(), |frame| {
+            wire.transmit_or_drop(kept.len(), |frame| {
                 frame.copy_from_slice(&kept);
                 EthernetFrame::new_unchecked(frame).set_dst_addr(hardware);
             });

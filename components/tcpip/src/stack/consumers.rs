@@ -1,7 +1,7 @@
 //! The consumers: their requests, their slots, and what happens to one that misbehaves.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,9 +10,8 @@ use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
 
 use super::{Consumer, Notice, Place, Stack};
-use crate::connection::{Connection, Stage};
+use crate::connection::{Connection, Counted, Stage};
 use crate::counters::Counters;
-use crate::sequence::{initial_sequence_number, seed_for};
 use crate::settings::{Policy, SettingsError};
 
 /// One consumer as the stack sees it.
@@ -24,6 +23,11 @@ pub(super) struct Client {
     pub(super) connections: Vec<Option<Box<Connection>>>,
     /// Slots without a connection.
     pub(super) idle: Vec<usize>,
+    /// How many peers began a handshake that is not finished.
+    pub(super) half_open: usize,
+    /// Slots whose connections the consumer has released and that only wait out TIME-WAIT, the longest first. Some have
+    /// found a new connection since.
+    pub(super) time_wait: VecDeque<usize>,
     pub(super) lost: bool,
 }
 
@@ -134,7 +138,7 @@ impl Stack {
             return Err(Refusal::NotAllowed);
         }
         let local = self
-            .network
+            .host
             .source_for(remote.addr)
             .ok_or(Refusal::Unreachable)?;
         let (table, listeners) = (&self.table, &self.listeners);
@@ -145,32 +149,27 @@ impl Stack {
         let local = IpEndpoint::new(local, port.ok_or(Refusal::NoRoom)?);
         let slot = self.claim(client).ok_or(Refusal::NoRoom)?;
         let place = Place { client, slot };
-        let number = initial_sequence_number(&self.sequence_key, local, remote, now);
-        let mut seeded = self
-            .network
-            .with_seed(seed_for(number), &mut self.wire, now);
-        let begun = self.with(place, now, |connection, _| {
-            connection.connect((local, remote), token, &mut seeded, now)
+        let parameters = self.parameters(local, remote, now);
+        self.with(place, now, |connection, _| {
+            connection.connect(&parameters, token, now);
         });
-        if begun != Some(true) {
-            return Err(Refusal::Unreachable);
-        }
         self.table.insert((local, remote), place);
         self.schedule(place);
         Ok(())
     }
 
-    /// A slot for a new connection: an idle one, or the one that was longest in TIME-WAIT, or the oldest
-    /// handshake that a peer began and did not finish. An established connection never loses its slot.
+    /// Returns a slot for a new connection: an idle one, or the one that was longest in TIME-WAIT. An established connection
+    /// or a handshake never loses its slot.
     pub(super) fn claim(&mut self, client: usize) -> Option<usize> {
-        if self.clients[client].idle.is_empty() {
-            let slot = self.clients[client].reclaimable()?;
+        while self.clients[client].idle.is_empty() {
+            let slot = self.clients[client].time_wait.pop_front()?;
             let place = Place { client, slot };
-            let connection = self.connection(place)?;
-            let half_open = connection.is_half_open();
-            connection.discard();
-            self.counters.handshakes_failed += u64::from(half_open);
-            self.settle(place);
+            if let Some(connection) = self.connection(place)
+                && connection.count() == Counted::TimeWait
+            {
+                connection.discard();
+                self.settle(place);
+            }
         }
         let client = &mut self.clients[client];
         let slot = *client.idle.last()?;
@@ -191,23 +190,17 @@ impl Client {
             policy: consumer.policy,
             connections: (0..slots).map(|_| None).collect(),
             idle: (0..slots).rev().collect(),
+            half_open: 0,
+            time_wait: VecDeque::new(),
             lost: false,
         }
     }
 
-    /// The slot whose connection is missed least.
-    fn reclaimable(&self) -> Option<usize> {
-        let oldest = |chosen: fn(&Connection) -> bool| {
-            self.connections
-                .iter()
-                .enumerate()
-                .filter_map(|(slot, connection)| Some((slot, connection.as_deref()?)))
-                .filter(|(_, connection)| chosen(connection))
-                .min_by_key(|(_, connection)| connection.moved())
-                .map(|(slot, _)| slot)
-        };
-        oldest(|connection| connection.stage() == Stage::Released && connection.is_time_wait())
-            .or_else(|| oldest(Connection::is_half_open))
+    /// Whether one more handshake may take a slot before it is finished: as many as are unfinished then stay free for
+    /// those that finish theirs. Otherwise a SYN cookie answers.
+    pub(super) fn may_hold_handshake(&self) -> bool {
+        let free = self.idle.len() + self.time_wait.len();
+        free > self.half_open + 1
     }
 }
 

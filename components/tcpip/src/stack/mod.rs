@@ -9,23 +9,27 @@ mod turns;
 pub use keys::Keys;
 pub use notice::{Notice, StackError};
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use channel::packets::{self, Link};
 use channel::status::Publisher;
 use channel::streams::Provider;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::EthernetAddress;
+use smoltcp::wire::{EthernetAddress, IpAddress};
 
 use self::consumers::{Client, listeners};
+use self::keys::Purpose;
 use crate::connection::Endpoints;
 use crate::counters::{Counters, Published};
-use crate::network::Network;
+use crate::host::Host;
 use crate::ports::EphemeralPorts;
 use crate::sequence::KEY_LENGTH;
 use crate::settings::{Policy, Settings};
+use crate::tcp::{Cookies, Limits};
 use crate::wire::{MIN_FRAME, Wire};
 
 /// Rounds of one wake-up; then others may run.
@@ -45,10 +49,14 @@ pub struct Next {
 /// The stack of one network device.
 pub struct Stack {
     settings: Settings,
-    seed: u64,
+    keys: Keys,
+    /// What the driver last told of the link.
     link: Option<Link>,
-    network: Network,
+    up: bool,
+    host: Host,
     wire: Wire,
+    /// Private copy of a received frame: the driver could change the pool's while it is parsed.
+    frame: Box<[u8]>,
     clients: Vec<Client>,
     /// The connections that exist, by their endpoints.
     table: BTreeMap<Endpoints, Place>,
@@ -57,21 +65,21 @@ pub struct Stack {
     ready: VecDeque<Place>,
     /// Connections that wait for a free buffer of the pool.
     starved: Vec<Place>,
+    /// When connections want their turns, one entry each at most.
+    deadlines: BTreeSet<(Instant, Place)>,
+    /// Connections that wait for the link-layer address of a next hop.
+    resolving: BTreeSet<(IpAddress, Place)>,
     ports: EphemeralPorts,
-    sequence_key: [u8; KEY_LENGTH],
+    timestamp_key: [u8; KEY_LENGTH],
+    cookies: Cookies,
+    limits: Limits,
     counters: Counters,
     published: Published,
     notices: VecDeque<Notice>,
     /// As in the last notice of them.
     addresses: String,
-    /// No connection's deadline is earlier; found anew when it passes.
-    earliest: Option<Instant>,
-    /// When the host's own protocols want to run.
-    host_deadline: Option<Instant>,
     armed: Option<Instant>,
     driver_lost: bool,
-    /// An address may have been resolved.
-    resolved: bool,
 }
 
 /// One consumer of byte streams.
@@ -85,7 +93,7 @@ pub struct Consumer {
 }
 
 /// A slot of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     client: usize,
     slot: usize,
@@ -109,31 +117,38 @@ impl Stack {
             return Err(StackError::FrameSize(frame_size));
         }
         let now = instant(now);
-        let mut wire = Wire::new(packets);
         let listeners = listeners(&consumers).map_err(StackError::Settings)?;
         Ok(Self {
             // Until the driver tells of a link: no addresses, so nothing is for this host.
-            network: Network::new(&Settings::NONE, NO_HARDWARE, keys.seed, &mut wire, now),
+            host: Host::new(
+                &Settings::NONE,
+                NO_HARDWARE,
+                keys.derive(Purpose::Host),
+                now,
+            ),
             settings,
-            seed: keys.seed,
             link: None,
-            wire,
+            up: false,
+            wire: Wire::new(packets),
+            frame: vec![0; frame_size].into(),
             clients: consumers.into_iter().map(Client::new).collect(),
             table: BTreeMap::new(),
             listeners,
             ready: VecDeque::new(),
             starved: Vec::new(),
+            deadlines: BTreeSet::new(),
+            resolving: BTreeSet::new(),
             ports: EphemeralPorts::new(keys.ports),
-            sequence_key: keys.sequence,
+            timestamp_key: keys.derive(Purpose::Timestamps),
+            cookies: Cookies::new(keys.derive(Purpose::Cookies)),
+            limits: Limits::new(keys.derive(Purpose::Limits)),
+            keys,
             counters: Counters::default(),
             published: Published::default(),
             notices: VecDeque::new(),
             addresses: String::new(),
-            earliest: None,
-            host_deadline: None,
             armed: None,
             driver_lost: false,
-            resolved: false,
         })
     }
 
@@ -147,13 +162,16 @@ impl Stack {
         self.counters.wakeups += 1;
         let next = self.work(instant(now));
         self.wire.count(&mut self.counters);
+        self.counters.challenges = self.limits.challenges_sent;
         self.published.update(&self.counters);
         next
     }
 
     /// What happened since the last call that an operator may want to read.
     pub fn notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+        self.notices
+            .pop_front()
+            .or_else(|| self.host.notice().map(Notice::Host))
     }
 
     /// The counters as they were after the last [`Stack::run`].
@@ -185,26 +203,44 @@ impl Stack {
     fn round(&mut self, now: Instant) {
         self.take_events(now);
         self.take_frames(now);
+        self.maintain(now);
         self.take_deadlines(now);
         self.take_turns(now);
     }
 
-    /// Begins with the addresses when the driver tells of a card, or of another one.
+    /// Begins with the addresses when the driver tells of a card, or of another one; goes on where it was when the link is
+    /// back, be it that the cable was pulled or that the driver has restarted.
     fn look_at_link(&mut self, now: Instant) {
-        let Some(link) = self.wire.link() else {
+        let link = self.wire.link();
+        let up = link.is_some_and(|link| link.up);
+        let was_up = core::mem::replace(&mut self.up, up);
+        let Some(link) = link else {
             return;
         };
         let known = self.link.replace(link);
-        if known.is_some_and(|known| known.address == link.address) {
-            return;
+        if known.is_none_or(|known| known.address != link.address) {
+            let hardware = EthernetAddress(link.address);
+            if !hardware.is_unicast() {
+                return self.lose_driver();
+            }
+            let key = self.keys.derive(Purpose::Host);
+            self.host = Host::new(&self.settings, hardware, key, now);
+            self.host.link(up, link.mtu, now);
+        } else if known != Some(link) || up != was_up {
+            self.host.link(up, link.mtu, now);
         }
-        let hardware = EthernetAddress(link.address);
-        if !hardware.is_unicast() {
-            return self.lose_driver();
+        if known.is_some() && up && !was_up {
+            self.resume(now);
         }
-        self.network = Network::new(&self.settings, hardware, self.seed, &mut self.wire, now);
-        self.notice_addresses();
-        self.host_deadline = Some(now);
+    }
+
+    /// Every connection sends again what was lost while the link was down.
+    fn resume(&mut self, now: Instant) {
+        let places: Vec<Place> = self.table.values().copied().collect();
+        for place in places {
+            self.with(place, now, |connection, _| connection.resume(now));
+            self.schedule(place);
+        }
     }
 
     fn lose_driver(&mut self) {
@@ -223,7 +259,11 @@ impl Stack {
 
     /// The alarm to set, if the one that is set comes too late.
     fn rearm(&mut self, now: Instant) -> Option<u64> {
-        let next = self.earliest.into_iter().chain(self.host_deadline).min()?;
+        let connections = self.deadlines.first().map(|(at, _)| *at);
+        let next = connections
+            .into_iter()
+            .chain(self.host.deadline(now))
+            .min()?;
         let next = next.max(now + SHORTEST_ALARM);
         if self.armed.is_some_and(|armed| armed <= next) {
             return None;
@@ -234,7 +274,7 @@ impl Stack {
 
     fn notice_addresses(&mut self) {
         let addresses: Vec<String> = self
-            .network
+            .host
             .addresses()
             .iter()
             .map(ToString::to_string)
@@ -247,7 +287,7 @@ impl Stack {
     }
 }
 
-/// smoltcp counts microseconds.
+/// The components of the network count microseconds.
 fn instant(nanoseconds: u64) -> Instant {
     Instant::from_micros((nanoseconds / 1000) as i64)
 }

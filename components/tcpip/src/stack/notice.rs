@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use crate::host::HostNotice;
 use crate::settings::SettingsError;
 use crate::wire::MIN_FRAME;
 
@@ -36,6 +37,8 @@ impl core::error::Error for StackError {}
 pub enum Notice {
     /// The host's addresses, comma-separated, after a change.
     Addresses(String),
+    /// Something about addresses and the link.
+    Host(HostNotice),
     /// A consumer broke the protocol; its connections were reset.
     ConsumerMisbehaved(String),
     /// The driver broke the protocol; the network is gone.
@@ -47,6 +50,7 @@ impl fmt::Display for Notice {
         match self {
             Self::Addresses(addresses) if addresses.is_empty() => f.write_str("no address"),
             Self::Addresses(addresses) => write!(f, "addresses: {addresses}"),
+            Self::Host(notice) => notice.fmt(f),
             Self::ConsumerMisbehaved(name) => {
                 write!(
                     f,

@@ -1,35 +1,72 @@
 //! Whose turn it is.
 
+use alloc::vec::Vec;
+
 use smoltcp::time::Instant;
+use smoltcp::wire::IpAddress;
 
 use super::{Place, Stack};
-use crate::connection::{Connection, Context, Turn};
+use crate::connection::{Connection, Context, Counted, Turn};
+use crate::host::Resolution;
 
 /// Turns given before frames are taken in again.
 const TURNS_A_ROUND: usize = 64;
 
 impl Stack {
+    /// Lets the host do what is due, and its news take effect.
+    pub(super) fn maintain(&mut self, now: Instant) {
+        if self.host.deadline(now).is_some_and(|at| at <= now)
+            && self.host.maintain(&mut self.wire, now)
+        {
+            self.notice_addresses();
+            self.reset_strangers(now);
+        }
+        while let Some(resolution) = self.host.resolution() {
+            let (hop, found) = match resolution {
+                Resolution::Found(hop) => (hop, true),
+                Resolution::Failed(hop) => (hop, false),
+            };
+            self.resolved(hop, found, now);
+        }
+    }
+
     pub(super) fn take_deadlines(&mut self, now: Instant) {
-        if core::mem::take(&mut self.resolved) {
-            self.schedule_where(|connection| connection.is_waiting());
-        }
-        if self.earliest.is_some_and(|earliest| earliest <= now) {
-            let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-            self.schedule_where(|connection| due(connection.deadline()));
-            let connections = self
-                .clients
-                .iter()
-                .flat_map(|client| &client.connections)
-                .flatten();
-            self.earliest = connections
-                .filter_map(|connection| connection.deadline().filter(|deadline| *deadline > now))
-                .min();
-        }
-        if self.host_deadline.is_some_and(|deadline| deadline <= now) {
-            if self.network.maintain(&mut self.wire, now) {
-                self.notice_addresses();
+        while let Some(&(at, place)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            if let Some(connection) = self.connection(place) {
+                connection.alarm = None;
             }
-            self.host_deadline = self.network.deadline(now);
+            self.schedule(place);
+        }
+    }
+
+    /// Resets the connections whose local address this host has no more.
+    fn reset_strangers(&mut self, now: Instant) {
+        let strangers: Vec<Place> = self
+            .table
+            .iter()
+            .filter(|((local, _), _)| !self.host.is_own(local.addr))
+            .map(|(_, place)| *place)
+            .collect();
+        for place in strangers {
+            self.with(place, now, |connection, cx| connection.abort(cx.counters));
+            self.schedule(place);
+        }
+    }
+
+    fn resolved(&mut self, hop: IpAddress, found: bool, now: Instant) {
+        let first = Place { client: 0, slot: 0 };
+        let waiting: Vec<Place> = self
+            .resolving
+            .range((hop, first)..)
+            .take_while(|(address, _)| *address == hop)
+            .map(|(_, place)| *place)
+            .collect();
+        for place in waiting {
+            self.with(place, now, |connection, cx| connection.resolved(found, cx));
+            self.schedule(place);
         }
     }
 
@@ -65,8 +102,9 @@ impl Stack {
         let result = call(
             connection,
             &mut Context {
-                network: &mut self.network,
+                host: &mut self.host,
                 wire: &mut self.wire,
+                limits: &mut self.limits,
                 provider: &mut client.provider,
                 counters: &mut self.counters,
                 now,
@@ -76,7 +114,7 @@ impl Stack {
         Some(result)
     }
 
-    /// Forgets the endpoints of a connection that ended, notes its deadline, and frees its slot.
+    /// Forgets the endpoints of a connection that ended, notes its deadline and what it waits for, and frees its slot.
     pub(super) fn settle(&mut self, place: Place) {
         let client = &mut self.clients[place.client];
         let Some(connection) = client.connections[place.slot].as_mut() else {
@@ -87,10 +125,37 @@ impl Stack {
         {
             self.table.remove(&endpoints);
         }
+        let counted = connection.count();
+        let before = core::mem::replace(&mut connection.counted, counted);
+        if before != counted {
+            client.half_open -= usize::from(before == Counted::HalfOpen);
+            client.half_open += usize::from(counted == Counted::HalfOpen);
+            if counted == Counted::TimeWait {
+                client.time_wait.push_back(place.slot);
+            }
+        }
         if connection.retire() {
             client.idle.push(place.slot);
         }
-        self.earliest = self.earliest.into_iter().chain(connection.deadline()).min();
+        let awaited = connection.awaited;
+        let listed = core::mem::replace(&mut connection.listed, awaited);
+        if awaited != listed {
+            if let Some(hop) = listed {
+                self.resolving.remove(&(hop, place));
+            }
+            if let Some(hop) = awaited {
+                self.resolving.insert((hop, place));
+            }
+        }
+        // An entry that comes too early costs one turn; moving it with each segment would cost more.
+        if let Some(at) = connection.deadline()
+            && connection.alarm.is_none_or(|alarm| at < alarm)
+        {
+            if let Some(alarm) = connection.alarm.replace(at) {
+                self.deadlines.remove(&(alarm, place));
+            }
+            self.deadlines.insert((at, place));
+        }
     }
 
     pub(super) fn schedule(&mut self, place: Place) {
@@ -101,26 +166,8 @@ impl Stack {
         }
     }
 
-    fn schedule_where(&mut self, chosen: impl Fn(&Connection) -> bool) {
-        for (client, of_client) in self.clients.iter_mut().enumerate() {
-            for (slot, connection) in of_client.connections.iter_mut().enumerate() {
-                if let Some(connection) = connection
-                    && chosen(connection)
-                    && !core::mem::replace(&mut connection.scheduled, true)
-                {
-                    self.ready.push_back(Place { client, slot });
-                }
-            }
-        }
-    }
-
     pub(super) fn connection(&mut self, place: Place) -> Option<&mut Connection> {
         let client = self.clients.get_mut(place.client)?;
         client.connections.get_mut(place.slot)?.as_deref_mut()
-    }
-
-    pub(super) fn is_time_wait(&mut self, place: Place) -> bool {
-        self.connection(place)
-            .is_some_and(|connection| connection.is_time_wait())
     }
 }

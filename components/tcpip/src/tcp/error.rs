@@ -45,7 +45,7 @@ impl Tcb {
         };
         let mtu = mtu.max(narrowest);
         let before = self.send.path_mss;
-        self.set_path_mtu(mtu.into());
+        self.set_path_mtu(mtu);
         if self.send.path_mss >= before {
             self.send.path_mss = before;
             return None;
@@ -79,8 +79,7 @@ impl Tcb {
         }
         if self.state.is_synchronized() {
             // The peer is not to be blamed for the silence.
-            self.timers.heard = now;
-            self.timers.probed = None;
+            self.timers.hear(now);
             let mss = self.smss();
             self.congestion.idle(mss);
         }

@@ -35,8 +35,10 @@ mod timers;
 mod transmit;
 
 pub(crate) use challenge::Limits;
-pub(crate) use cookie::Cookies;
-pub(crate) use header::{Flags, Header, Malformed, Options};
+pub(crate) use cookie::{Cookies, Offer};
+#[cfg(test)]
+pub(crate) use header::Options;
+pub(crate) use header::{Flags, Header, Malformed};
 pub(crate) use number::SequenceNumber;
 pub(crate) use receive::Reaction;
 pub(crate) use reply::{reset, syn_cookie};

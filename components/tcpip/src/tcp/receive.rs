@@ -61,7 +61,7 @@ impl Tcb {
             return Reaction::None;
         }
         self.take_syn(segment, now);
-        self.timers.heard = now;
+        self.timers.hear(now);
         if acknowledges {
             self.establish(header, header.window.into(), now);
             self.receive.owes_ack = true;
@@ -116,8 +116,7 @@ impl Tcb {
             self.refuse(segment, limits, now);
             return Reaction::None;
         }
-        self.timers.heard = now;
-        self.timers.probed = None;
+        self.timers.hear(now);
         self.take_timestamp(header, now);
         if !header.flags.has(Flags::ACK) {
             return Reaction::None;
@@ -165,6 +164,11 @@ impl Tcb {
     /// other without end.
     fn refuse(&mut self, segment: &Segment<'_>, limits: &mut Limits, now: Instant) {
         let repeats = segment.header.sequence.is_before(self.receive.nxt);
+        let probe = segment.header.sequence + 1 == self.receive.nxt;
+        if probe && segment.header.acknowledgement == self.send.max {
+            // The peer's own keep-alive is a sign of life.
+            self.timers.hear(now);
+        }
         if segment.text_length() == 0 {
             return self.challenge(limits, now);
         }
@@ -205,6 +209,9 @@ impl Tcb {
         if let Some(fin) = fin {
             self.receive.fin = Some(fin);
         }
+        // What is cut off comes again: the peer is told from where on.
+        let missing = segment.header.flags.has(Flags::FIN) && fin.is_none();
+        self.receive.owes_ack |= missing || payload.len() < segment.payload.len();
         if payload.is_empty() {
             // Without anything new the peer repeats itself, or the window is closed.
             self.receive.owes_ack |= text > 0;

@@ -30,10 +30,6 @@ impl Scoreboard {
         self.count = 0;
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Forgets what is acknowledged.
     pub fn acknowledge(&mut self, una: SequenceNumber) {
         let mut kept = 0;

@@ -34,16 +34,14 @@ pub(crate) struct Parameters {
     pub number: SequenceNumber,
     /// Added to the clock of the timestamps, so that they tell nothing of other connections (RFC 7323, section 7.1).
     pub timestamp_offset: u32,
-    /// The longest IP packet that the link carries, in bytes.
-    pub link_mtu: usize,
-    /// The longest IP packet to the peer, in bytes.
-    pub path_mtu: usize,
+    /// The longest IP packet between this host and the peer, in bytes.
+    pub mtu: u16,
 }
 
 impl Parameters {
-    /// Returns the MSS that this host announces: what the link carries without IP options.
+    /// Returns the MSS that this host announces: the payload of the longest packet without options.
     pub fn largest_mss(&self) -> u16 {
-        payload_room(self.link_mtu, self.remote.addr)
+        payload_room(self.mtu, self.remote.addr)
     }
 }
 
@@ -284,11 +282,6 @@ impl Tcb {
         reaction
     }
 
-    /// Both ends of the connection: local, remote.
-    pub fn endpoints(&self) -> (IpEndpoint, IpEndpoint) {
-        (self.local, self.remote)
-    }
-
     pub fn state(&self) -> State {
         self.state
     }
@@ -296,6 +289,11 @@ impl Tcb {
     /// Why the connection is closed, once it is.
     pub fn end(&self) -> Option<End> {
         self.end
+    }
+
+    /// Whether the peer was probed or data sent again since its last sign of life.
+    pub fn is_trying(&self) -> bool {
+        self.timers.tried.is_some()
     }
 
     /// Whether there is nothing left to say to the peer.
@@ -344,16 +342,14 @@ impl Tcb {
         matches!(self.state, State::Established | State::CloseWait) && !self.send.fin
     }
 
-    /// Whether everything that was written is acknowledged. Then [`Tcb::restart_ring`] may be called.
-    pub fn is_transmit_ring_empty(&self) -> bool {
-        self.send.una == self.send.end
-    }
-
-    /// Lets the next byte that the user writes be at the first place of the transmit ring, which is empty.
-    pub fn restart_ring(&mut self) {
-        if self.is_transmit_ring_empty() {
+    /// If everything that was written is acknowledged, and the user knows, lets the next byte that it writes be at the
+    /// first place of the transmit ring. Returns whether that is so.
+    pub fn restart_ring(&mut self) -> bool {
+        let empty = self.send.reported == self.send.end;
+        if empty {
             self.send.ring.begin(self.send.end);
         }
+        empty
     }
 
     /// Takes bytes that the user has written into the transmit ring. Returns how many: not more than fit there.
@@ -429,13 +425,13 @@ impl Tcb {
     }
 
     fn begin(&mut self, parameters: &Parameters, now: Instant) {
-        let path_mss = payload_room(parameters.path_mtu, parameters.remote.addr);
+        let mss = parameters.largest_mss();
         self.local = parameters.local;
         self.remote = parameters.remote;
         self.end = None;
         self.owes_reset = false;
-        self.begin_sending(parameters.number, path_mss, now);
-        self.begin_receiving(SequenceNumber::default(), parameters.largest_mss());
+        self.begin_sending(parameters.number, mss, now);
+        self.begin_receiving(SequenceNumber::default(), mss);
         self.send.peer_mss = match parameters.remote.addr {
             IpAddress::Ipv4(_) => DEFAULT_MSS_IPV4,
             IpAddress::Ipv6(_) => DEFAULT_MSS_IPV6,
@@ -526,7 +522,7 @@ impl Tcb {
     }
 
     /// The path carries packets of this length at most, in bytes.
-    pub(super) fn set_path_mtu(&mut self, mtu: usize) {
+    pub(super) fn set_path_mtu(&mut self, mtu: u16) {
         self.send.path_mss = payload_room(mtu, self.remote.addr).max(SMALLEST_MSS);
     }
 
@@ -540,12 +536,12 @@ impl Tcb {
 }
 
 /// Returns the bytes of a packet that are left for payload and TCP options.
-fn payload_room(mtu: usize, remote: IpAddress) -> u16 {
+fn payload_room(mtu: u16, remote: IpAddress) -> u16 {
     let ip = match remote {
         IpAddress::Ipv4(_) => 20,
         IpAddress::Ipv6(_) => 40,
     };
-    mtu.saturating_sub(ip + HEADER_LENGTH).min(65_535) as u16
+    mtu.saturating_sub(ip + HEADER_LENGTH as u16)
 }
 
 /// Returns the shift with which a window of the whole ring fits into 16 bits.

@@ -14,6 +14,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(45);
 /// A connection is given up when its peer has been silent for so long although it was probed or data was sent again: R2
 /// of RFC 9293, section 3.8.3.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+/// For so long the peer is tried at least, even if the timers slept because the machine was paused.
+const SHORTEST_TRIAL: Duration = Duration::from_secs(30);
 /// How long repeated FINs are answered: two maximum segment lifetimes of 5 s. RFC 9293, section 3.4.2, sets the lifetime
 /// to 2 minutes and calls that an engineering choice; segments live for seconds today, timestamps and growing initial
 /// numbers keep connections apart, and a slot is wanted again.
@@ -39,8 +41,10 @@ pub(super) struct Timers {
     pub ack: Option<Instant>,
     /// When a segment came from the peer last.
     pub heard: Instant,
-    /// When a keep-alive probe was sent last since then.
+    /// When a keep-alive probe was due last since then.
     pub probed: Option<Instant>,
+    /// When the peer was first probed, or data sent again, since then.
+    pub tried: Option<Instant>,
     /// The end of TIME-WAIT.
     pub time_wait: Option<Instant>,
     /// When what waits for resolution is tried again.
@@ -58,11 +62,26 @@ impl Timers {
             ack: None,
             heard: now,
             probed: None,
+            tried: None,
             time_wait: None,
             resolution: None,
             owes_probe: false,
             owes_keep_alive: false,
         }
+    }
+
+    /// The peer gave a sign of life.
+    pub fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.probed = None;
+        self.tried = None;
+        self.owes_keep_alive = false;
+    }
+
+    /// When the connection is given up.
+    fn end_at(&self) -> Option<Instant> {
+        let tried = self.tried?;
+        Some((self.heard + USER_TIMEOUT).max(tried + SHORTEST_TRIAL))
     }
 
     fn keep_alive_at(&self) -> Instant {
@@ -78,10 +97,7 @@ impl Tcb {
             Timer::Off => None,
             Timer::Retransmission(at) | Timer::Persist(at) => Some(at),
         };
-        let watched = [
-            Some(timers.keep_alive_at()),
-            Some(timers.heard + USER_TIMEOUT),
-        ];
+        let watched = [Some(timers.keep_alive_at()), timers.end_at()];
         let own = match self.state {
             State::Closed => [None; 2],
             State::TimeWait => [timers.time_wait, timers.ack],
@@ -120,7 +136,10 @@ impl Tcb {
             _ => self.watch_peer(now),
         }
         match self.timers.timer {
-            Timer::Retransmission(at) if at <= now => self.time_out(),
+            Timer::Retransmission(at) if at <= now => {
+                self.timers.tried.get_or_insert(now);
+                self.time_out();
+            }
             Timer::Persist(at) if at <= now => self.owe_probe(),
             _ => {}
         }
@@ -154,12 +173,13 @@ impl Tcb {
     }
 
     fn watch_peer(&mut self, now: Instant) {
-        let tried = self.timers.probed.is_some() || self.rtt.is_backed_off();
-        if tried && self.timers.heard + USER_TIMEOUT <= now {
+        if self.timers.end_at().is_some_and(|end| end <= now) {
             return self.fail(End::TimedOut);
         }
         if self.timers.keep_alive_at() <= now {
             self.timers.owes_keep_alive = true;
+            self.timers.probed = Some(now);
+            self.timers.tried.get_or_insert(now);
         }
     }
 

@@ -262,7 +262,8 @@ impl Tcb {
         if length == 0 && !fin {
             return self.wait_for_window(now);
         }
-        let again = nxt.is_before(self.send.max);
+        let probing = matches!(self.timers.timer, Timer::Persist(_));
+        let again = nxt.is_before(self.send.max) && !probing;
         // RFC 9293, section 3.8.6.2.1; what the user has written is pushed.
         let worthwhile = length >= room || is_last || again || length >= self.send.max_window / 2;
         if !worthwhile {
@@ -407,10 +408,7 @@ impl Tcb {
         match plan.kind {
             Kind::Ack => {}
             Kind::Reset => self.owes_reset = false,
-            Kind::KeepAlive => {
-                self.timers.owes_keep_alive = false;
-                self.timers.probed = Some(now);
-            }
+            Kind::KeepAlive => self.timers.owes_keep_alive = false,
             Kind::Syn | Kind::Next => {
                 if end.is_after(self.send.max) {
                     self.send.max = end;

@@ -70,6 +70,11 @@ pub(crate) mod frames {
         TcpPacket::new_checked(bytes?).ok()
     }
 
+    /// Makes the checksum of a frame's IPv4 header right.
+    pub(crate) fn mend(frame: &mut [u8]) {
+        Ipv4Packet::new_unchecked(&mut frame[14..]).fill_checksum();
+    }
+
     /// What asks for a connection.
     pub(crate) fn syn_repr(source: u16, destination: u16) -> TcpRepr<'static> {
         TcpRepr {
@@ -172,10 +177,19 @@ pub(crate) mod frames {
         bytes
     }
 
-    /// The peer tells its hardware address.
+    /// The peer answers a question for its hardware address.
     pub(crate) fn arp_reply(hardware: EthernetAddress) -> Vec<u8> {
+        arp(ArpOperation::Reply, hardware)
+    }
+
+    /// The peer asks for the stack's hardware address, and so tells its own.
+    pub(crate) fn arp_request(hardware: EthernetAddress) -> Vec<u8> {
+        arp(ArpOperation::Request, hardware)
+    }
+
+    fn arp(operation: ArpOperation, hardware: EthernetAddress) -> Vec<u8> {
         let repr = ArpRepr::EthernetIpv4 {
-            operation: ArpOperation::Reply,
+            operation,
             source_hardware_addr: hardware,
             source_protocol_addr: PEER,
             target_hardware_addr: STACK_MAC,

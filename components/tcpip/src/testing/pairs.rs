@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use channel::memory::{OwnRegion, PeerRegion};
 use channel::packets::{self, Driver, HEADROOM, Pool};
-use channel::streams::{self, Consumer, Provider};
+use channel::streams::{self, Consumer, Provider, SocketMemory};
 
 /// The memory that one side writes, for a test that plays a side gone mad.
 pub(crate) struct Memory {
@@ -41,6 +41,46 @@ fn region(size: usize) -> (OwnRegion, PeerRegion, Memory) {
         )
     };
     (ends.0.unwrap(), ends.1.unwrap(), Memory { base, words })
+}
+
+/// The two rings of a socket, as its user sees them.
+pub(crate) struct Rings {
+    receive: NonNull<u8>,
+    transmit: NonNull<u8>,
+    size: usize,
+}
+
+/// The memory of a socket with rings of `size` bytes, and the user's view of it.
+pub(crate) fn socket_memory(size: usize) -> (SocketMemory, Rings) {
+    let receive: &'static mut [u8] = vec![0; size].leak();
+    let transmit: &'static mut [u8] = vec![0; size].leak();
+    let rings = Rings {
+        receive: NonNull::from(&mut *receive).cast(),
+        transmit: NonNull::from(&mut *transmit).cast(),
+        size,
+    };
+    (SocketMemory { receive, transmit }, rings)
+}
+
+impl Rings {
+    /// Writes bytes into the transmit ring from this position of the stream on.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) {
+        for (index, byte) in bytes.iter().enumerate() {
+            // SAFETY: the memory is leaked and `size` long, and the socket does not run.
+            unsafe {
+                let place = self.transmit.add((at + index) % self.size);
+                place.write_volatile(*byte);
+            }
+        }
+    }
+
+    /// Reads bytes from the receive ring from this position of the stream on.
+    pub fn read(&self, at: usize, length: usize) -> Vec<u8> {
+        (at..at + length)
+            // SAFETY: as above.
+            .map(|index| unsafe { self.receive.add(index % self.size).read_volatile() })
+            .collect()
+    }
 }
 
 /// A `streams` connection whose ends have met, and what the consumer writes.

@@ -114,7 +114,7 @@ impl World {
         let keys = Keys {
             sequence: [1; 16],
             ports: [2; 16],
-            seed: 3,
+            others: [3; 16],
         };
         let stack = Stack::new(settings, packets, consumers, keys, 0).unwrap();
         driver.set_link(Link {

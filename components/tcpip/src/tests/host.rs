@@ -23,14 +23,14 @@ fn an_idle_host_sets_no_alarm() {
 #[test]
 fn pings_are_answered_over_ipv4() {
     let mut world = World::new(Program::Echo, 1, 1024);
-    world.inject(&frames::arp_reply(PEER_MAC));
+    world.inject(&frames::arp_request(PEER_MAC));
     let echo = Icmpv4Repr::EchoRequest {
         ident: 7,
         seq_no: 9,
         data: b"abcdefgh",
     };
     world.inject(&frames::icmpv4(&echo));
-    world.settle();
+    world.run(10);
     let replies: Vec<_> = world
         .seen
         .iter()

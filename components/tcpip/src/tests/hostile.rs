@@ -19,6 +19,7 @@ fn seeds() -> Vec<Vec<u8>> {
     vec![
         frames::syn(40000, 80),
         frames::arp_reply(PEER_MAC),
+        frames::arp_request(PEER_MAC),
         frames::router_advertisement(prefix, 64),
         frames::icmpv4(&echo),
     ]
@@ -79,6 +80,8 @@ fn dropped_frames_are_counted_by_reason() {
     fragment[20] = 0x20;
     let mut martian = frames::syn(40000, 80);
     martian[26] = 127;
+    frames::mend(&mut fragment);
+    frames::mend(&mut martian);
     world.inject(&fragment);
     world.inject(&martian);
     world.inject(&fragment[..20]);

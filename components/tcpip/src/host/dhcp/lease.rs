@@ -15,6 +15,8 @@ use crate::host::paths::MIN_IPV4;
 
 /// The shortest lease that is taken, in seconds: with less, the client would do little else than renew it.
 const MIN_LEASE: u32 = 5;
+/// Routers that are taken.
+const MAX_ROUTERS: usize = 4;
 /// Classless static routes that are taken.
 const MAX_ROUTES: usize = 16;
 /// A lease without end (RFC 2131, section 3.3).
@@ -208,7 +210,8 @@ fn prefix_length(
     }
 }
 
-/// The classless static routes, which replace the router (RFC 3442), else the first router (RFC 2132, section 3.5).
+/// The classless static routes, which replace the routers (RFC 3442), else the routers in their order (RFC 2132, section
+/// 3.5).
 fn routes(
     reply: &Reply<'_>,
     former: Option<&Ipv4Config>,
@@ -225,15 +228,17 @@ fn routes(
             None => ignored.push(LeaseFlaw::Routes),
         }
     }
-    let usable = |router: &Ipv4Address| is_host_address(*router) && *router != reply.yours;
-    let first = routers
-        .chunks_exact(4)
-        .map(|it| Ipv4Address::new(it[0], it[1], it[2], it[3]))
-        .find(usable);
-    if first.is_none() && !routers.is_empty() || routers.len() % 4 != 0 {
+    let mut config = Ipv4Config::new(Ipv4Cidr::new(reply.yours, 32), None);
+    let addresses = routers.chunks_exact(4);
+    let addresses = addresses.map(|it| Ipv4Address::new(it[0], it[1], it[2], it[3]));
+    let usable = |it: &Ipv4Address| is_host_address(*it) && *it != reply.yours;
+    for router in addresses.filter(usable).take(MAX_ROUTERS) {
+        config.add_router(router);
+    }
+    if config.routes.is_empty() && !routers.is_empty() || !routers.len().is_multiple_of(4) {
         ignored.push(LeaseFlaw::Router);
     }
-    Ipv4Config::new(Ipv4Cidr::new(reply.yours, 32), first).routes
+    config.routes
 }
 
 /// RFC 3442: a prefix length, the prefix's significant bytes, and a router, 0.0.0.0 for "on the link".

@@ -239,7 +239,10 @@ fn offer_and_acknowledgment_give_a_lease() {
     lab.answer(&Answer::new(Kind::Ack));
     let config = &lab.leases[0].config;
     assert_eq!(config.address, "10.0.2.15/24".parse().unwrap());
-    assert_eq!(config.next_hop(Ipv4Address::new(8, 8, 8, 8)), Some(SERVER));
+    assert_eq!(
+        config.next_hop(Ipv4Address::new(8, 8, 8, 8), &[]),
+        Some(SERVER)
+    );
     assert_eq!(lab.notices, []);
 }
 
@@ -305,7 +308,10 @@ fn the_first_of_several_routers_is_used() {
     lab.answer(&Answer::new(Kind::Offer));
     lab.answer(&Answer::new(Kind::Ack).with(ROUTER, routers));
     let config = &lab.leases[0].config;
-    assert_eq!(config.next_hop(Ipv4Address::new(8, 8, 8, 8)), Some(SERVER));
+    assert_eq!(
+        config.next_hop(Ipv4Address::new(8, 8, 8, 8), &[]),
+        Some(SERVER)
+    );
 }
 
 #[test]
@@ -609,7 +615,10 @@ fn options_in_file_and_sname_are_read() {
     lab.answer(&answer);
     let config = &lab.leases[0].config;
     assert_eq!(config.address.prefix_len(), 24);
-    assert_eq!(config.next_hop(Ipv4Address::new(8, 8, 8, 8)), Some(SERVER));
+    assert_eq!(
+        config.next_hop(Ipv4Address::new(8, 8, 8, 8), &[]),
+        Some(SERVER)
+    );
     assert_eq!(lab.notices, []);
 }
 
@@ -645,7 +654,7 @@ fn classless_routes_replace_the_router() {
     lab.answer(&Answer::new(Kind::Offer));
     lab.answer(&answer);
     let config = &lab.leases[0].config;
-    let hop = |a, b, c, d| config.next_hop(Ipv4Address::new(a, b, c, d));
+    let hop = |a, b, c, d| config.next_hop(Ipv4Address::new(a, b, c, d), &[]);
     assert_eq!(hop(198, 51, 100, 9), Some(Ipv4Address::new(10, 0, 2, 3)));
     assert_eq!(hop(8, 8, 8, 8), Some(Ipv4Address::new(10, 0, 2, 4)));
     assert_eq!(hop(192, 0, 2, 9), Some(Ipv4Address::new(192, 0, 2, 9)));
@@ -669,7 +678,10 @@ fn broken_classless_routes_leave_the_router() {
         lab.answer(&Answer::new(Kind::Offer));
         lab.answer(&Answer::new(Kind::Ack).with(CLASSLESS_ROUTES, routes));
         let config = &lab.leases[0].config;
-        assert_eq!(config.next_hop(Ipv4Address::new(8, 8, 8, 8)), Some(SERVER));
+        assert_eq!(
+            config.next_hop(Ipv4Address::new(8, 8, 8, 8), &[]),
+            Some(SERVER)
+        );
         let part = LeaseFlaw::Routes;
         assert_eq!(
             lab.notices,

@@ -2,12 +2,13 @@
 
 use smoltcp::wire::*;
 
-use crate::host::HostNotice;
 use crate::host::testing::*;
+use crate::host::{HostNotice, Resolution};
 use crate::segment::Sent;
 use crate::settings::{ConflictDetection, Ipv4Setting, Settings};
 
 const BROADCAST: EthernetAddress = EthernetAddress::BROADCAST;
+const OTHER_ROUTER: Ipv4Address = Ipv4Address::new(10, 0, 2, 3);
 
 fn dhcp() -> Settings {
     Settings {
@@ -42,7 +43,7 @@ fn reply(kind: u8, transaction: u32, to: EthernetAddress, destination: Ipv4Addre
     message[28..34].copy_from_slice(&HOST_MAC.0);
     message[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
     message.extend([
-        53, 1, kind, 54, 4, 10, 0, 2, 2, 1, 4, 255, 255, 255, 0, 3, 4, 10, 0, 2, 2,
+        53, 1, kind, 54, 4, 10, 0, 2, 2, 1, 4, 255, 255, 255, 0, 3, 8, 10, 0, 2, 2, 10, 0, 2, 3,
     ]);
     message.extend([51, 4, 0, 0, 14, 16, 26, 2, 5, 120, 255]);
     let mut packet = Packet::udp((67, 68), &message)
@@ -214,4 +215,22 @@ fn without_an_address_arp_and_echo_are_silent() {
         lab.answer(&Packet::echo(b"?").frame()),
         Vec::<Vec<u8>>::new()
     );
+}
+
+/// RFC 1122, section 3.3.1.4.
+#[test]
+fn another_router_is_used_when_the_first_is_dead() {
+    let mut lab = Lab::with(dhcp());
+    serve(&mut lab, 5000);
+    lab.introduce(OTHER_ROUTER, PEER_MAC);
+    assert_eq!(lab.send(FAR, b"hello"), Sent::Resolving);
+    lab.run(5000);
+    assert_eq!(lab.resolutions(), [Resolution::Failed(ROUTER.into())]);
+    assert_eq!(lab.send(FAR, b"hello"), Sent::Done);
+    let sent = lab.sent();
+    assert_eq!(segment_in(&sent[0]), Some((PEER_MAC, b"hello".to_vec())));
+    lab.introduce(ROUTER, ROUTER_MAC);
+    lab.send(FAR, b"hello");
+    let sent = lab.sent();
+    assert_eq!(segment_in(&sent[0]), Some((ROUTER_MAC, b"hello".to_vec())));
 }
