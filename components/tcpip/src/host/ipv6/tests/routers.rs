@@ -288,6 +288,7 @@ fn another_router_takes_over_from_one_that_does_not_answer() {
     assert_eq!(notices(&mut lab), [silent]);
     send(&mut lab, from, FAR);
     assert_eq!(segments(&mut lab), [ROUTER_2_MAC]);
+    lab.host.confirm(FAR.into(), lab.now);
     // Once a minute the first one is tried again, beside the traffic.
     let probes = sent_in(&mut lab, 70_000, NEIGHBOR_SOLICITATION);
     assert!(
