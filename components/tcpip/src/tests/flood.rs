@@ -4,7 +4,8 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::Ipv4Address;
 
 use super::{converse, pattern, receive};
-use crate::testing::world::{Program, World};
+use crate::settings::{Ipv6Setting, Settings};
+use crate::testing::world::{Program, World, settings};
 use crate::testing::{STACK, frames};
 
 #[test]
@@ -80,7 +81,11 @@ fn a_flood_of_syns_takes_nothing_from_established_connections() {
 
 #[test]
 fn handshakes_that_nobody_finishes_end() {
-    let mut world = World::new(Program::Echo, 4, 1024);
+    let settings = Settings {
+        ipv6: Ipv6Setting::Off,
+        ..settings()
+    };
+    let mut world = World::with(settings, &[(Program::Echo, 80, 4, 1024)]);
     for number in 0..4 {
         let source = Ipv4Address::new(10, 0, 0, 100 + number);
         world.inject(&frames::segment(source, &frames::syn_repr(50000, 80)));

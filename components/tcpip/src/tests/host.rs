@@ -5,19 +5,34 @@ use smoltcp::wire::*;
 use super::{pattern, receive};
 use crate::settings::{Ipv4Setting, Ipv6Setting, Settings};
 use crate::stack::Notice;
-use crate::testing::world::{Program, World, link_local};
+use crate::testing::world::{Program, World, link_local, settings};
 use crate::testing::{PEER, PEER_MAC, STACK, STACK_MAC, frames};
 
 #[test]
 fn an_idle_host_sets_no_alarm() {
-    let mut world = World::new(Program::Echo, 4, 1024);
+    let settings = Settings {
+        ipv6: Ipv6Setting::Off,
+        ..settings()
+    };
+    let mut world = World::with(settings, &[(Program::Echo, 80, 4, 1024)]);
     world.run(3_600_000);
     assert_eq!(world.alarm, None);
+    let wakeups = world.stack.counters().wakeups;
+    assert!(wakeups < 50, "{wakeups}");
+}
+
+/// With IPv6 it looks for a router now and then, less and less often (RFC 7559).
+#[test]
+fn an_idle_host_with_ipv6_sleeps_for_long() {
+    let mut world = World::new(Program::Echo, 4, 1024);
+    world.run(3_600_000);
+    let alarm = world.alarm.map(|at| at - world.now);
     assert!(
-        world.stack.counters().wakeups < 50,
-        "{}",
-        world.stack.counters().wakeups
+        alarm.is_none_or(|pause| pause > 600_000_000_000),
+        "{alarm:?}"
     );
+    let wakeups = world.stack.counters().wakeups;
+    assert!(wakeups < 100, "{wakeups}");
 }
 
 #[test]
@@ -47,7 +62,9 @@ fn pings_are_answered_over_ipv6() {
         link_local(PEER_MAC).address(),
         link_local(STACK_MAC).address(),
     );
-    // The reply to the first one is lost: the peer's hardware address is not known yet.
+    // Until its uniqueness is confirmed, an address resolves no neighbours (RFC 4429, section 2.1).
+    world.run(3000);
+    // The reply to the first one waits for the peer's hardware address.
     for _ in 0..2 {
         world.inject(&frames::icmpv6_echo(peer, stack));
         world.run(10);
@@ -56,7 +73,7 @@ fn pings_are_answered_over_ipv6() {
         .seen
         .iter()
         .filter(|frame| frame[20] == 58 && frame[54] == 129);
-    assert_eq!(replies.count(), 1);
+    assert_eq!(replies.count(), 2);
 }
 
 #[test]
