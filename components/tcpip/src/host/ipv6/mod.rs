@@ -388,12 +388,13 @@ impl Ipv6 {
             solicited: advertisement.solicited,
             overrides: advertisement.overrides,
         };
+        let asked = self.neighbours.is_asked(target);
         let solved = self.neighbours.advertised(target, news, now);
         self.solved(target, advertisement.hardware, solved);
         if self.routers.contains(target) {
             if !advertisement.router {
                 self.routers.remove(target);
-            } else if advertisement.solicited {
+            } else if advertisement.solicited && asked {
                 self.routers.answered(target);
             }
         }
