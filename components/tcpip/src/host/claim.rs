@@ -36,7 +36,7 @@ enum Phase {
     Announcing(u8),
 }
 
-/// What is due.
+/// A step that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Broadcast an ARP probe.
@@ -47,7 +47,7 @@ pub(super) enum Step {
     Announce(Ipv4Address),
 }
 
-/// What a conflict means.
+/// The consequence of a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Conflict {
     /// Another host has the address; it may not be used (section 2.1.1).

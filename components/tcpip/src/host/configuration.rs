@@ -29,7 +29,7 @@ const UDP_HEADER: usize = 8;
 pub(super) struct Ipv4 {
     config: Option<Ipv4Config>,
     claim: Option<Claim>,
-    /// Routers that did not answer (RFC 1122, section 3.3.1.4); packets take another one until they are heard again.
+    /// Routers that did not answer (RFC 1122, section 3.3.1.4). Packets take another one until an ARP packet of theirs comes.
     dead: Vec<Ipv4Address>,
     client: Option<Box<Client>>,
     detection: ConflictDetection,
@@ -87,7 +87,7 @@ impl Ipv4 {
         }
     }
 
-    /// Notes that a neighbour was heard.
+    /// Notes that a neighbour has sent an ARP packet.
     pub fn set_alive(&mut self, address: Ipv4Address) {
         self.dead.retain(|dead| *dead != address);
     }

@@ -63,7 +63,7 @@ use crate::wire::Wire;
 /// The MTU of Ethernet in bytes (RFC 894), until the driver tells the link's.
 const ETHERNET_MTU: u16 = 1500;
 
-/// What a received frame is.
+/// A received frame, sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received<'a> {
     /// A TCP segment for this host, with a correct checksum, between unicast addresses.

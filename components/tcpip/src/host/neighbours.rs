@@ -80,7 +80,7 @@ struct Pending {
     packet: Option<Box<[u8]>>,
 }
 
-/// What is to be done for a neighbour.
+/// An action for a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action<A> {
     /// Send a request for the address: to the known link-layer address, or to all.

@@ -1,4 +1,4 @@
-//! What an operator may want to read about the network.
+//! Notices about the network, for the log.
 
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -13,7 +13,7 @@ use super::limit::TokenBucket;
 /// Notices of one kind at once, and one more each interval: others can cause them.
 const BURST: u32 = 4;
 const INTERVAL: Duration = Duration::from_secs(15);
-/// Notices that nobody has taken yet.
+/// Notices that have not been taken yet, at most.
 const WAITING: usize = 32;
 
 /// Something that an operator may want to read about the network.

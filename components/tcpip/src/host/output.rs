@@ -23,7 +23,7 @@ pub(crate) const IPV6_HEADER: usize = 40;
 /// The hop limit of ordinary packets (RFC 1122, section 3.2.1.7; RFC 1700).
 pub(crate) const HOP_LIMIT: u8 = 64;
 
-/// What waits while a neighbour's link-layer address is being resolved.
+/// The part that waits while a neighbour's link-layer address is being resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// The caller: it tries again after [`Resolution::Found`].
@@ -145,7 +145,7 @@ impl Host {
         });
     }
 
-    /// Sends the packet that waited for an address, and reports to who waits.
+    /// Sends the packet that waited for an address, and reports its resolution.
     pub(super) fn solved(
         &mut self,
         wire: &mut Wire,

@@ -9,7 +9,7 @@ use smoltcp::wire::IpAddress;
 const PATHS: usize = 256;
 /// How long a reduced value holds (RFC 1191, section 6.3).
 const LIFETIME: Duration = Duration::from_secs(600);
-/// The least IPv4 path MTU that is believed, in bytes: forged reports could otherwise cut a stream to pieces (RFC 5927,
+/// The least IPv4 path MTU that is accepted, in bytes: forged reports could otherwise cut a stream to pieces (RFC 5927,
 /// section 7). Packets for links that carry less are sent without the DF flag, so that routers fragment them.
 pub(crate) const MIN_IPV4: u16 = 552;
 /// The least IPv6 path MTU (RFC 8201, section 4).
@@ -17,7 +17,7 @@ pub(crate) const MIN_IPV6: u16 = 1280;
 /// Plateaus for routers that do not say what they carry (RFC 1191, section 7.1).
 const PLATEAUS: [u16; 7] = [32000, 17914, 8166, 4352, 2002, 1492, 1006];
 
-/// What is known of the path to one destination.
+/// The path to one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     /// The longest IP packet in bytes.

@@ -30,7 +30,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// A host at 10.0.2.15/24 whose router is 10.0.2.2, with its announcements behind it.
+    /// A host at 10.0.2.15/24 whose router is 10.0.2.2 that has announced it.
     pub fn new() -> Self {
         let mut lab = Self::with(fixed("10.0.2.15/24", Some(ROUTER)));
         lab.run(10_000);

@@ -1,4 +1,4 @@
-//! What a server grants, checked (RFC 2131, section 4.4.1; RFC 2132).
+//! Leases: the parameters that a server grants, checked (RFC 2131, section 4.4.1; RFC 2132).
 
 use alloc::vec::Vec;
 use core::fmt;

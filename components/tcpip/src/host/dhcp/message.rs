@@ -27,7 +27,7 @@ pub(super) const CLASSLESS_ROUTES: u8 = 121;
 const PAD: u8 = 0;
 const END: u8 = 255;
 
-/// What the client asks for. Classless routes come before the router, as RFC 3442 wants.
+/// The parameters that the client requests. Classless routes come before the router, as RFC 3442 wants.
 const PARAMETERS: [u8; 11] = [
     SUBNET_MASK,
     CLASSLESS_ROUTES,

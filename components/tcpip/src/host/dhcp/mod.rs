@@ -7,7 +7,7 @@
 //! | REQUESTING | `Requesting` | ACK, NAK, or four requests without an answer |
 //! | BOUND | `Bound` | T1, or a link that was interrupted |
 //! | RENEWING, REBINDING | `Renewing`, `Rebinding` | ACK, NAK, T2, the lease's end |
-//! | INIT-REBOOT, REBOOTING | `Rebooting` | ACK, NAK, or two requests without an answer: the lease goes on (section 3.2) |
+//! | INIT-REBOOT, REBOOTING | `Rebooting` | ACK, NAK, or two requests without an answer: the lease continues (section 3.2) |
 //!
 //! Every exchange that fails makes the client wait longer before the next (4, 8, 16, 32, 64 s, each with a random second
 //! more or less), so that no server can make it flood the link. The client never releases a lease: it has no shutdown.
@@ -38,7 +38,7 @@ const LONGEST_WAIT: u64 = 64;
 /// Requests for an offered address (RFC 2131, section 3.1, 5), and for a former one.
 const REQUESTS: u32 = 4;
 const REBOOT_REQUESTS: u32 = 2;
-/// DISCOVER messages without an answer until the operator is told.
+/// DISCOVER messages without an answer until a notice says so.
 const SILENT_DISCOVERS: u32 = 3;
 /// The shortest time between two requests while renewing or rebinding (RFC 2131, section 4.4.5).
 const RENEWAL_WAIT: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ pub(crate) struct Client {
     outputs: VecDeque<Output>,
 }
 
-/// What the client wants done.
+/// An action for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Send this message from port 68 to port 67.
@@ -77,7 +77,7 @@ pub(crate) enum Output {
     Bound(Lease),
     /// The address must not be used any more.
     Lost,
-    /// Tell the operator.
+    /// Something for the log.
     Notice(HostNotice),
 }
 
@@ -247,7 +247,7 @@ impl Client {
 
     fn take_offer(&mut self, reply: &Reply<'_>, source: Ipv4Address, now: Instant) {
         match Lease::new(reply, None) {
-            // What is missing is told when it is acknowledged.
+            // Flaws are reported with the acknowledgment.
             Ok((offer, _)) => {
                 self.state = State::Requesting {
                     offer,
@@ -272,13 +272,17 @@ impl Client {
             }),
             false => Lease::new(reply, Some(&former)),
         };
-        let (lease, ignored) = match known {
+        let (mut lease, ignored) = match known {
             Ok(known) => known,
             Err(reason) => return self.refuse(server(reply, source), reason, now),
         };
         for part in ignored {
             let server = lease.server;
             self.notice(HostNotice::Flaw { server, part });
+        }
+        if let Some(times) = &mut lease.times {
+            // RFC 2131, section 4.4.5: with some random fuzz, so that hosts that started together do not renew together.
+            times.renew -= self.random.between(Duration::ZERO, times.renew / 32);
         }
         let since = self.sent_at;
         let held = Held { lease, since };
@@ -299,7 +303,7 @@ impl Client {
         self.fail(now);
     }
 
-    /// Refuses what a server sent. While selecting, other servers may still answer; a lease that is held goes on.
+    /// Refuses a server's message. While selecting, other servers may still answer; a lease that is held continues.
     fn refuse(&mut self, server: Ipv4Address, reason: LeaseRefusal, now: Instant) {
         self.notice(HostNotice::Refused { server, reason });
         if matches!(self.state, State::Requesting { .. }) {

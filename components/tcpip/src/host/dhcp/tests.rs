@@ -13,7 +13,7 @@ const OWN: Ipv4Address = Ipv4Address::new(10, 0, 2, 15);
 const SERVER: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
 const OTHER: Ipv4Address = Ipv4Address::new(10, 0, 2, 254);
 
-/// What a test's server says.
+/// A message of a server.
 #[derive(Clone)]
 struct Answer {
     kind: u8,
@@ -468,7 +468,7 @@ fn a_renewal_without_mask_and_router_keeps_the_former_ones() {
     lab.answer(&Answer::new(Kind::Ack).without(SUBNET_MASK).without(ROUTER));
     assert_eq!(lab.leases.len(), 2);
     assert_eq!(lab.leases[1].config, lab.leases[0].config);
-    lab.run(1790);
+    lab.run(1700);
     assert_eq!(
         (lab.sent.len(), lab.lost),
         (3, 0),
@@ -492,15 +492,16 @@ fn without_an_answer_any_server_is_asked_and_at_the_end_the_address_is_lost() {
     let mut lab = Lab::bound();
     lab.run(3599);
     assert_eq!(lab.lost, 0);
-    // T1 at 1800 s; half of what is left until T2 (3150 s), at least a minute; then the same until the end.
-    let times: Vec<_> = lab.sent[2..]
-        .iter()
+    // T1 at 1800 s, with some fuzz; half of what is left until T2 (3150 s), at least a minute; then the same until the end.
+    let requests = lab.sent[2..].iter();
+    let times: Vec<_> = requests
         .map(|it| (it.at / 1000 - 100, it.to.is_some()))
         .collect();
-    let unicast = times.iter().filter(|(_, unicast)| *unicast).count();
-    assert_eq!(times[..2], [(1800, true), (2475, true)]);
+    assert!((1743..=1800).contains(&times[0].0), "{times:?}");
+    assert!((2446..=2475).contains(&times[1].0), "{times:?}");
+    let renewals = times.iter().filter(|(_, unicast)| *unicast).count();
     assert!(times.contains(&(3150, false)), "{times:?}");
-    assert!(unicast <= 8 && times.len() <= 14, "{times:?}");
+    assert!(renewals <= 8 && times.len() <= 14, "{times:?}");
     let rebind = lab.last().clone();
     assert_eq!((rebind.client, rebind.from, rebind.to), (OWN, OWN, None));
     lab.run(2);
@@ -538,8 +539,9 @@ fn the_servers_own_times_are_used_if_they_make_sense() {
             times.renew <= times.rebind && times.rebind < times.end,
             "{times:?}"
         );
-        if expected == 600 || expected == 1800 {
-            assert_eq!(times.renew.secs(), expected);
+        if expected > 500 {
+            let fuzzy = expected - expected / 31..=expected;
+            assert!(fuzzy.contains(&times.renew.secs()), "{times:?}");
         }
     }
 }

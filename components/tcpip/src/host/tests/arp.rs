@@ -21,7 +21,7 @@ fn neighbour(number: u16) -> (EthernetAddress, Ipv4Address) {
 }
 
 #[test]
-fn requests_are_answered_whoever_asks() {
+fn requests_of_every_sender_are_answered() {
     // In the subnet; a probe without an address (RFC 5227); of another network.
     for sender in [PEER, NOBODY, Ipv4Address::new(192, 0, 2, 9)] {
         let mut lab = Lab::new();
@@ -88,7 +88,7 @@ fn a_segment_of_no_connection_waits_in_the_host() {
         segment_in(&sent[0]),
         Some((PEER_MAC, b"the last one".to_vec()))
     );
-    assert_eq!(lab.resolutions(), [], "nobody waits");
+    assert_eq!(lab.resolutions(), [], "no connection waits");
 }
 
 /// A neighbour that asks for this host while this host asks for it: its request is as good as a reply.
@@ -202,7 +202,7 @@ fn a_router_outside_the_subnet_works() {
 }
 
 #[test]
-fn replies_that_nobody_asked_for_create_nothing() {
+fn unsolicited_replies_create_nothing() {
     let mut lab = Lab::new();
     lab.receive(&arp(REPLY, (PEER_MAC, PEER), HOST));
     lab.receive(&arp(REQUEST, (PEER_MAC, PEER), PEER));
@@ -295,7 +295,7 @@ fn the_address_is_announced() {
 }
 
 #[test]
-fn a_probed_address_is_used_when_nobody_objects() {
+fn a_probed_address_is_used_without_an_objection() {
     let mut lab = Lab::with(probing());
     assert!(!lab.host.is_own(HOST.into()));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a host must drop (RFC 1122, section 3), and what it must not.
+//! Packets that a host must drop (RFC 1122, section 3), and packets that it must not.
 
 use proptest::prelude::*;
 use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol, Ipv4Address};
