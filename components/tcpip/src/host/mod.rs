@@ -151,7 +151,7 @@ impl Host {
         }
     }
 
-    /// Notes the state of the link and its MTU in bytes ([`Wire::mtu`]). When the link is back, it may be another one: neighbours are
+    /// Notes the state of the link and its MTU in bytes. When the link is back, it may be another one: neighbours are
     /// confirmed, the address is announced and a lease checked. [`Host::maintain`] has to follow.
     pub fn link(&mut self, up: bool, mtu: u16, now: Instant) {
         self.mtu = mtu;
