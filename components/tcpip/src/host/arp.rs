@@ -46,7 +46,7 @@ impl Host {
         }
         // A sender of 0.0.0.0 probes whether the address is in use (RFC 5227, section 2.1.1); one outside the subnet gets
         // its answer too (RFC 826 looks at the target only).
-        if asks && sender != own && self.limits.arp_replies.take(now) {
+        if asks && sender != own && self.limits.neighbour_replies.take(now) {
             let reply = ArpRepr::EthernetIpv4 {
                 operation: ArpOperation::Reply,
                 source_hardware_addr: self.hardware,

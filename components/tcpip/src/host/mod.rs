@@ -120,7 +120,7 @@ pub(crate) struct Host {
 
 /// Answers that others can cause.
 struct Limits {
-    arp_replies: TokenBucket,
+    neighbour_replies: TokenBucket,
     echo_replies: TokenBucket,
     /// RFC 1812, section 4.3.2.8; RFC 4443, section 2.4 f.
     errors: TokenBucket,
@@ -316,7 +316,7 @@ impl Host {
 impl Limits {
     fn new() -> Self {
         Self {
-            arp_replies: TokenBucket::new(1000, Duration::from_millis(1)),
+            neighbour_replies: TokenBucket::new(1000, Duration::from_millis(1)),
             echo_replies: TokenBucket::new(1000, Duration::from_millis(1)),
             errors: TokenBucket::new(50, Duration::from_millis(10)),
         }

@@ -65,7 +65,7 @@ enum State {
     /// Duplicate address detection runs: the next step is due at this time.
     Optimistic {
         next: Instant,
-        /// What the last solicitation held, if one was sent.
+        /// The nonce of the last solicitation, if one was sent.
         nonce: Option<Nonce>,
     },
     /// No other host has it.
@@ -74,7 +74,7 @@ enum State {
     Duplicate,
 }
 
-/// What is to be done for an address.
+/// An action that is due for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Ask whether another host has the address.
@@ -85,7 +85,7 @@ pub(crate) enum Action {
     Expired(Ipv6Address),
 }
 
-/// What became of a prefix for addresses.
+/// The result of taking an advertised prefix for addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Formed {
     /// It says nothing for addresses, or contradicts itself (RFC 4862, section 5.5.3 a to d).

@@ -43,7 +43,7 @@ pub(crate) struct Packet<'a> {
     pub hop_limit: u8,
 }
 
-/// What is behind the extension headers.
+/// The content of a packet behind its extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content<'a> {
     /// A segment, datagram or message of a protocol that this host has.
@@ -65,7 +65,7 @@ pub(crate) enum Content<'a> {
     Problem(Problem),
 }
 
-/// What is wrong with a packet: a Parameter Problem message.
+/// The error in a packet: the fields of a Parameter Problem message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// The kind (RFC 4443, section 3.4; RFC 8883, section 3).

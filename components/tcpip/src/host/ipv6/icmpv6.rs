@@ -142,7 +142,7 @@ impl Host {
         };
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let total = IPV6_HEADER + length;
-        // What is longer than the path carries would have to be sent in fragments, which this host does not do.
+        // A longer answer would need fragments, which this host does not send.
         if total > usize::from(self.path_mtu(peer.into(), now)) {
             return;
         }
@@ -175,7 +175,7 @@ impl Host {
     }
 }
 
-/// What an error says of a segment (RFC 4443, section 3; RFC 5461, section 2.1; RFC 5927, section 5).
+/// Returns the meaning of an error for TCP (RFC 4443, section 3; RFC 5461, section 2.1; RFC 5927, section 5).
 fn kind(message: &[u8]) -> Option<SegmentErrorKind> {
     let [kind, code, _, _, value @ ..] = message else {
         return None;
@@ -183,7 +183,7 @@ fn kind(message: &[u8]) -> Option<SegmentErrorKind> {
     Some(match (*kind, *code) {
         (PACKET_TOO_BIG, _) => {
             let mtu = u32::from_be_bytes(*value.first_chunk()?);
-            // Less than every link carries is not to be believed (RFC 8201, section 4).
+            // Every link carries 1,280 bytes: a smaller value is discarded (RFC 8201, section 4).
             let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
             SegmentErrorKind::TooBig(Some(mtu).filter(|mtu| *mtu >= MIN_MTU)?)
         }

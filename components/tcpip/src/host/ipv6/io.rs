@@ -152,6 +152,10 @@ impl Host {
     /// Sends a message of Neighbor Discovery or Multicast Listener Discovery. These stay on the link.
     fn transmit_message(&mut self, wire: &mut Wire, message: &Message, now: Instant) {
         let destination = message.destination;
+        let answers = message.message[0] == NEIGHBOR_ADVERTISEMENT;
+        if answers && !self.limits.neighbour_replies.take(now) {
+            return;
+        }
         let hardware = match destination.is_multicast() {
             true => Some(multicast_hardware(destination)),
             false => message.hardware,

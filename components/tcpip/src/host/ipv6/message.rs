@@ -57,7 +57,7 @@ pub(crate) struct Envelope {
 /// A Neighbor Solicitation that is valid (RFC 4861, section 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Solicitation {
-    /// Whose link-layer address is wanted.
+    /// The address whose link-layer address is wanted.
     pub target: Ipv6Address,
     /// The sender's link-layer address.
     pub hardware: Option<EthernetAddress>,
@@ -68,7 +68,7 @@ pub(crate) struct Solicitation {
 /// A Neighbor Advertisement that is valid (RFC 4861, section 7.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Advertisement {
-    /// Whose link-layer address it is.
+    /// The address whose link-layer address this is.
     pub target: Ipv6Address,
     /// The target's link-layer address.
     pub hardware: Option<EthernetAddress>,

@@ -94,7 +94,7 @@ enum Network {
     Changing(Instant),
 }
 
-/// What is to be done.
+/// An action for the host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Send an ICMPv6 message.
@@ -105,7 +105,7 @@ pub(crate) enum Output {
         hardware: EthernetAddress,
         solved: Solved,
     },
-    /// What waited for this next hop is to try again.
+    /// Connections that wait for this next hop are to try again.
     Retry(Ipv6Address),
     /// A neighbour does not answer; `awaited`: a connection waits for it.
     Failed { address: Ipv6Address, awaited: bool },
@@ -520,7 +520,7 @@ impl Ipv6 {
         self.notice(notice);
     }
 
-    /// Lets lifetimes end and duplicate address detection go on.
+    /// Ends lifetimes, and takes the next steps of duplicate address detection.
     fn expire(&mut self, now: Instant) {
         if matches!(self.network, Network::Changing(until) if until <= now) {
             self.drop_unconfirmed(now);

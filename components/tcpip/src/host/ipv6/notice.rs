@@ -1,4 +1,4 @@
-//! What an operator may want to read about IPv6.
+//! Notices about IPv6 for the operator.
 
 use core::fmt;
 

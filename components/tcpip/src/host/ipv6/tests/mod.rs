@@ -258,7 +258,7 @@ impl Seen {
     }
 }
 
-/// What the host answers to a packet, with the messages that only a neighbour's unknown address causes left out.
+/// Returns the packets that the host sends in answer to one.
 fn answers(lab: &mut Lab, packet: &Packet) -> Vec<Seen> {
     let frames = lab.answer(&packet.frame());
     frames.iter().map(|frame| seen(frame)).collect()

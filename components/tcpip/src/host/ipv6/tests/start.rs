@@ -1,4 +1,4 @@
-//! What the host sends by itself: when it begins, and when the link comes up again.
+//! Packets that the host sends by itself: at its start, and when the link comes up again.
 
 use super::super::message::{
     LISTENER_REPORT_V2, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, ROUTER_SOLICITATION,
