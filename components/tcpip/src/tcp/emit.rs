@@ -80,8 +80,8 @@ impl Tcb {
         (header, edge)
     }
 
-    /// The window to offer: it never shrinks, and grows by a segment or half of the ring at least (RFC 9293, section
-    /// 3.8.6.2.2).
+    /// Returns the window to offer and its end: it never shrinks, but for the rounding of a shifted one, and grows by a segment
+    /// or half of the ring at least (RFC 9293, section 3.8.6.2.2).
     fn offer(&self, flags: Flags) -> (u16, SequenceNumber) {
         let receive = &self.receive;
         let shift = match flags.has(Flags::SYN) {

@@ -361,7 +361,7 @@ impl Tcb {
         self.send.max_window = self.send.window;
         self.send.wl1 = header.sequence;
         self.send.wl2 = header.acknowledgement;
-        self.congestion = Congestion::new(self.smss(), self.rtt.is_backed_off());
+        self.congestion = Congestion::new(self.smss(), false);
     }
 
     /// Returns SMSS: the most bytes of payload in a segment (RFC 9293, section 3.7.1; RFC 6691).
