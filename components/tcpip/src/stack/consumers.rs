@@ -93,7 +93,7 @@ impl Stack {
         }
     }
 
-    /// A consumer has started over: nobody waits for the connections that were asked for before.
+    /// A consumer has restarted: the connections that it asked for before are given up.
     fn forget_requests(&mut self, client: usize) {
         for slot in 0..self.clients[client].connections.len() {
             let place = Place { client, slot };
@@ -106,7 +106,7 @@ impl Stack {
         }
     }
 
-    /// A consumer broke the protocol: it has no connections any more. The others go on.
+    /// A consumer broke the protocol: its connections are reset. The others continue.
     fn lose(&mut self, client: usize, now: Instant) {
         self.counters.misbehaved += 1;
         self.listeners.retain(|_, listener| *listener != client);

@@ -17,7 +17,7 @@ pub struct Keys {
     pub others: [u8; KEY_LENGTH],
 }
 
-/// What a derived key is for.
+/// The purpose of a derived key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Host,

@@ -50,7 +50,7 @@ pub struct Next {
 pub struct Stack {
     settings: Settings,
     keys: Keys,
-    /// What the driver last told of the link.
+    /// The link, as last reported by the driver.
     link: Option<Link>,
     up: bool,
     host: Host,
@@ -208,8 +208,8 @@ impl Stack {
         self.take_turns(now);
     }
 
-    /// Begins with the addresses when the driver tells of a card, or of another one; goes on where it was when the link is
-    /// back, be it that the cable was pulled or that the driver has restarted.
+    /// Configures the host when the driver reports a card, or another one. When the link is back, because the cable was plugged
+    /// in or the driver has restarted, connections continue.
     fn look_at_link(&mut self, now: Instant) {
         let link = self.wire.link();
         let up = link.is_some_and(|link| link.up);

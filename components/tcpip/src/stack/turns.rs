@@ -1,4 +1,4 @@
-//! Whose turn it is.
+//! The order of turns: which connections run, and when.
 
 use alloc::vec::Vec;
 
@@ -42,7 +42,7 @@ impl Stack {
         }
     }
 
-    /// Resets the connections whose local address this host has no more.
+    /// Resets the connections whose local address this host has lost.
     fn reset_strangers(&mut self, now: Instant) {
         let strangers: Vec<Place> = self
             .table

@@ -3,6 +3,7 @@
 use smoltcp::time::{Duration, Instant};
 
 use super::challenge::Limits;
+use super::congestion::Congestion;
 use super::header::{Header, Options};
 use super::tcb::{End, TIMESTAMP_LIFETIME, Tcb, timestamp_clock};
 use super::timers::Timer;
@@ -52,6 +53,8 @@ impl Tcb {
         self.send.wl2 = header.acknowledgement;
         if self.rtt.is_backed_off() {
             self.rtt.handshake_was_lossy();
+            // RFC 6928, section 2.
+            self.congestion = Congestion::new(self.smss(), true);
         }
         self.timers.timer = Timer::Off;
         self.state = match self.send.fin {

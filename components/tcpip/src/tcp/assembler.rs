@@ -1,4 +1,4 @@
-//! What was received out of order: which bytes, and how the peer is told (RFC 2018).
+//! Bytes received out of order, and the report to the peer (RFC 2018).
 
 use super::SequenceNumber;
 use super::header::{Block, SACK_BLOCKS};

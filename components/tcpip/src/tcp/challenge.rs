@@ -1,4 +1,4 @@
-//! Limits for replies that a stranger can provoke: challenge ACKs (RFC 5961, sections 3.2, 4.2, 5.2 and 7) and resets.
+//! Limits for replies that any sender can provoke: challenge ACKs (RFC 5961, sections 3.2, 4.2, 5.2 and 7) and resets.
 
 use core::hash::Hasher;
 
@@ -13,8 +13,8 @@ const CHALLENGES: u8 = 10;
 const PERIOD: Duration = Duration::from_secs(5);
 /// Challenge ACKs of all connections in a second: between this many and …
 const FEWEST_CHALLENGES: u32 = 500;
-/// … so many more, drawn anew for each second. A fixed number would let a stranger find out, by using it up from a
-/// connection of his own, whether his guesses on another one were answered (CVE-2016-5696).
+/// … so many more, drawn for each second. A fixed number would let an attacker find out, by using it up on a
+/// connection of its own, whether its guesses on another one were answered (CVE-2016-5696).
 const MORE_CHALLENGES: u32 = 1_000;
 /// Resets for segments of no connection in a second: enough for a few thousand clients that still use connections from
 /// before a restart, too few to be of use as a reflector.

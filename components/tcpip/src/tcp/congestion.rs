@@ -1,6 +1,6 @@
 //! Congestion control.
 
-/// What a congestion controller decides: how many bytes may be under way. All sizes are in bytes.
+/// A congestion controller: it decides how many bytes may be under way. All sizes are in bytes.
 pub(super) trait Controller {
     /// Returns the congestion window.
     fn window(&self) -> u32;

@@ -9,8 +9,8 @@
 //! | 25–0 | SipHash-2-4 of endpoints, the peer's number, interval and index, under the interval's key |
 //!
 //! If the peer offers timestamps, the low five bits of the own one hold its window scale and whether it takes SACK
-//! options; it comes back as TSecr. A cookie is good in its interval and the next two: for 128 to 192 s. A stranger who
-//! guesses one, in 22 million tries on average, has opened a connection from a forged address, and no more.
+//! options; it comes back as TSecr. A cookie is good in its interval and the next two: for 128 to 192 s. An attacker
+//! that guesses one, in 22 million tries on average, has opened one connection from a forged address.
 
 use core::hash::Hasher;
 
@@ -41,7 +41,7 @@ pub(crate) struct Cookies {
     last: Option<Instant>,
 }
 
-/// What a peer with a good cookie offered in its SYN.
+/// The options that a peer with a good cookie offered in its SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// Bytes.

@@ -1,4 +1,4 @@
-//! What IP reports: ICMP errors (RFC 5927, RFC 1191, RFC 8201), neighbours found, the link back.
+//! Reports of the IP layer: ICMP errors (RFC 5927, RFC 1191, RFC 8201), neighbours that were found, the link.
 
 use smoltcp::time::Instant;
 use smoltcp::wire::IpAddress;
@@ -37,7 +37,7 @@ impl Tcb {
         }
     }
 
-    /// What is under way was too long for the path: it is sent again in shorter segments. The network is not congested.
+    /// Sends what is under way again, in shorter segments: it was too long for the path. The network is not congested.
     fn narrow(&mut self, mtu: u16) -> Option<u16> {
         let narrowest = match self.remote.addr {
             IpAddress::Ipv4(_) => NARROWEST_IPV4,

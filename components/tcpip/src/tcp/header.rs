@@ -71,7 +71,7 @@ pub(crate) struct Options {
     pub timestamps: Option<Timestamps>,
 }
 
-/// What a segment says besides its ports and its payload.
+/// The header of a segment, without ports and checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Control bits.

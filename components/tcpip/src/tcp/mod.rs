@@ -3,10 +3,10 @@
 //! | file | duty |
 //! |---|---|
 //! | `number`, `header`, `ring` | sequence numbers, the format of segments, the user's memory |
-//! | `state`, `tcb` | states; the block of a connection and the calls of its user |
+//! | `state`, `tcb`, `user` | states; the block of a connection and how it begins; the calls of its user |
 //! | `receive`, `assembler` | a segment arrives: checks, text, FIN; what is out of order |
 //! | `acknowledge`, `recovery`, `sack`, `congestion`, `rtt` | ACKs, loss, windows, time-outs |
-//! | `transmit`, `timers` | which segment is next, and when something happens by itself |
+//! | `transmit`, `emit`, `timers` | the next segment; its header and window; timers |
 //! | `error` | ICMP errors, changes of the link |
 //! | `cookie`, `challenge`, `reply` | SYN cookies, limits for provoked replies, replies without a connection |
 //!
@@ -18,6 +18,7 @@ mod assembler;
 mod challenge;
 mod congestion;
 mod cookie;
+mod emit;
 mod error;
 mod header;
 mod number;
@@ -33,6 +34,7 @@ mod tcb;
 mod tests;
 mod timers;
 mod transmit;
+mod user;
 
 pub(crate) use challenge::Limits;
 pub(crate) use cookie::{Cookies, Offer};

@@ -13,7 +13,7 @@ use crate::segment::Segment;
 /// Segments with data for which one ACK is sent (RFC 5681, section 4.2: at least for every second one of full size).
 const SEGMENTS_PER_ACK: u8 = 2;
 
-/// What the stack has to do about a segment.
+/// The stack's part of the reaction to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reaction {
     /// Nothing but let the connection transmit.
@@ -209,7 +209,7 @@ impl Tcb {
         if let Some(fin) = fin {
             self.receive.fin = Some(fin);
         }
-        // What is cut off comes again: the peer is told from where on.
+        // The peer sends again what is cut off: the ACK says from where on.
         let missing = segment.header.flags.has(Flags::FIN) && fin.is_none();
         self.receive.owes_ack |= missing || payload.len() < segment.payload.len();
         if payload.is_empty() {

@@ -1,4 +1,4 @@
-//! What the peer has received out of order, as its SACK options say (RFC 6675, sections 3 and 4).
+//! The scoreboard: bytes that the peer has received out of order, as its SACK options say (RFC 6675, sections 3 and 4).
 
 use super::SequenceNumber;
 use super::header::Block;

@@ -17,13 +17,13 @@ use super::timers::Timers;
 use super::{Reaction, SequenceNumber, State};
 use crate::segment::Segment;
 
-/// What a peer that names no MSS accepts (RFC 9293, section 3.7.1).
+/// The MSS of a peer that names none (RFC 9293, section 3.7.1).
 const DEFAULT_MSS_IPV4: u16 = 536;
 const DEFAULT_MSS_IPV6: u16 = 1220;
 /// A peer that names less gets segments of this size: headers would cost more than they carry.
 const SMALLEST_MSS: u16 = 64;
 
-/// What the stack decides about a new connection.
+/// The parameters of a new connection that the stack decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parameters {
     /// Address and port of this host.
@@ -163,7 +163,7 @@ pub(crate) struct Tcb {
     pub(super) timed: Option<(SequenceNumber, Instant)>,
     pub(super) timers: Timers,
     pub(super) challenges: Challenges,
-    /// The peer is to be told that the connection is gone.
+    /// A reset is to be sent.
     pub(super) owes_reset: bool,
     /// Segments that were sent again.
     pub(super) retransmissions: u32,
@@ -282,148 +282,6 @@ impl Tcb {
         reaction
     }
 
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// Why the connection is closed, once it is.
-    pub fn end(&self) -> Option<End> {
-        self.end
-    }
-
-    /// Whether the peer was probed or data sent again since its last sign of life.
-    pub fn is_trying(&self) -> bool {
-        self.timers.tried.is_some()
-    }
-
-    /// Whether there is nothing left to say to the peer.
-    pub fn is_silent(&self) -> bool {
-        self.state == State::Closed && !self.owes_reset
-    }
-
-    /// Returns the size of the receive ring in bytes.
-    pub fn capacity(&self) -> usize {
-        self.receive.ring.capacity() as usize
-    }
-
-    /// Returns how many bytes of received data the user has not consumed.
-    pub fn unread(&self) -> usize {
-        self.received_end().since(self.receive.consumed) as usize
-    }
-
-    /// Returns how many bytes have arrived in order since the last call.
-    pub fn take_received(&mut self) -> usize {
-        let end = self.received_end();
-        let new = end.since(self.receive.reported);
-        self.receive.reported = end;
-        new as usize
-    }
-
-    /// Returns how many bytes were acknowledged since the last call: their place in the ring is free.
-    pub fn take_acknowledged(&mut self) -> usize {
-        let end = self.send.una.earliest(self.send.end);
-        if !end.is_after(self.send.reported) {
-            return 0;
-        }
-        let new = end.since(self.send.reported);
-        self.send.reported = end;
-        new as usize
-    }
-
-    /// Whether the peer has sent its last byte, and all before it.
-    pub fn is_finished(&self) -> bool {
-        self.receive
-            .fin
-            .is_some_and(|fin| self.receive.nxt.is_after(fin))
-    }
-
-    /// Whether the user may write: it has not closed, and the handshake is over.
-    pub fn takes_data(&self) -> bool {
-        matches!(self.state, State::Established | State::CloseWait) && !self.send.fin
-    }
-
-    /// If everything that was written is acknowledged, and the user knows, lets the next byte that it writes be at the
-    /// first place of the transmit ring. Returns whether that is so.
-    pub fn restart_ring(&mut self) -> bool {
-        let empty = self.send.reported == self.send.end;
-        if empty {
-            self.send.ring.begin(self.send.end);
-        }
-        empty
-    }
-
-    /// Takes bytes that the user has written into the transmit ring. Returns how many: not more than fit there.
-    pub fn write(&mut self, bytes: usize) -> usize {
-        if !self.takes_data() {
-            return 0;
-        }
-        let queued = self.send.end.since(self.send.una);
-        let room = self.send.ring.capacity().saturating_sub(queued);
-        let taken = bytes.min(room as usize);
-        self.send.end += taken as u32;
-        taken
-    }
-
-    /// The user writes no more (CLOSE of RFC 9293, section 3.10.4).
-    pub fn close(&mut self) {
-        if self.takes_data() || self.state == State::SynReceived {
-            self.send.fin = true;
-            self.state = self.state.closed_here();
-        }
-    }
-
-    /// The user has consumed bytes, at most those that it knows of: the window may open.
-    pub fn consume(&mut self, bytes: usize) {
-        let known = self.receive.reported.since(self.receive.consumed);
-        self.receive.consumed += (bytes.min(known as usize)) as u32;
-        self.consider_window_update();
-    }
-
-    /// The user gives the connection up (ABORT, section 3.10.5): the peer gets a reset.
-    pub fn abort(&mut self) {
-        self.fail(End::Aborted);
-    }
-
-    /// Forgets the connection; the peer is told nothing.
-    pub fn forget(&mut self) {
-        self.state = State::Closed;
-        self.owes_reset = false;
-        self.end.get_or_insert(End::Aborted);
-    }
-
-    /// Ends the connection for a reason of this side's, and tells the peer if it may know of it.
-    pub(super) fn fail(&mut self, end: End) {
-        if self.state == State::Closed {
-            return;
-        }
-        self.owes_reset = !matches!(self.state, State::SynSent | State::TimeWait);
-        self.state = State::Closed;
-        self.end = Some(end);
-    }
-
-    /// Returns how many segments were sent again since the last call.
-    pub fn take_retransmissions(&mut self) -> u64 {
-        core::mem::take(&mut self.retransmissions).into()
-    }
-
-    /// Whether a SYN begins a new connection between the endpoints of this one, which is in TIME-WAIT: its number or its
-    /// timestamp is later than all of this connection (RFC 9293, section 3.6.1; RFC 6191, section 2).
-    pub fn yields_to(&self, syn: &Segment<'_>) -> bool {
-        let later = syn.header.sequence.is_after(self.receive.nxt);
-        let newer = match (self.clock, syn.header.options.timestamps) {
-            (Some(clock), Some(timestamps)) => {
-                (timestamps.value.wrapping_sub(clock.recent) as i32) > 0
-            }
-            _ => false,
-        };
-        self.state == State::TimeWait && (later || newer)
-    }
-
-    /// Returns the highest number that this connection has used, for the next one between the same endpoints.
-    pub fn last_number(&self) -> SequenceNumber {
-        self.send.max
-    }
-
     fn begin(&mut self, parameters: &Parameters, now: Instant) {
         let mss = parameters.largest_mss();
         self.local = parameters.local;
@@ -503,7 +361,7 @@ impl Tcb {
         self.send.max_window = self.send.window;
         self.send.wl1 = header.sequence;
         self.send.wl2 = header.acknowledgement;
-        self.congestion = Congestion::new(self.smss(), self.rtt.is_backed_off());
+        self.congestion = Congestion::new(self.smss(), false);
     }
 
     /// Returns SMSS: the most bytes of payload in a segment (RFC 9293, section 3.7.1; RFC 6691).
@@ -527,7 +385,7 @@ impl Tcb {
     }
 
     /// Returns the end of the received data: without FIN.
-    fn received_end(&self) -> SequenceNumber {
+    pub(super) fn received_end(&self) -> SequenceNumber {
         match self.receive.fin {
             Some(fin) => self.receive.nxt.earliest(fin),
             None => self.receive.nxt,

@@ -1,4 +1,4 @@
-//! What happens by itself: retransmission, window probes, delayed ACKs, keep-alive, TIME-WAIT.
+//! Timers: retransmission, window probes, delayed ACKs, keep-alive, TIME-WAIT.
 
 use smoltcp::time::{Duration, Instant};
 

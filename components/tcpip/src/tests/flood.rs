@@ -1,12 +1,13 @@
 //! Many connections, and many that are not meant.
 
+use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::Ipv4Address;
+use smoltcp::wire::{Ipv4Address, TcpControl, TcpRepr, TcpSeqNumber};
 
 use super::{converse, pattern, receive};
 use crate::settings::{Ipv6Setting, Settings};
 use crate::testing::world::{Program, World, settings};
-use crate::testing::{STACK, frames};
+use crate::testing::{PEER, PEER_MAC, STACK, frames};
 
 #[test]
 fn two_hundred_and_fifty_six_connections_work_at_once() {
@@ -95,4 +96,115 @@ fn handshakes_that_nobody_finishes_end() {
     assert_eq!(world.stack.counters().handshakes_failed, 2);
     assert_eq!(world.stack.counters().syn_cookies, 2);
     assert_eq!(world.alarm, None, "nothing is left to wait for");
+}
+
+/// Clients of the host that send a message each and wait for its echo.
+struct Clients {
+    handles: Vec<SocketHandle>,
+    message: Vec<u8>,
+    received: Vec<Vec<u8>>,
+    closed: Vec<bool>,
+}
+
+impl Clients {
+    fn connect(world: &mut World, count: u16) -> Self {
+        let handles: Vec<_> = (0..count)
+            .map(|number| world.host.connect(45000 + number, (STACK.into(), 80)))
+            .collect();
+        Self {
+            message: pattern(500),
+            received: vec![vec![]; handles.len()],
+            closed: vec![false; handles.len()],
+            handles,
+        }
+    }
+
+    /// Lets each client go on; whether all have their answers and both sides have closed.
+    fn work(&mut self, world: &mut World) -> bool {
+        for (index, handle) in self.handles.iter().enumerate() {
+            let socket = world.host.tcp(*handle);
+            if socket.can_send() && !self.closed[index] && socket.send_queue() == 0 {
+                socket.send_slice(&self.message).unwrap();
+                socket.close();
+                self.closed[index] = true;
+            }
+            receive(socket, &mut self.received[index]);
+        }
+        self.received
+            .iter()
+            .all(|received| *received == self.message)
+    }
+
+    fn unanswered(&self) -> usize {
+        let whole = |received: &&Vec<u8>| **received != self.message;
+        self.received.iter().filter(whole).count()
+    }
+}
+
+/// More clients at once than slots: all are answered, and none is reset.
+#[test]
+fn more_clients_than_slots_are_answered_one_after_another() {
+    let mut world = World::new(Program::Echo, 16, 1024);
+    let mut clients = Clients::connect(&mut world, 60);
+    world.until("all are answered", |world| clients.work(world));
+    let counters = world.stack.counters();
+    assert_eq!(counters.connections_total, 60);
+    assert_eq!((counters.connections_reset, counters.resets_sent), (0, 0));
+    assert!(counters.syn_cookies > 0 && counters.refused_full > 0);
+    assert!(world.now < 60_000_000_000, "{}", world.now);
+}
+
+/// 5,000 SYNs a second from forged neighbours for 4 s: no client beside them is reset or waits for long.
+#[test]
+fn clients_beside_a_flood_of_syns_are_answered() {
+    let mut world = World::new(Program::Echo, 64, 1024);
+    let mut clients = None;
+    for round in 0..400u32 {
+        for number in 0..50 {
+            let forged = round * 50 + number;
+            let source = Ipv4Address::from_bits(0x0a00_0003 + forged % 250);
+            let repr = frames::syn_repr(1024 + (forged % 60000) as u16, 80);
+            world.inject(&frames::segment(source, &repr));
+        }
+        world.run(10);
+        if round == 100 {
+            clients = Some(Clients::connect(&mut world, 10));
+        }
+        if let Some(clients) = &mut clients {
+            clients.work(&mut world);
+        }
+        if round == 300 {
+            assert_eq!(clients.as_ref().map(Clients::unanswered), Some(0));
+        }
+    }
+    let counters = world.stack.counters();
+    assert_eq!(counters.connections_total, 10);
+    assert_eq!((counters.connections_reset, counters.resets_sent), (0, 0));
+}
+
+/// Resets for segments of no connection are limited, and never answer one.
+#[test]
+fn segments_of_no_connection_cause_a_limited_number_of_resets() {
+    let mut world = World::new(Program::Echo, 2, 1024);
+    world.inject(&frames::arp_request(PEER_MAC));
+    for number in 0..2000u16 {
+        let control = match number % 2 {
+            0 => TcpControl::None,
+            _ => TcpControl::Rst,
+        };
+        let repr = TcpRepr {
+            control,
+            ack_number: None,
+            ..frames::syn_repr(1000 + number, 81 + number % 3)
+        };
+        world.inject(&frames::segment(PEER, &repr));
+        world.settle();
+    }
+    assert_eq!(world.stack.counters().resets_sent, 1000);
+    let resets = world.seen.iter().filter_map(|frame| frames::tcp(frame));
+    for reset in resets {
+        assert!(reset.rst() && reset.ack());
+        assert_eq!(reset.seq_number(), TcpSeqNumber(0));
+        assert_eq!(reset.ack_number(), TcpSeqNumber(1000));
+    }
 }

@@ -5,6 +5,7 @@ mod flood;
 mod host;
 mod hostile;
 mod lifecycle;
+mod link;
 mod transfer;
 
 use smoltcp::socket::tcp::Socket;

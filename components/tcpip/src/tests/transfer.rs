@@ -197,9 +197,6 @@ fn download(world: &mut World, bytes: &[u8]) -> Vec<u8> {
 /// 7 s after its first segment, is not lost. So every connection must come to its end, however unlucky it was before.
 const HEALED: u64 = 6_000 * MILLISECOND;
 
-// One direction at a time: two smoltcp hosts that both wait for acknowledgements of data that arrived can keep
-// refusing each other's segments for ever, because smoltcp acknowledges with the sequence number that it rewound to.
-// Other hosts acknowledge with the highest they have sent, which ends that.
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -220,5 +217,23 @@ proptest! {
             let arrived = direction(&mut world, &bytes);
             prop_assert!(arrived == bytes, "{} of {} bytes", arrived.len(), bytes.len());
         }
+    }
+
+    /// Both directions at once.
+    #[test]
+    fn echoes_survive_loss_repetition_and_disorder(
+        length in 0usize..20_000,
+        size in 8u32..15,
+        lost in 0u64..15,
+        repeated in 0u64..15,
+        delayed in 0u64..30,
+        seed: u64,
+    ) {
+        let bytes = pattern(length);
+        let mut world = World::new(Program::Echo, 2, 1 << size);
+        world.faults = Faults { lost, repeated, delayed, end: HEALED };
+        world.shuffle(seed);
+        let echo = converse(&mut world, 40000, &bytes);
+        prop_assert!(echo == bytes, "{} of {} bytes", echo.len(), bytes.len());
     }
 }

@@ -185,7 +185,7 @@ fn a_timeout_sends_one_segment_again_and_waits_twice_as_long() {
     assert_eq!(spans(&seen)[0].0, nth(10));
 }
 
-/// What the peer has reported is not sent again after a time-out.
+/// A time-out does not repeat bytes that the peer has reported.
 #[test]
 fn a_timeout_spares_what_was_reported() {
     let mut script = ten(true);

@@ -5,14 +5,16 @@
 //! are not copied between the two; this module keeps the positions of both sides in step. Both rings begin at their first
 //! place when a connection opens.
 
-use channel::streams::{ConnectionId, Opened, Provider, Refusal, SocketMemory};
+mod report;
+
+use channel::streams::{ConnectionId, Provider, SocketMemory};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use crate::counters::Counters;
 use crate::host::Host;
 use crate::segment::{Segment, SegmentError};
-use crate::tcp::{End, Limits, Offer, Parameters, Reaction, State, Tcb, Transmitted};
+use crate::tcp::{Limits, Offer, Parameters, Reaction, State, Tcb, Transmitted};
 use crate::wire::Wire;
 
 /// How long a handshake may take. A client that lost our SYN|ACK sees it repeated after 1, 3 and 7 s.
@@ -21,13 +23,13 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(30);
 /// Segments that one connection may send before others get their turn.
 const SEGMENTS_A_TURN: usize = 16;
-/// How often the host is told that a peer acknowledges data: its neighbour is then known to be there.
+/// Pause between two confirmations to the host that a peer acknowledges data, and so its neighbour is there.
 const CONFIRMATION: Duration = Duration::from_secs(5);
 
 /// Both ends of a connection: local, remote.
 pub(crate) type Endpoints = (IpEndpoint, IpEndpoint);
 
-/// What a connection needs of the stack for one turn.
+/// The parts of the stack that a connection needs for one turn.
 pub(crate) struct Context<'a> {
     pub host: &'a mut Host,
     pub wire: &'a mut Wire,
@@ -46,7 +48,7 @@ pub(crate) enum Stage {
     Opening,
     /// The consumer uses it.
     Open,
-    /// The consumer was told that it is over and has not released it.
+    /// It is over; the consumer was notified and has not released it.
     Over,
     /// The consumer released it; it has still to send its reset or to wait out TIME-WAIT.
     Released,
@@ -69,13 +71,13 @@ pub(crate) struct Connection {
     origin: Origin,
     endpoints: Option<Endpoints>,
     id: Option<ConnectionId>,
-    /// The consumer was told that the peer sends no more.
+    /// The consumer was notified that the peer has sent its last byte.
     finished: bool,
-    /// The consumer sends no more, and TCP knows.
+    /// The consumer has closed its direction, and TCP knows.
     closing: bool,
     /// When the stage began or bytes last moved.
     moved: Instant,
-    /// When the host was last told that the peer acknowledges data.
+    /// When the host last got a confirmation of the peer.
     confirmed: Instant,
     /// It is in the stack's queue of connections with work.
     pub scheduled: bool,
@@ -100,7 +102,7 @@ pub(crate) enum Counted {
     TimeWait,
 }
 
-/// What remains after a turn.
+/// The rest of the work after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// Nothing until something happens or the deadline passes.
@@ -184,7 +186,7 @@ impl Connection {
         self.tcb
             .accept_cookie(ack, offer, parameters, cx.limits, cx.now);
         if self.tcb.state() == State::SynReceived {
-            // What the cookie does not cover is not as it has to be: the peer's timestamp is missing.
+            // The cookie is right and the segment is not: its timestamp is missing.
             self.tcb.forget();
         }
         self.report(cx);
@@ -363,112 +365,6 @@ impl Connection {
             Transmitted::More => Turn::More,
             Transmitted::NoBuffer => Turn::Starved,
         }
-    }
-
-    /// Tells the consumer what has become of the connection.
-    fn report(&mut self, cx: &mut Context<'_>) {
-        match self.stage {
-            Stage::Opening => self.report_opening(cx),
-            Stage::Open => self.report_open(cx),
-            Stage::Idle | Stage::Over | Stage::Released => {}
-        }
-    }
-
-    fn report_opening(&mut self, cx: &mut Context<'_>) {
-        match self.tcb.state() {
-            State::SynSent | State::SynReceived => {}
-            State::Closed => self.fail(cx),
-            _ => self.open(cx),
-        }
-    }
-
-    fn open(&mut self, cx: &mut Context<'_>) {
-        let Some((local, remote)) = self.endpoints else {
-            return;
-        };
-        let opened = Opened {
-            peer: (core::net::IpAddr::from(remote.addr), remote.port).into(),
-            local_port: local.port,
-            token: match self.origin {
-                Origin::Accepted => None,
-                Origin::Asked(token) => Some(token),
-            },
-            identity: None,
-            // Encryption is the job of the layer above.
-            confidential: false,
-        };
-        let Ok(id) = cx.provider.open(self.slot, &opened) else {
-            // The consumer is starting over; or it holds a slot that it released, which its port calls by name.
-            return self.abort(cx.counters);
-        };
-        self.id = Some(id);
-        self.stage = Stage::Open;
-        self.moved = cx.now;
-        cx.counters.connections_open += 1;
-        cx.counters.connections_total += 1;
-        self.report_open(cx);
-    }
-
-    fn fail(&mut self, cx: &mut Context<'_>) {
-        if let Origin::Asked(token) = self.origin {
-            cx.provider.answer(token, Err(Refusal::Unreachable));
-        }
-        cx.counters.handshakes_failed += 1;
-        self.discard();
-    }
-
-    fn report_open(&mut self, cx: &mut Context<'_>) {
-        let Some(id) = self.id else {
-            return;
-        };
-        self.report_bytes(id, cx);
-        if self.tcb.is_finished() && !self.finished {
-            self.finished = true;
-            cx.provider.finish(id);
-        }
-        match self.tcb.state() {
-            State::TimeWait => self.over(true, id, cx),
-            State::Closed => self.over(self.tcb.end() == Some(End::Orderly), id, cx),
-            _ => {}
-        }
-    }
-
-    fn report_bytes(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
-        let received = self.tcb.take_received();
-        let acknowledged = self.tcb.take_acknowledged();
-        if received > 0 {
-            cx.provider.commit(id, received);
-            cx.counters.payload_received += received as u64;
-            cx.counters.copied_in += received as u64;
-        }
-        if acknowledged > 0 {
-            cx.provider.free(id, acknowledged);
-            cx.counters.payload_sent += acknowledged as u64;
-            self.confirm(cx);
-        }
-        if received + acknowledged > 0 {
-            self.moved = cx.now;
-        }
-    }
-
-    fn confirm(&mut self, cx: &mut Context<'_>) {
-        if let Some((_, remote)) = self.endpoints
-            && self.confirmed + CONFIRMATION <= cx.now
-        {
-            self.confirmed = cx.now;
-            cx.host.confirm(remote.addr, cx.now);
-        }
-    }
-
-    fn over(&mut self, orderly: bool, id: ConnectionId, cx: &mut Context<'_>) {
-        if orderly {
-            cx.provider.closed(id);
-        } else {
-            cx.provider.reset(id);
-            cx.counters.connections_reset += 1;
-        }
-        cx.counters.connections_open -= 1;
-        self.stage = Stage::Over;
     }
 }
 
