@@ -189,6 +189,7 @@ impl Host {
     pub(super) fn receive_dhcp<'a>(
         &mut self,
         wire: &mut Wire,
+        hardware: EthernetAddress,
         packet: &Ipv4Packet<&'a [u8]>,
         now: Instant,
     ) -> Result<Received<'a>, Drop> {
@@ -197,12 +198,18 @@ impl Host {
         if let Some(client) = &mut self.ipv4.client {
             client.receive(datagram.payload(), source, now);
         }
-        self.run_client(wire, now);
+        if let Some(server) = self.run_client(wire, now)
+            && self.next_hop(server.into()) == Some(server.into())
+        {
+            // A server on the link needs no ARP request for the first renewal.
+            self.arp.heard(server, hardware, true, now);
+        }
         Ok(Received::Handled)
     }
 
-    /// Does what the DHCP client wants.
-    fn run_client(&mut self, wire: &mut Wire, now: Instant) {
+    /// Does what the DHCP client wants. Returns the server of a lease that it has got.
+    fn run_client(&mut self, wire: &mut Wire, now: Instant) -> Option<Ipv4Address> {
+        let mut server = None;
         while let Some(output) = self.ipv4.client.as_mut().and_then(|it| it.output()) {
             match output {
                 Output::Send { message, from, to } => self.send_dhcp(wire, &message, from, to, now),
@@ -212,11 +219,13 @@ impl Host {
                     self.changed = true;
                 }
                 Output::Bound(lease) => {
+                    server = Some(lease.server);
                     self.ipv4.claim(lease.config, now);
                     self.changed = true;
                 }
             }
         }
+        server
     }
 
     fn send_dhcp(

@@ -81,7 +81,7 @@ impl Host {
         }
         let payload = packet.payload();
         if packet.next_header() == IpProtocol::Udp && self.is_for_dhcp(payload) {
-            return self.receive_dhcp(wire, &packet, now);
+            return self.receive_dhcp(wire, ethernet.src_addr(), &packet, now);
         }
         // RFC 1122, section 3.3.6: a unicast packet in a link-layer broadcast is dropped.
         let unicast = ethernet.dst_addr() == self.hardware;

@@ -118,19 +118,33 @@ fn answers_are_taken_by_unicast_and_broadcast() {
     }
 }
 
+/// Runs until the lease has to be renewed. Returns the frames of that moment.
+fn until_renewal(lab: &mut Lab) -> Vec<Vec<u8>> {
+    lab.run(100_000);
+    for _ in 0..1_700_000 / 500 {
+        let frames = lab.run(500);
+        if !frames.is_empty() {
+            return frames.into_iter().map(|(_, frame)| frame).collect();
+        }
+    }
+    panic!("half of the lease is over");
+}
+
+#[test]
+fn the_first_renewal_goes_to_where_the_lease_came_from() {
+    let mut lab = Lab::with(dhcp());
+    assert_eq!(serve(&mut lab, 1000), [1, 3]);
+    let frames = until_renewal(&mut lab);
+    let (to, addresses, kind, _) = request(&frames[0]).unwrap();
+    assert_eq!((to, addresses, kind), (ROUTER_MAC, (HOST, ROUTER), 3));
+}
+
 #[test]
 fn a_renewal_is_sent_to_the_server_once_it_is_resolved() {
     let mut lab = Lab::with(dhcp());
     assert_eq!(serve(&mut lab, 1000), [1, 3]);
-    let mut waited = 0;
-    loop {
-        let frames: Vec<_> = lab.run(500).into_iter().map(|(_, frame)| frame).collect();
-        waited += 500;
-        if asked(&frames).contains(&ROUTER) {
-            break;
-        }
-        assert!(waited < 1_800_000, "half of the lease");
-    }
+    lab.host.arp.forget(ROUTER);
+    assert_eq!(asked(&until_renewal(&mut lab)), [ROUTER]);
     let sent = lab.answer(&arp(ArpOperation::Reply, (ROUTER_MAC, ROUTER), HOST));
     let (to, addresses, kind, _) = request(&sent[0]).unwrap();
     assert_eq!((to, addresses, kind), (ROUTER_MAC, (HOST, ROUTER), 3));
@@ -224,6 +238,7 @@ fn without_an_address_arp_and_echo_are_silent() {
 fn another_router_is_used_when_the_first_is_dead() {
     let mut lab = Lab::with(dhcp());
     serve(&mut lab, 5000);
+    lab.host.arp.forget(ROUTER);
     lab.introduce(OTHER_ROUTER, PEER_MAC);
     assert_eq!(lab.send(FAR, b"hello"), Sent::Resolving);
     lab.run(5000);
