@@ -224,8 +224,9 @@ impl Addresses {
 
     /// Whether IPv6 is off on this link because another host has the link-local address.
     pub fn is_disabled(&self) -> bool {
+        // The link-local address is the first one, and never removed.
         let lost = |it: &Entry| it.origin == Origin::LinkLocal && it.state == State::Duplicate;
-        self.list.iter().any(lost)
+        self.list.first().is_some_and(lost)
     }
 
     /// Takes a packet of another host that claims this address: a solicitation of its own duplicate address detection,

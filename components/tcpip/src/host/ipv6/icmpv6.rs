@@ -55,6 +55,7 @@ impl Host {
                 if let Some(ipv6) = &mut self.ipv6 {
                     ipv6.receive(&envelope, arrival.hardware, router_alert, message, now);
                 }
+                self.run_ipv6(wire, now);
             }
         }
         Ok(Received::Handled)

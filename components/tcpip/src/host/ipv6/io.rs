@@ -46,9 +46,7 @@ impl Host {
             unicast: own && !group_frame,
             group_frame,
         };
-        let received = self.receive_content(wire, &packet, arrival, now);
-        self.run_ipv6(wire, now);
-        received
+        self.receive_content(wire, &packet, arrival, now)
     }
 
     fn receive_content<'a>(

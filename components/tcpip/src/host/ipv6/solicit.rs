@@ -17,6 +17,8 @@ pub(crate) struct Solicitations {
     next: Option<Instant>,
     /// The time that follows the next solicitation, without its random part.
     interval: Option<Duration>,
+    /// Whether the next solicitation is the last one.
+    answered: bool,
     random: Random,
 }
 
@@ -26,19 +28,24 @@ impl Solicitations {
         Self {
             next: None,
             interval: None,
+            answered: false,
             random,
         }
     }
 
     /// Begins, or begins again.
     pub fn start(&mut self, now: Instant) {
-        self.interval = None;
+        (self.interval, self.answered) = (None, false);
         self.next = Some(now + self.random.between(Duration::ZERO, MAX_DELAY));
     }
 
-    /// Ends: a router has sent an advertisement and is a default router.
+    /// Ends: a router has sent an advertisement and is a default router. One solicitation is sent in any case, since an
+    /// advertisement that nothing solicited may be incomplete (RFC 4861, section 6.3.7).
     pub fn stop(&mut self) {
-        self.next = None;
+        match self.interval {
+            None => self.answered = true,
+            Some(_) => self.next = None,
+        }
     }
 
     /// Returns whether a solicitation is due; the time of the next one is set.
@@ -54,7 +61,7 @@ impl Solicitations {
             let tenth = base / 10;
             let interval = base - tenth + self.random.between(Duration::ZERO, tenth + tenth);
             self.interval = Some(interval);
-            self.next = Some(now + interval);
+            self.next = (!self.answered).then(|| now + interval);
         }
         due
     }
@@ -100,6 +107,15 @@ mod tests {
             .iter()
             .all(|it| (3_240_000..=3_960_000).contains(it));
         assert!(longest, "{intervals:?}");
+    }
+
+    #[test]
+    fn an_advertisement_before_the_first_solicitation_leaves_one() {
+        let mut solicitations = started();
+        solicitations.stop();
+        let now = solicitations.deadline().unwrap();
+        assert!(solicitations.poll(now));
+        assert_eq!(solicitations.deadline(), None);
     }
 
     #[test]
