@@ -64,7 +64,9 @@ fn run(memory: &mut [Vec<u64>; 5], mut input: &[u8]) {
             address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 0, 1), 24),
             gateway: None,
         },
-        ipv6: Ipv6Setting::Automatic, ..Settings::NONE };
+        ipv6: Ipv6Setting::Automatic,
+        ..Settings::NONE
+    };
     let keys = Keys::from([7; Keys::LENGTH]);
     let mut stack = Stack::new(settings, packets, vec![consumer], keys, 0).unwrap();
     let mut now = 1_000_000;

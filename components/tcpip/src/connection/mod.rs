@@ -149,6 +149,11 @@ impl Connection {
         self.tcb.deadline().into_iter().chain(self.expiry()).min()
     }
 
+    /// Returns when the stage began or bytes last moved. That does not change in TIME-WAIT.
+    pub fn moved(&self) -> Instant {
+        self.moved
+    }
+
     /// Returns how it counts when a new connection wants a slot.
     pub fn count(&self) -> Counted {
         match (self.stage, self.origin) {

@@ -1,7 +1,7 @@
 //! The consumers: their requests, their slots, and what happens to one that misbehaves.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
 
 use super::{Consumer, Notice, Place, Stack};
-use crate::connection::{Connection, Counted, Stage};
+use crate::connection::{Connection, Stage};
 use crate::counters::Counters;
 use crate::settings::{Policy, SettingsError};
 
@@ -25,9 +25,8 @@ pub(super) struct Client {
     pub(super) idle: Vec<usize>,
     /// How many peers began a handshake that is not finished.
     pub(super) half_open: usize,
-    /// Slots whose connections the consumer has released and that only wait out TIME-WAIT, the longest first. Some have
-    /// found a new connection since.
-    pub(super) time_wait: VecDeque<usize>,
+    /// Slots whose connections the consumer has released and that only wait out TIME-WAIT, the longest first.
+    pub(super) time_wait: BTreeSet<(Instant, usize)>,
     pub(super) lost: bool,
 }
 
@@ -161,15 +160,11 @@ impl Stack {
     /// Returns a slot for a new connection: an idle one, or the one that was longest in TIME-WAIT. An established connection
     /// or a handshake never loses its slot.
     pub(super) fn claim(&mut self, client: usize) -> Option<usize> {
-        while self.clients[client].idle.is_empty() {
-            let slot = self.clients[client].time_wait.pop_front()?;
+        if self.clients[client].idle.is_empty() {
+            let (_, slot) = *self.clients[client].time_wait.first()?;
             let place = Place { client, slot };
-            if let Some(connection) = self.connection(place)
-                && connection.count() == Counted::TimeWait
-            {
-                connection.discard();
-                self.settle(place);
-            }
+            self.connection(place)?.discard();
+            self.settle(place);
         }
         let client = &mut self.clients[client];
         let slot = *client.idle.last()?;
@@ -191,7 +186,7 @@ impl Client {
             connections: (0..slots).map(|_| None).collect(),
             idle: (0..slots).rev().collect(),
             half_open: 0,
-            time_wait: VecDeque::new(),
+            time_wait: BTreeSet::new(),
             lost: false,
         }
     }

@@ -179,6 +179,18 @@ impl Stack {
         self.counters
     }
 
+    /// Returns the number of entries in everything that grows with connections.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        let waiting: usize = self
+            .clients
+            .iter()
+            .map(|client| client.time_wait.len())
+            .sum();
+        let queues = self.ready.len() + self.starved.len() + self.notices.len();
+        waiting + queues + self.table.len() + self.deadlines.len() + self.resolving.len()
+    }
+
     fn work(&mut self, now: Instant) -> Next {
         if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;

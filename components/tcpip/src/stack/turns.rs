@@ -130,8 +130,12 @@ impl Stack {
         if before != counted {
             client.half_open -= usize::from(before == Counted::HalfOpen);
             client.half_open += usize::from(counted == Counted::HalfOpen);
+            let entry = (connection.moved(), place.slot);
+            if before == Counted::TimeWait {
+                client.time_wait.remove(&entry);
+            }
             if counted == Counted::TimeWait {
-                client.time_wait.push_back(place.slot);
+                client.time_wait.insert(entry);
             }
         }
         if connection.retire() {

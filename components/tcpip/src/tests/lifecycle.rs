@@ -224,6 +224,31 @@ fn time_wait_does_not_use_slots_up() {
     );
 }
 
+/// Connections that come and go leave nothing behind, whether their slots are used again or not.
+#[test]
+fn nothing_grows_with_the_number_of_connections() {
+    for slots in [2, 64] {
+        let mut world = World::new(Program::Watch, slots, 1024);
+        for number in 0..300 {
+            let handle = world.host.connect(20000 + number, (STACK.into(), 80));
+            world.until("it is open", |world| {
+                world.services[0].connections.len() == 1
+            });
+            let id = world.services[0].only();
+            world.services[0].port.close(id);
+            world.services[0].port.flush();
+            world.run(10);
+            world.host.tcp(handle).close();
+            world.run(400);
+            world.host.sockets.remove(handle);
+            // In TIME-WAIT for 10 s: 25 of them at most, each in three lists.
+            assert!(world.stack.entries() <= 80, "{}", world.stack.entries());
+        }
+        world.run(11_000);
+        assert!(world.stack.entries() <= slots, "{}", world.stack.entries());
+    }
+}
+
 #[test]
 fn a_new_connection_between_the_same_endpoints_ends_time_wait() {
     let mut world = World::new(Program::Watch, 2, 2048);
