@@ -7,6 +7,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::IpEndpoint;
 
 use super::{Place, Stack};
+use crate::connection::Counted;
 use crate::host::{Drop, Received};
 use crate::segment::{Outgoing, Segment, SegmentError, Sent};
 use crate::sequence::{initial_sequence_number, write_endpoint};
@@ -65,12 +66,26 @@ impl Stack {
                 let reaction =
                     self.with(place, now, |connection, cx| connection.receive(segment, cx));
                 if reaction == Some(Reaction::Reset) {
-                    self.refuse(segment, now);
+                    self.take_unacceptable(place, segment, now);
                 }
                 self.schedule(place);
             }
             None if opens => self.open(segment, None, now),
             None => self.take_stray(segment, now),
+        }
+    }
+
+    /// A segment that acknowledges another SYN|ACK than the handshake's. It may be the one with a cookie: slots were short when
+    /// the peer sent its first SYN and not when it repeated it. Then the handshake with the cookie counts.
+    fn take_unacceptable(&mut self, place: Place, segment: &Segment<'_>, now: Instant) {
+        let half_open = self
+            .connection(place)
+            .is_some_and(|connection| connection.count() == Counted::HalfOpen);
+        if half_open && self.cookies.check(segment, now).is_some() {
+            self.with(place, now, |connection, _| connection.discard());
+            self.take_stray(segment, now);
+        } else {
+            self.refuse(segment, now);
         }
     }
 

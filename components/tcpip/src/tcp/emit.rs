@@ -4,7 +4,8 @@ use smoltcp::time::Instant;
 
 use super::SequenceNumber;
 use super::header::{Flags, Header, Options, SACK_BLOCKS, Timestamps};
-use super::tcb::{Tcb, timestamp_clock, window_shift};
+use super::parameters::{timestamp_clock, window_shift};
+use super::tcb::Tcb;
 use super::timers::Timer;
 use super::transmit::{Kind, Plan};
 

@@ -3,7 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `number`, `header`, `ring` | sequence numbers, the format of segments, the user's memory |
-//! | `state`, `tcb`, `user` | states; the block of a connection and how it begins; the calls of its user |
+//! | `state`, `parameters`, `tcb`, `user` | states; the block of a connection and how it begins; the calls of its user |
 //! | `receive`, `assembler` | a segment arrives: checks, text, FIN; what is out of order |
 //! | `acknowledge`, `recovery`, `sack`, `congestion`, `rtt` | ACKs, loss, windows, time-outs |
 //! | `transmit`, `emit`, `timers` | the next segment; its header and window; timers |
@@ -22,6 +22,7 @@ mod emit;
 mod error;
 mod header;
 mod number;
+mod parameters;
 mod receive;
 mod recovery;
 mod reply;
@@ -42,8 +43,9 @@ pub(crate) use cookie::{Cookies, Offer};
 pub(crate) use header::Options;
 pub(crate) use header::{Flags, Header, Malformed};
 pub(crate) use number::SequenceNumber;
+pub(crate) use parameters::Parameters;
 pub(crate) use receive::Reaction;
 pub(crate) use reply::{reset, syn_cookie};
 pub(crate) use state::State;
-pub(crate) use tcb::{End, Parameters, Tcb};
+pub(crate) use tcb::{End, Tcb};
 pub(crate) use transmit::Transmitted;

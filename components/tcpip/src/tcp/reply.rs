@@ -5,7 +5,7 @@ use smoltcp::wire::IpEndpoint;
 
 use super::cookie::{self, Cookies};
 use super::header::{Flags, Header, Options};
-use super::tcb::{self, Parameters};
+use super::parameters::{Parameters, timestamp_clock, window_shift};
 use crate::segment::{Outgoing, Segment};
 
 /// Returns the reset for a segment that belongs to no connection, or that a handshake cannot take (RFC 9293, sections
@@ -39,10 +39,7 @@ pub(crate) fn syn_cookie(
     now: Instant,
 ) -> Outgoing<'static> {
     let offered = &syn.header.options;
-    let timestamps = cookie::pack(
-        tcb::timestamp_clock(parameters.timestamp_offset, now),
-        offered,
-    );
+    let timestamps = cookie::pack(timestamp_clock(parameters.timestamp_offset, now), offered);
     // Without timestamps the peer's scale would be forgotten, and then none may be used (RFC 7323, section 2.2).
     let scales = timestamps.is_some() && offered.window_shift.is_some();
     let header = Header {
@@ -52,7 +49,7 @@ pub(crate) fn syn_cookie(
         window: capacity.min(65_535) as u16,
         options: Options {
             mss: Some(parameters.largest_mss()),
-            window_shift: scales.then(|| tcb::window_shift(capacity)),
+            window_shift: scales.then(|| window_shift(capacity)),
             sack_permitted: timestamps.is_some() && offered.sack_permitted,
             timestamps,
             ..Options::default()

@@ -1,14 +1,15 @@
 //! The state of one connection, the transmission control block (RFC 9293, section 3.3.1), and the calls of its user.
 
 use channel::streams::SocketMemory;
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 use smoltcp::wire::{IpAddress, IpEndpoint};
 
 use super::assembler::Assembler;
 use super::challenge::{Challenges, Limits};
 use super::congestion::Congestion;
 use super::cookie::Offer;
-use super::header::{HEADER_LENGTH, MAX_WINDOW_SHIFT, Options, TIMESTAMPS_LENGTH};
+use super::header::{Options, TIMESTAMPS_LENGTH};
+use super::parameters::{Parameters, payload_room, window_shift};
 use super::recovery::Recovery;
 use super::ring::{ReceiveRing, TransmitRing};
 use super::rtt::Rtt;
@@ -22,28 +23,6 @@ const DEFAULT_MSS_IPV4: u16 = 536;
 const DEFAULT_MSS_IPV6: u16 = 1220;
 /// A peer that names less gets segments of this size: headers would cost more than they carry.
 const SMALLEST_MSS: u16 = 64;
-
-/// The parameters of a new connection that the stack decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parameters {
-    /// Address and port of this host.
-    pub local: IpEndpoint,
-    /// Address and port of the peer.
-    pub remote: IpEndpoint,
-    /// The initial sequence number (RFC 6528).
-    pub number: SequenceNumber,
-    /// Added to the clock of the timestamps, so that they tell nothing of other connections (RFC 7323, section 7.1).
-    pub timestamp_offset: u32,
-    /// The longest IP packet between this host and the peer, in bytes.
-    pub mtu: u16,
-}
-
-impl Parameters {
-    /// Returns the MSS that this host announces: the payload of the longest packet without options.
-    pub fn largest_mss(&self) -> u16 {
-        payload_room(self.mtu, self.remote.addr)
-    }
-}
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,27 +371,3 @@ impl Tcb {
         }
     }
 }
-
-/// Returns the bytes of a packet that are left for payload and TCP options.
-fn payload_room(mtu: u16, remote: IpAddress) -> u16 {
-    let ip = match remote {
-        IpAddress::Ipv4(_) => 20,
-        IpAddress::Ipv6(_) => 40,
-    };
-    mtu.saturating_sub(ip + HEADER_LENGTH as u16)
-}
-
-/// Returns the shift with which a window of the whole ring fits into 16 bits.
-pub(super) fn window_shift(capacity: usize) -> u8 {
-    (0..MAX_WINDOW_SHIFT)
-        .find(|shift| capacity >> shift <= 65_535)
-        .unwrap_or(MAX_WINDOW_SHIFT)
-}
-
-/// Returns the value for a timestamps option: milliseconds (RFC 7323, section 5.4) from an offset of the connection's.
-pub(super) fn timestamp_clock(offset: u32, now: Instant) -> u32 {
-    (now.total_millis() as u32).wrapping_add(offset)
-}
-
-/// A peer's timestamp that is older than this says nothing (RFC 7323, section 5.5).
-pub(super) const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 60 * 60);

@@ -182,6 +182,47 @@ fn clients_beside_a_flood_of_syns_are_answered() {
     assert_eq!((counters.connections_reset, counters.resets_sent), (0, 0));
 }
 
+/// Slots were short when a peer sent its SYN, and not when it repeated it: both SYN|ACKs may be answered.
+#[test]
+fn a_cookie_is_good_while_a_second_handshake_runs() {
+    for cookie in [true, false] {
+        let mut world = World::new(Program::Echo, 2, 1024);
+        let first = world.host.connect(40000, (STACK.into(), 80));
+        world.run(100);
+        let number = |world: &mut World| {
+            world.seen.clear();
+            world.inject(&frames::syn(41000, 80));
+            world.settle();
+            let answer = world.seen.iter().find_map(|frame| frames::tcp(frame));
+            answer.expect("a SYN|ACK").seq_number()
+        };
+        let numbers = [number(&mut world), {
+            world.host.tcp(first).close();
+            world.until("the slot is free", |world| {
+                world.stack.counters().connections_open == 0
+            });
+            world.run(10_000);
+            number(&mut world)
+        }];
+        assert_eq!(world.stack.counters().syn_cookies, 1);
+        assert_ne!(numbers[0], numbers[1]);
+        let opened = world.stack.counters().connections_total;
+        let repr = TcpRepr {
+            control: TcpControl::None,
+            seq_number: TcpSeqNumber(1001),
+            ack_number: Some(numbers[usize::from(!cookie)] + 1),
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            ..frames::syn_repr(41000, 80)
+        };
+        world.inject(&frames::segment(PEER, &repr));
+        world.settle();
+        assert_eq!(world.stack.counters().connections_total, opened + 1);
+        assert_eq!(world.stack.counters().resets_sent, 0);
+    }
+}
+
 /// Resets for segments of no connection are limited, and never answer one.
 #[test]
 fn segments_of_no_connection_cause_a_limited_number_of_resets() {
