@@ -281,6 +281,7 @@ fn check(plan: &Plan, compiled: &Compiled) {
     assert_eq!(compiled.system.check(&Target::X86_64), Ok(()));
     for wiring in &compiled.wirings {
         check_wiring(&compiled.system, wiring);
+        assert_eq!(wiring.system, plan.name);
     }
     check_connections(&compiled.system, &compiled.wirings);
     check_authority(plan, &compiled.system);

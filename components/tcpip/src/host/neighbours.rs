@@ -266,56 +266,60 @@ impl<A: Ord + Copy> Neighbours<A> {
 
     /// Returns the next thing that is due.
     pub fn poll(&mut self, now: Instant) -> Option<Action<A>> {
-        loop {
-            let &(time, address) = self.timers.first()?;
-            if time > now {
-                return None;
-            }
-            if let Some(pending) = self.pending.get_mut(&address) {
-                if pending.sent == REQUESTS {
-                    let awaited = self.end(address).is_some_and(|solved| solved.awaited);
-                    return Some(Action::Failed { address, awaited });
-                }
-                if !self.requests.take(now) {
-                    return None;
-                }
-                self.timers.remove(&(pending.next, address));
-                pending.sent += 1;
-                pending.next = now + self.retransmission;
-                self.timers.insert((pending.next, address));
-                return Some(Action::Ask {
-                    address,
-                    known: None,
-                });
-            }
-            let Some(entry) = self.resolved.get(&address) else {
-                self.timers.remove(&(time, address));
-                continue;
-            };
-            let (hardware, sent) = match entry.state {
-                State::Probe { sent, .. } => (entry.hardware, sent),
-                _ => (entry.hardware, 0),
-            };
-            if sent == REQUESTS {
-                self.forget(address);
-                return Some(Action::Failed {
-                    address,
-                    awaited: true,
-                });
-            }
-            if !self.requests.take(now) {
-                return None;
-            }
-            let probe = State::Probe {
-                next: now + self.retransmission,
-                sent: sent + 1,
-            };
-            self.change(address, None, probe);
-            return Some(Action::Ask {
+        let &(time, address) = self.timers.first()?;
+        if time > now {
+            return None;
+        }
+        match self.pending.contains_key(&address) {
+            true => self.ask_all(address, now),
+            false => self.ask_directly(address, now),
+        }
+    }
+
+    /// The next request for an address that is being resolved.
+    fn ask_all(&mut self, address: A, now: Instant) -> Option<Action<A>> {
+        let pending = self.pending.get_mut(&address)?;
+        if pending.sent == REQUESTS {
+            let awaited = self.end(address).is_some_and(|solved| solved.awaited);
+            return Some(Action::Failed { address, awaited });
+        }
+        if !self.requests.take(now) {
+            return None;
+        }
+        self.timers.remove(&(pending.next, address));
+        pending.sent += 1;
+        pending.next = now + self.retransmission;
+        self.timers.insert((pending.next, address));
+        Some(Action::Ask {
+            address,
+            known: None,
+        })
+    }
+
+    /// The next request to a neighbour that was not confirmed in time.
+    fn ask_directly(&mut self, address: A, now: Instant) -> Option<Action<A>> {
+        let entry = self.resolved.get(&address)?;
+        let known = Some(entry.hardware);
+        let sent = match entry.state {
+            State::Probe { sent, .. } => sent,
+            _ => 0,
+        };
+        if sent == REQUESTS {
+            self.forget(address);
+            return Some(Action::Failed {
                 address,
-                known: Some(hardware),
+                awaited: true,
             });
         }
+        if !self.requests.take(now) {
+            return None;
+        }
+        let probe = State::Probe {
+            next: now + self.retransmission,
+            sent: sent + 1,
+        };
+        self.change(address, None, probe);
+        Some(Action::Ask { address, known })
     }
 
     /// When [`Neighbours::poll`] has something to do.

@@ -75,17 +75,12 @@ impl Host {
             .map_or(HOP_LIMIT, |ipv6| ipv6.hop_limit());
         let sent = self.transmit(wire, hop, header + transport, waits, now, |packet| {
             let (head, body) = packet.split_at_mut(header);
-            match (source, destination) {
-                (IpAddress::Ipv4(source), IpAddress::Ipv4(destination)) => {
-                    let addresses = (source, destination);
-                    write_ipv4(head, addresses, IpProtocol::Tcp, transport, identification);
-                }
-                (IpAddress::Ipv6(source), IpAddress::Ipv6(destination)) => {
-                    let addresses = (source, destination);
-                    write_ipv6(head, addresses, IpProtocol::Tcp, transport, hop_limit);
-                }
-                _ => {}
-            }
+            write_ip(
+                head,
+                (source, destination),
+                transport,
+                (identification, hop_limit),
+            );
             write_tcp(body, segment);
         });
         if sent == Sent::Done {
@@ -182,6 +177,32 @@ pub(super) fn write_ethernet(
     frame.set_src_addr(from);
     frame.set_dst_addr(to);
     frame.set_ethertype(kind);
+}
+
+/// Writes the IP header of a segment of `length` bytes; both addresses are of one family. IPv4 has the identification, IPv6
+/// the hop limit that the routers advertise.
+fn write_ip(
+    header: &mut [u8],
+    (source, destination): (IpAddress, IpAddress),
+    length: usize,
+    (identification, hop_limit): (Option<u16>, u8),
+) {
+    match (source, destination) {
+        (IpAddress::Ipv4(source), IpAddress::Ipv4(destination)) => {
+            let addresses = (source, destination);
+            write_ipv4(header, addresses, IpProtocol::Tcp, length, identification);
+        }
+        (IpAddress::Ipv6(source), IpAddress::Ipv6(destination)) => {
+            write_ipv6(
+                header,
+                (source, destination),
+                IpProtocol::Tcp,
+                length,
+                hop_limit,
+            );
+        }
+        _ => {}
+    }
 }
 
 /// Writes an IPv4 header without options. With an identification, routers may fragment the packet.

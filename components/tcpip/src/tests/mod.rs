@@ -6,6 +6,7 @@ mod host;
 mod hostile;
 mod lifecycle;
 mod link;
+mod neighbours;
 mod transfer;
 
 use smoltcp::socket::tcp::Socket;
