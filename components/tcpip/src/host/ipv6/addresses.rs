@@ -23,6 +23,9 @@ const ADVERTISERS: usize = 4;
 /// The first solicitation of duplicate address detection waits up to this long: MAX_RTR_SOLICITATION_DELAY (RFC 4862,
 /// section 5.4.2), so that hosts that start together do not send together.
 const MAX_DELAY: Duration = Duration::from_secs(1);
+/// Duplicate address detection of an address that another host has is repeated after this time, as for IPv4. Otherwise one
+/// forged packet in the right second would take an address away until the link comes up again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A packet without authentication shortens a valid lifetime to no less than this (RFC 4862, section 5.5.3 e).
 const TWO_HOURS: Duration = Duration::from_secs(2 * 3600);
 
@@ -62,25 +65,35 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Duplicate address detection runs: the next step is due at this time.
-    Optimistic {
+    /// Duplicate address detection runs.
+    Detecting {
+        /// When the next step is due.
         next: Instant,
         /// The nonce of the last solicitation, if one was sent.
         nonce: Option<Nonce>,
+        /// Whether the address is used meanwhile; if not, another host had it.
+        usable: bool,
     },
     /// No other host has it.
     Unique,
-    /// Another host has it.
-    Duplicate,
 }
 
 /// An action that is due for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Ask whether another host has the address.
-    Detect { address: Ipv6Address, nonce: Nonce },
+    Detect {
+        address: Ipv6Address,
+        nonce: Nonce,
+        /// Whether the address is used meanwhile.
+        optimistic: bool,
+    },
     /// No host has answered: tell all that the address is this host's.
-    Announce(Ipv6Address),
+    Announce {
+        address: Ipv6Address,
+        /// Another host had it before.
+        regained: bool,
+    },
     /// The valid lifetime is over; the host has the address no longer.
     Expired(Ipv6Address),
 }
@@ -222,31 +235,56 @@ impl Addresses {
         entry.map_or(&[], |it| &it.advertisers)
     }
 
+    /// Whether a claim of this address by another host matters: it is used, or a solicitation for it has no answer yet.
+    pub fn is_watched(&self, address: Ipv6Address) -> bool {
+        let detecting = |it: &Entry| matches!(it.state, State::Detecting { nonce: Some(_), .. });
+        self.has(address)
+            || self
+                .list
+                .iter()
+                .any(|it| it.address.address() == address && detecting(it))
+    }
+
+    /// Returns the addresses of which [`Addresses::is_watched`] is true.
+    pub fn watched(&self) -> impl Iterator<Item = Ipv6Address> {
+        let addresses = self.list.iter().map(|it| it.address.address());
+        addresses.filter(|it| self.is_watched(*it))
+    }
+
     /// Whether IPv6 is off on this link because another host has the link-local address.
     pub fn is_disabled(&self) -> bool {
         // The link-local address is the first one, and never removed.
-        let lost = |it: &Entry| it.origin == Origin::LinkLocal && it.state == State::Duplicate;
+        let lost = |it: &Entry| it.origin == Origin::LinkLocal && it.state.is_lost();
         self.list.first().is_some_and(lost)
     }
 
     /// Takes a packet of another host that claims this address: a solicitation of its own duplicate address detection,
     /// with its nonce if it has one, or an advertisement. `None` if the address is not this host's, or the packet is
     /// this host's own that the link gave back (RFC 7527, section 4.2).
-    pub fn claimed(&mut self, address: Ipv6Address, nonce: Option<Nonce>) -> Option<Conflict> {
+    pub fn claimed(
+        &mut self,
+        address: Ipv6Address,
+        claimed_nonce: Option<Nonce>,
+        now: Instant,
+    ) -> Option<Conflict> {
         let known = |it: &&mut Entry| it.address.address() == address;
         let entry = self.list.iter_mut().find(known)?;
-        match entry.state {
-            State::Duplicate => None,
-            State::Unique => Some(Conflict::Defended),
-            State::Optimistic { nonce: own, .. } if nonce.is_some() && own == nonce => None,
-            State::Optimistic { .. } => {
-                entry.state = State::Duplicate;
-                Some(match entry.origin {
-                    Origin::LinkLocal => Conflict::Disabled,
-                    Origin::Configured | Origin::Advertised => Conflict::GivenUp,
-                })
-            }
+        let State::Detecting { nonce, usable, .. } = entry.state else {
+            return Some(Conflict::Defended);
+        };
+        if claimed_nonce.is_some() && nonce == claimed_nonce {
+            return None;
         }
+        entry.state = State::Detecting {
+            next: now + RETRY_INTERVAL,
+            nonce: None,
+            usable: false,
+        };
+        let conflict = match entry.origin {
+            Origin::LinkLocal => Conflict::Disabled,
+            Origin::Configured | Origin::Advertised => Conflict::GivenUp,
+        };
+        usable.then_some(conflict)
     }
 
     /// Returns the next thing that is due.
@@ -261,35 +299,37 @@ impl Addresses {
             return Some(Action::Expired(expired.address.address()));
         }
         let disabled = self.is_disabled();
-        let due = |it: &&mut Entry| match it.state {
-            State::Optimistic { next, .. } => next <= now && !disabled,
-            State::Unique | State::Duplicate => false,
-        };
+        let due = |it: &&mut Entry| it.step(disabled).is_some_and(|next| next <= now);
         let entry = self.list.iter_mut().find(due)?;
         let address = entry.address.address();
-        let State::Optimistic { nonce: None, .. } = entry.state else {
-            entry.state = State::Unique;
-            return Some(Action::Announce(address));
+        let State::Detecting { nonce, usable, .. } = entry.state else {
+            return None;
         };
+        if nonce.is_some() {
+            entry.state = State::Unique;
+            let regained = !usable;
+            return Some(Action::Announce { address, regained });
+        }
         let [nonce @ .., _, _] = self.random.next().to_be_bytes();
-        entry.state = State::Optimistic {
+        entry.state = State::Detecting {
             next: now + self.retransmission,
             nonce: Some(nonce),
+            usable,
         };
-        Some(Action::Detect { address, nonce })
+        Some(Action::Detect {
+            address,
+            nonce,
+            optimistic: usable,
+        })
     }
 
     /// When [`Addresses::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let disabled = self.is_disabled();
-        let step = |it: &Entry| match it.state {
-            State::Optimistic { next, .. } if !disabled => Some(next),
-            _ => None,
-        };
         let times = self
             .list
             .iter()
-            .flat_map(|it| [step(it), it.preferred, it.valid]);
+            .flat_map(|it| [it.step(disabled), it.preferred, it.valid]);
         times.flatten().min()
     }
 
@@ -298,7 +338,7 @@ impl Addresses {
     pub fn doubt_all(&mut self, now: Instant) {
         for at in 0..self.list.len() {
             let next = self.first_step(now);
-            self.list[at].state = State::Optimistic { next, nonce: None };
+            self.list[at].state = State::begin(next);
             self.list[at].confirmed = false;
         }
     }
@@ -316,7 +356,7 @@ impl Addresses {
         let disabled = self.is_disabled();
         self.list
             .iter()
-            .filter(move |it| it.state != State::Duplicate && !disabled)
+            .filter(move |it| !it.state.is_lost() && !disabled)
     }
 
     fn first_step(&mut self, now: Instant) -> Instant {
@@ -334,7 +374,7 @@ impl Addresses {
         self.list.push(Entry {
             address,
             origin,
-            state: State::Optimistic { next, nonce: None },
+            state: State::begin(next),
             preferred,
             deprecated: is_over(preferred, now),
             valid,
@@ -346,7 +386,33 @@ impl Addresses {
     }
 }
 
+impl State {
+    /// Duplicate address detection of an address that is used meanwhile.
+    fn begin(next: Instant) -> Self {
+        Self::Detecting {
+            next,
+            nonce: None,
+            usable: true,
+        }
+    }
+
+    /// Whether another host had the address.
+    fn is_lost(self) -> bool {
+        matches!(self, Self::Detecting { usable: false, .. })
+    }
+}
+
 impl Entry {
+    /// When the next step of duplicate address detection is due. Without IPv6 the link-local address alone is detected.
+    fn step(&self, disabled: bool) -> Option<Instant> {
+        match self.state {
+            State::Detecting { next, .. } if !disabled || self.origin == Origin::LinkLocal => {
+                Some(next)
+            }
+            State::Detecting { .. } | State::Unique => None,
+        }
+    }
+
     /// RFC 4862, section 5.5.3 e: anyone on the link can forge an advertisement, so it takes at most what is beyond two
     /// hours off a valid lifetime.
     fn renew(
@@ -532,7 +598,11 @@ mod tests {
             else {
                 panic!("{done:?}");
             };
-            assert_eq!((of, after), (address, Action::Announce(address)));
+            let regained = false;
+            assert_eq!(
+                (of, after),
+                (address, Action::Announce { address, regained })
+            );
             assert!(asked >= at(10) && asked < at(11), "{asked}");
             assert_eq!(announced - asked, Duration::from_secs(1));
             assert!(addresses.is_unique(address));
@@ -548,8 +618,15 @@ mod tests {
         let information = information("2001:db8:1::", 64, HOUR, HOUR);
         addresses.advertised(&information, ROUTER, at(0));
         let address = formed("2001:db8:1::");
-        assert_eq!(addresses.claimed(address, None), Some(Conflict::GivenUp));
-        assert_eq!(addresses.claimed(address, None), None, "reported once");
+        assert_eq!(
+            addresses.claimed(address, None, at(1)),
+            Some(Conflict::GivenUp)
+        );
+        assert_eq!(
+            addresses.claimed(address, None, at(1)),
+            None,
+            "reported once"
+        );
         assert!(!addresses.has(address));
         assert_eq!(texts(&addresses), ["fe80::5054:ff:fe12:3456/64"]);
         // The next advertisement does not bring it back, another link may.
@@ -566,12 +643,39 @@ mod tests {
         addresses.add_link_local(at(0));
         let information = information("2001:db8:1::", 64, HOUR, HOUR);
         addresses.advertised(&information, ROUTER, at(0));
-        let conflict = addresses.claimed(formed("fe80::"), Some([1; 6]));
+        let conflict = addresses.claimed(formed("fe80::"), Some([1; 6]), at(1));
         assert_eq!(conflict, Some(Conflict::Disabled));
         assert!(addresses.is_disabled());
         assert_eq!(texts(&addresses), [""; 0]);
         assert_eq!(addresses.candidates(None).count(), 0);
-        assert_eq!(addresses.deadline(), Some(at(3600)), "only the lifetime");
+        assert_eq!(addresses.deadline(), Some(at(61)), "detected again");
+    }
+
+    /// One forged packet must not take an address away for longer than it is repeated.
+    #[test]
+    fn detection_of_a_lost_address_is_repeated_before_it_is_used() {
+        for prefix in ["fe80::", "2001:db8:1::"] {
+            let mut addresses = new();
+            addresses.add_link_local(at(0));
+            addresses.advertised(&information("2001:db8:1::", 64, HOUR, HOUR), ROUTER, at(0));
+            run(&mut addresses, at(0));
+            let address = formed(prefix);
+            assert!(addresses.claimed(address, None, at(0)).is_some());
+            assert!(!addresses.is_watched(address));
+            run(&mut addresses, at(60));
+            assert!(addresses.is_watched(address) && !addresses.has(address));
+            // It is still there: the next attempt is a minute later.
+            assert_eq!(addresses.claimed(address, None, at(60)), None);
+            run(&mut addresses, at(119));
+            assert!(!addresses.has(address));
+            let done = run(&mut addresses, at(130));
+            let regained = Action::Announce {
+                address,
+                regained: true,
+            };
+            assert!(done.contains(&(at(121), regained)), "{done:?}");
+            assert!(addresses.is_unique(address));
+        }
     }
 
     #[test]
@@ -580,9 +684,12 @@ mod tests {
         addresses.add_link_local(at(0));
         run(&mut addresses, at(10));
         let address = formed("fe80::");
-        assert_eq!(addresses.claimed(address, None), Some(Conflict::Defended));
+        assert_eq!(
+            addresses.claimed(address, None, at(1)),
+            Some(Conflict::Defended)
+        );
         assert!(addresses.has(address));
-        assert_eq!(addresses.claimed(ROUTER, None), None);
+        assert_eq!(addresses.claimed(ROUTER, None, at(1)), None);
     }
 
     #[test]
@@ -590,13 +697,16 @@ mod tests {
         let mut addresses = new();
         addresses.add_link_local(at(0));
         let now = addresses.deadline().unwrap();
-        let Some(Action::Detect { address, nonce }) = addresses.poll(now) else {
+        let Some(Action::Detect { address, nonce, .. }) = addresses.poll(now) else {
             panic!("no detection");
         };
-        assert_eq!(addresses.claimed(address, Some(nonce)), None);
+        assert_eq!(addresses.claimed(address, Some(nonce), at(1)), None);
         assert!(addresses.has(address));
         let other = Some([nonce[0] ^ 1; 6]);
-        assert_eq!(addresses.claimed(address, other), Some(Conflict::Disabled));
+        assert_eq!(
+            addresses.claimed(address, other, at(1)),
+            Some(Conflict::Disabled)
+        );
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Host {
         if is_martian_source(source) || is_martian_destination(destination) {
             return Err(Drop::Martian);
         }
-        let ipv6 = self.ipv6.as_ref().filter(|ipv6| ipv6.is_enabled());
+        let ipv6 = self.ipv6.as_ref().filter(|ipv6| ipv6.is_listening());
         let ipv6 = ipv6.ok_or(Drop::NotOurs)?;
         match destination {
             _ if ipv6.is_own(destination) => Ok(true),

@@ -298,12 +298,18 @@ impl Ipv6 {
 
     /// Whether frames to this group address are for this host.
     pub fn hears(&self, group: EthernetAddress) -> bool {
-        let mut groups = self.addresses.all().map(|it| solicited_node(it.address()));
+        let mut groups = self.addresses.watched().map(solicited_node);
         multicast_hardware(ALL_NODES) == group || groups.any(|it| multicast_hardware(it) == group)
     }
 
-    /// Whether the host sends and receives: IPv6 is not off because of a conflict.
-    pub fn is_enabled(&self) -> bool {
+    /// Whether packets are looked at: IPv6 is not off because of a conflict, or it is being found out whether the other
+    /// host is still there.
+    pub fn is_listening(&self) -> bool {
+        self.is_enabled() || self.addresses.watched().next().is_some()
+    }
+
+    /// Whether IPv6 is not off because of a conflict.
+    fn is_enabled(&self) -> bool {
         !self.addresses.is_disabled()
     }
 
@@ -354,12 +360,12 @@ impl Ipv6 {
     ) {
         let Solicitation { target, nonce, .. } = *solicitation;
         let detects = envelope.source.is_unspecified();
+        let unique = self.addresses.is_unique(target);
+        if detects && !unique && self.addresses.is_watched(target) {
+            return self.claimed(target, hardware, nonce, now);
+        }
         if !self.is_own(target) {
             return;
-        }
-        let unique = self.addresses.is_unique(target);
-        if detects && !unique {
-            return self.claimed(target, hardware, nonce, now);
         }
         if let Some(hardware) = solicitation.hardware {
             self.heard(envelope.source, hardware, now);
@@ -380,7 +386,7 @@ impl Ipv6 {
         now: Instant,
     ) {
         let target = advertisement.target;
-        if self.is_own(target) {
+        if self.addresses.is_watched(target) {
             return self.claimed(target, hardware, None, now);
         }
         let news = neighbours::Advertisement {
@@ -507,8 +513,8 @@ impl Ipv6 {
         nonce: Option<message::Nonce>,
         now: Instant,
     ) {
-        let notice = match self.addresses.claimed(address, nonce) {
-            None => return,
+        let notice = match self.addresses.claimed(address, nonce, now) {
+            None => return self.listen(now),
             Some(Conflict::Defended) => Ipv6Notice::Conflict { address, hardware },
             Some(Conflict::GivenUp) => Ipv6Notice::Duplicate { address, hardware },
             Some(Conflict::Disabled) => Ipv6Notice::Disabled { address, hardware },
@@ -532,14 +538,22 @@ impl Ipv6 {
                     self.outputs.push_back(Output::Changed);
                     self.listen(now);
                 }
-                addresses::Action::Detect { address, nonce } if self.up => {
-                    self.detect(address, nonce);
+                addresses::Action::Detect {
+                    address,
+                    nonce,
+                    optimistic,
+                } => {
+                    self.listen(now);
+                    self.detect(address, nonce, optimistic);
                 }
-                addresses::Action::Announce(address) if self.up => {
+                addresses::Action::Announce { address, regained } => {
+                    if regained {
+                        self.notice(Ipv6Notice::Regained { address });
+                        self.outputs.push_back(Output::Changed);
+                    }
                     // Neighbours that know another link-layer address learn this one (RFC 4861, section 7.2.6).
                     self.advertise(address, ALL_NODES, false, true, None);
                 }
-                addresses::Action::Detect { .. } | addresses::Action::Announce(_) => {}
             }
         }
         self.prefixes.expire(now);
@@ -561,13 +575,13 @@ impl Ipv6 {
 
     /// Listens to the solicited-node groups of the addresses.
     fn listen(&mut self, now: Instant) {
-        let addresses: Vec<_> = self.addresses.all().map(|it| it.address()).collect();
+        let addresses: Vec<_> = self.addresses.watched().collect();
         self.listener
             .set(addresses.into_iter().map(solicited_node), now);
     }
 
     /// Asks whether another host has the address (RFC 4862, section 5.4.2; RFC 7527, section 4.1).
-    fn detect(&mut self, address: Ipv6Address, nonce: message::Nonce) {
+    fn detect(&mut self, address: Ipv6Address, nonce: message::Nonce, optimistic: bool) {
         let solicitation = Solicitation {
             target: address,
             hardware: None,
@@ -580,7 +594,9 @@ impl Ipv6 {
             message::write_solicitation(&solicitation),
         );
         // Routers then know where answers go before the first packet (RFC 9131, section 6.1.2).
-        self.advertise(address, ALL_ROUTERS, false, false, None);
+        if optimistic {
+            self.advertise(address, ALL_ROUTERS, false, false, None);
+        }
     }
 
     fn advertise(
@@ -684,7 +700,9 @@ impl Ipv6 {
     }
 
     fn send(&mut self, message: Message) {
-        self.outputs.push_back(Output::Send(message));
+        if self.up {
+            self.outputs.push_back(Output::Send(message));
+        }
     }
 
     fn notice(&mut self, notice: Ipv6Notice) {

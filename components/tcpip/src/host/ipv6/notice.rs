@@ -14,12 +14,17 @@ pub enum Ipv6Notice {
         /// The other station.
         hardware: EthernetAddress,
     },
-    /// Another station has the link-local address, so IPv6 is off until the link comes up again (RFC 4862, section 5.4.5).
+    /// Another station has the link-local address, so IPv6 is off (RFC 4862, section 5.4.5).
     Disabled {
         /// The address.
         address: Ipv6Address,
         /// The other station.
         hardware: EthernetAddress,
+    },
+    /// No other station has an address any longer that one had: it is used.
+    Regained {
+        /// The address.
+        address: Ipv6Address,
     },
     /// Another station advertises an address that this host has had for longer.
     Conflict {
@@ -65,7 +70,7 @@ pub enum Ipv6Notice {
 
 impl Ipv6Notice {
     /// Number of kinds.
-    pub(crate) const KINDS: usize = 9;
+    pub(crate) const KINDS: usize = 10;
 
     /// Returns the number of the notice's kind, less than [`Ipv6Notice::KINDS`].
     pub(crate) fn kind(&self) -> usize {
@@ -79,6 +84,7 @@ impl Ipv6Notice {
             Self::RouterSilent { .. } => 6,
             Self::Expired { .. } => 7,
             Self::Moved => 8,
+            Self::Regained { .. } => 9,
         }
     }
 }
@@ -88,12 +94,15 @@ impl fmt::Display for Ipv6Notice {
         match self {
             Self::Duplicate { address, hardware } => write!(
                 f,
-                "address conflict: {hardware} has {address}; not using it"
+                "address conflict: {hardware} has {address}; not using it, trying again each minute"
             ),
             Self::Disabled { address, hardware } => write!(
                 f,
-                "address conflict: {hardware} has {address}, the link-local address; IPv6 is off until the link comes up again"
+                "address conflict: {hardware} has {address}, the link-local address; IPv6 is off, trying again each minute"
             ),
+            Self::Regained { address } => {
+                write!(f, "address conflict has ended: using {address}")
+            }
             Self::Conflict { address, hardware } => write!(
                 f,
                 "address conflict: {hardware} also uses {address}; keeping it"

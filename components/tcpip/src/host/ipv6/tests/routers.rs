@@ -378,6 +378,15 @@ fn forged_advertisements_from_elsewhere_are_ignored() {
     assert_eq!(addresses(&lab).len(), 2);
 }
 
+/// RFC 4861, section 6.2.6: that is for routers.
+#[test]
+fn solicitations_of_routers_are_not_answered() {
+    let mut lab = lab();
+    let solicitation = Packet::discovery(PEER, address("ff02::2"), &[133, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(answers(&mut lab, &solicitation), []);
+    assert_eq!(answers(&mut lab, &solicitation.to(link_local())), []);
+}
+
 /// RFC 6059 in spirit: what the new network's routers do not advertise is dropped once they have had time to answer.
 #[test]
 fn another_network_after_an_interruption_replaces_the_one_before() {
