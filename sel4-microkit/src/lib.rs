@@ -34,12 +34,11 @@
 //! selkie_freestanding` adds what a program without an operating system needs: entry point and panic handler;
 //! without it the crate compiles for the developer's machine.
 //!
-//! Beyond upstream there are [`ioport`], since upstream has no x86 I/O ports, and [`restart`].
+//! Beyond upstream there is [`restart`].
 #![cfg_attr(not(test), no_std)]
 
 #[doc(hidden)]
 pub mod heap;
-pub mod ioport;
 pub mod panicking;
 pub mod restart;
 

@@ -87,8 +87,10 @@ pub(crate) fn pd_pps() -> usize {
     *var!(microkit_pps: usize = 0)
 }
 
-/// A bit for each range of I/O ports.
-pub(crate) fn pd_ioports() -> usize {
+/// A bit for each range of I/O ports. The Microkit tool sets this symbol in every program that has I/O ports; the runtime
+/// does not read it.
+#[allow(dead_code)]
+fn pd_ioports() -> usize {
     *var!(microkit_ioports: usize = 0)
 }
 

@@ -1,4 +1,4 @@
-//! Invocations that protection domains make: of interrupts, I/O ports and threads.
+//! Invocations that protection domains make: of interrupts and threads.
 
 use crate::kernel::abi::{USER_CONTEXT_PC, USER_CONTEXT_SP, USER_CONTEXT_WORDS};
 use crate::kernel::invoke;
@@ -11,56 +11,6 @@ impl cap::IrqHandler {
     /// When this is no interrupt.
     pub fn irq_handler_ack(self) -> Result<()> {
         invoke::irq_ack(self.bits())
-    }
-}
-
-impl cap::IoPort {
-    /// Reads a byte from a port.
-    ///
-    /// # Errors
-    /// When the port is not in the capability's range.
-    pub fn in8(self, port: u16) -> Result<u8> {
-        invoke::port_in(self.bits(), 1, port).map(|value| value as u8)
-    }
-
-    /// Reads 16 bits from a port.
-    ///
-    /// # Errors
-    /// When the ports are not in the capability's range.
-    pub fn in16(self, port: u16) -> Result<u16> {
-        invoke::port_in(self.bits(), 2, port).map(|value| value as u16)
-    }
-
-    /// Reads 32 bits from a port.
-    ///
-    /// # Errors
-    /// When the ports are not in the capability's range.
-    pub fn in32(self, port: u16) -> Result<u32> {
-        invoke::port_in(self.bits(), 4, port).map(|value| value as u32)
-    }
-
-    /// Writes a byte to a port.
-    ///
-    /// # Errors
-    /// When the port is not in the capability's range.
-    pub fn out8(self, port: u16, value: u8) -> Result<()> {
-        invoke::port_out(self.bits(), 1, port, value.into())
-    }
-
-    /// Writes 16 bits to a port.
-    ///
-    /// # Errors
-    /// When the ports are not in the capability's range.
-    pub fn out16(self, port: u16, value: u16) -> Result<()> {
-        invoke::port_out(self.bits(), 2, port, value.into())
-    }
-
-    /// Writes 32 bits to a port.
-    ///
-    /// # Errors
-    /// When the ports are not in the capability's range.
-    pub fn out32(self, port: u16, value: u32) -> Result<()> {
-        invoke::port_out(self.bits(), 4, port, value.into())
     }
 }
 

@@ -5,10 +5,14 @@
 //! x86_64, without the MCS extensions; `microkit` to the kernels of a Microkit SDK, through its C headers.
 //! The rest of this crate asks the back end for numbers and layouts and knows none itself.
 //!
-//! With `--cfg selkie_freestanding` the crate also defines what compiled code expects of a C library (`memcpy` and so on).
+//! Freestanding programs (`--cfg selkie_freestanding`) get what compiled code expects of a C library (`memcpy` and so on)
+//! with it, from the crate `freestanding`.
 //!
 //! A program calls [`set_ipc_buffer`] once, before anything else; `sel4-microkit` does so for a PD.
 #![cfg_attr(not(test), no_std)]
+
+#[cfg(selkie_freestanding)]
+extern crate freestanding as _;
 
 #[cfg(selkie_board = "microkit")]
 pub mod microkit;
@@ -20,16 +24,12 @@ use microkit as kernel;
 #[cfg(not(selkie_board = "microkit"))]
 use pc99 as kernel;
 
-#[cfg(all(selkie_freestanding, target_arch = "riscv64"))]
-mod byte_order;
 mod cptr;
 mod debug;
 mod error;
 mod fault;
 mod invocations;
 mod ipc_buffer;
-#[cfg(all(any(selkie_freestanding, test), not(target_arch = "riscv64")))]
-mod libc;
 mod message_info;
 mod syscalls;
 
@@ -41,6 +41,12 @@ pub use invocations::UserContext;
 pub use ipc_buffer::{IpcBuffer, set_ipc_buffer, with_ipc_buffer, with_ipc_buffer_mut};
 pub use message_info::{MessageInfo, MessageInfoBuilder};
 pub use syscalls::r#yield;
+
+/// Numbers of the kernel's interface, at the paths that they have in the upstream crate.
+#[cfg(target_arch = "x86_64")]
+pub mod sys {
+    pub use crate::kernel::abi::invocation_label;
+}
 
 /// A machine word of the kernel's interface.
 pub type Word = u64;

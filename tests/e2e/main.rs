@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod cost;
 mod echo;
+mod field;
 mod hostile;
 mod http;
 mod iommu;
@@ -62,6 +63,7 @@ fn main() {
         provision::trials(),
         restart::trials(),
         network::trials(),
+        field::trials(),
         commands::trials(),
         cost::trials(),
         audit::trials(),

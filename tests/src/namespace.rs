@@ -89,6 +89,37 @@ impl Namespace {
         all.extend(words.iter().map(OsString::from));
         program::run(&all, input, limit)
     }
+
+    /// Starts a server inside the namespace; it is ended when the value is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, words: &[String]) -> Result<Server, Failed> {
+        let mut all = self.enter();
+        all.extend(words.iter().map(OsString::from));
+        let mut all = all.into_iter();
+        let first = all.next().unwrap_or_default();
+        let server = Command::new(first)
+            .args(all)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", words.join(" ")))?;
+        Ok(Server(server))
+    }
+}
+
+/// A server that runs inside a namespace until this value is dropped.
+#[derive(Debug)]
+pub struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Drop for Namespace {

@@ -1,7 +1,7 @@
 //! I/O ports of x86.
 
+use ioport::{IoPort, Refused};
 use registers::Ports;
-use sel4_microkit::ioport::IoPort;
 
 use crate::wiring;
 
@@ -26,15 +26,20 @@ pub struct PortRange {
 
 impl Ports for PortRange {
     fn read8(&mut self, offset: u16) -> u8 {
-        self.range.read_8(self.base + offset)
+        granted(self.range.read_8(self.base + offset))
     }
     fn write8(&mut self, offset: u16, value: u8) {
-        self.range.write_8(self.base + offset, value);
+        granted(self.range.write_8(self.base + offset, value));
     }
     fn read32(&mut self, offset: u16) -> u32 {
-        self.range.read_32(self.base + offset)
+        granted(self.range.read_32(self.base + offset))
     }
     fn write32(&mut self, offset: u16, value: u32) {
-        self.range.write_32(self.base + offset, value);
+        granted(self.range.write_32(self.base + offset, value));
     }
+}
+
+/// The wiring names range and ports together, so a refusal is a mistake of this program.
+fn granted<T>(result: Result<T, Refused>) -> T {
+    result.unwrap_or_else(|refused| panic!("{refused}"))
 }

@@ -9,6 +9,9 @@
 #![no_std]
 
 extern crate alloc;
+// Upstream's `sel4` does not bring it along.
+#[cfg(selkie_freestanding)]
+extern crate freestanding as _;
 
 mod calls;
 mod heap;

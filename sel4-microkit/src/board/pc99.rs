@@ -16,7 +16,6 @@ pub(crate) mod slot {
     pub(crate) const ENDPOINTS: u64 = 74;
     pub(crate) const IRQS: u64 = 138;
     pub(crate) const CHILDREN: u64 = 202;
-    pub(crate) const IO_PORTS: u64 = 394;
 }
 
 /// The last page but one of the address space. The last one stays empty: a `syscall` at its end would return to an

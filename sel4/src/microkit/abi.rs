@@ -47,5 +47,16 @@ pub mod slot {
     pub const ENDPOINTS: Word = sdk::SLOT_ENDPOINTS;
     pub const IRQS: Word = sdk::SLOT_IRQS;
     pub const CHILDREN: Word = sdk::SLOT_CHILDREN;
-    pub const IO_PORTS: Word = sdk::SLOT_IO_PORTS;
+}
+
+/// Labels of invocations, named as in the kernel's own headers. On other processors there are no I/O ports.
+#[cfg(target_arch = "x86_64")]
+#[allow(non_upper_case_globals, missing_docs)]
+pub mod invocation_label {
+    use super::sdk;
+
+    pub const X86IOPortIn8: u32 = sdk::IO_PORT_IN_8 as u32;
+    pub const X86IOPortIn32: u32 = sdk::IO_PORT_IN_32 as u32;
+    pub const X86IOPortOut8: u32 = sdk::IO_PORT_OUT_8 as u32;
+    pub const X86IOPortOut32: u32 = sdk::IO_PORT_OUT_32 as u32;
 }

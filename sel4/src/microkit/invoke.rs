@@ -25,20 +25,6 @@ unsafe extern "C" {
         resume: bool,
         registers: &mut Registers,
     ) -> Word;
-    safe fn selkie_port_in(
-        buffer: &mut IpcBuffer,
-        range: Word,
-        bytes: Word,
-        port: Word,
-        value: &mut Word,
-    ) -> Word;
-    safe fn selkie_port_out(
-        buffer: &mut IpcBuffer,
-        range: Word,
-        bytes: Word,
-        port: Word,
-        value: Word,
-    ) -> Word;
 }
 
 pub(crate) fn irq_ack(handler: Word) -> Result<()> {
@@ -62,18 +48,6 @@ pub(crate) fn tcb_read_registers(tcb: Word, suspend: bool) -> Result<Registers> 
 pub(crate) fn tcb_write_registers(tcb: Word, resume: bool, registers: &Registers) -> Result<()> {
     let mut registers = *registers;
     result(|buffer| selkie_tcb_write_registers(buffer, tcb, resume, &mut registers))
-}
-
-/// Reads 1, 2 or 4 bytes from an I/O port of x86; refused elsewhere.
-pub(crate) fn port_in(range: Word, bytes: u8, port: u16) -> Result<Word> {
-    let mut value = 0;
-    result(|buffer| selkie_port_in(buffer, range, bytes.into(), port.into(), &mut value))?;
-    Ok(value)
-}
-
-/// Writes 1, 2 or 4 bytes to an I/O port of x86; refused elsewhere.
-pub(crate) fn port_out(range: Word, bytes: u8, port: u16, value: Word) -> Result<()> {
-    result(|buffer| selkie_port_out(buffer, range, bytes.into(), port.into(), value))
 }
 
 fn result(invoke: impl FnOnce(&mut IpcBuffer) -> Word) -> Result<()> {

@@ -55,11 +55,14 @@ pub mod label {
     pub const PAGE_UNMAP: Word = 39;
     pub const PAGE_GET_ADDRESS: Word = 41;
     pub const ASID_POOL_ASSIGN: Word = 43;
-    pub const PORT_IN8: Word = 44;
-    pub const PORT_IN16: Word = 45;
-    pub const PORT_IN32: Word = 46;
-    pub const PORT_OUT8: Word = 47;
-    pub const PORT_OUT16: Word = 48;
-    pub const PORT_OUT32: Word = 49;
     pub const IRQ_ISSUE_IOAPIC: Word = 50;
+}
+
+/// Labels of invocations, named as in the kernel's own headers.
+#[allow(non_upper_case_globals, missing_docs)]
+pub mod invocation_label {
+    pub const X86IOPortIn8: u32 = 44;
+    pub const X86IOPortIn32: u32 = 46;
+    pub const X86IOPortOut8: u32 = 47;
+    pub const X86IOPortOut32: u32 = 49;
 }

@@ -58,24 +58,3 @@ pub(crate) fn tcb_write_registers(tcb: Word, resume: bool, registers: &Registers
     arguments[2..].copy_from_slice(registers);
     cap::Tcb::from_bits(tcb).invoke(label::TCB_WRITE_REGISTERS, &[], &arguments)
 }
-
-/// Reads 1, 2 or 4 bytes from an I/O port.
-pub(crate) fn port_in(range: Word, bytes: u8, port: u16) -> Result<Word> {
-    let label = match bytes {
-        1 => label::PORT_IN8,
-        2 => label::PORT_IN16,
-        _ => label::PORT_IN32,
-    };
-    cap::IoPort::from_bits(range).invoke(label, &[], &[port.into()])?;
-    Ok(with_ipc_buffer_mut(|buffer| buffer.msg_regs()[0]))
-}
-
-/// Writes 1, 2 or 4 bytes to an I/O port.
-pub(crate) fn port_out(range: Word, bytes: u8, port: u16, value: Word) -> Result<()> {
-    let label = match bytes {
-        1 => label::PORT_OUT8,
-        2 => label::PORT_OUT16,
-        _ => label::PORT_OUT32,
-    };
-    cap::IoPort::from_bits(range).invoke(label, &[], &[port.into(), value])
-}

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use ioport::IoPort;
 use sel4::pc99::root::initial;
 
 /// COM1, a 16550, in whatever state the firmware left it; the kernel's output goes there too.
@@ -17,10 +18,10 @@ pub(crate) struct Serial;
 impl fmt::Write for Serial {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            let ready =
-                || matches!(initial::IO_PORTS.in8(LINE_STATUS), Ok(status) if status & READY != 0);
+            let ports = IoPort::at(initial::IO_PORTS.bits());
+            let ready = || matches!(ports.read_8(LINE_STATUS), Ok(status) if status & READY != 0);
             let _ = (0..PATIENCE).any(|_| ready());
-            initial::IO_PORTS.out8(DATA, byte).map_err(|_| fmt::Error)?;
+            ports.write_8(DATA, byte).map_err(|_| fmt::Error)?;
         }
         Ok(())
     }

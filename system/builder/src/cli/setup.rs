@@ -63,7 +63,15 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("tshark", "tshark"),
     ("c++", "g++"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("radvd", "radvd"),
 ];
+
+/// The file by which the packet library of the scripted neighbour (`tests/field`) is known to be installed.
+const SCAPY: (&str, &str) = (
+    "/usr/lib/python3/dist-packages/scapy/__init__.py",
+    "python3-scapy",
+);
 
 /// What the machine lacks for these boards, for this scope and those before it.
 pub fn missing(root: &Path, scope: Scope, boards: &[&str]) -> Vec<Missing> {
@@ -78,6 +86,12 @@ pub fn missing(root: &Path, scope: Scope, boards: &[&str]) -> Vec<Missing> {
     if scope == Scope::Test {
         let programs = TEST_PROGRAMS.iter();
         missing.extend(programs.filter_map(|&(name, package)| absent(name, scope, package)));
+        let (file, package) = SCAPY;
+        missing.extend((!Path::new(file).is_file()).then(|| Missing {
+            name: "scapy".to_string(),
+            scope,
+            package,
+        }));
     }
     missing
 }

@@ -1,7 +1,4 @@
-//! The functions that compiled code expects of a C library, for programs without one.
-//!
-//! The targets for Linux want them; riscv64's, which is for no operating system, brings its own.
-//! The tests are the host's; `protections/exercise` runs the same checks on each board.
+//! Memory functions, and what the prebuilt `core` of a Linux target refers to.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
