@@ -114,7 +114,7 @@ impl Stack {
         Some(result)
     }
 
-    /// Forgets the endpoints of a connection that ended, notes its deadline and what it waits for, and frees its slot.
+    /// Forgets the endpoints of a connection that ended, frees its slot, and notes what the connection waits for.
     pub(super) fn settle(&mut self, place: Place) {
         let client = &mut self.clients[place.client];
         let Some(connection) = client.connections[place.slot].as_mut() else {
@@ -141,6 +141,15 @@ impl Stack {
         if connection.retire() {
             client.idle.push(place.slot);
         }
+        self.list(place);
+    }
+
+    /// Puts a connection into the lists of those that wait for a neighbour or a time, and takes it out of them.
+    fn list(&mut self, place: Place) {
+        let client = &mut self.clients[place.client];
+        let Some(connection) = client.connections[place.slot].as_mut() else {
+            return;
+        };
         let awaited = connection.awaited;
         let listed = core::mem::replace(&mut connection.listed, awaited);
         if awaited != listed {

@@ -87,7 +87,7 @@ impl Tcb {
         }
     }
 
-    /// RFC 9293, section 3.10.7.4, without RST.
+    /// Takes a segment without RST in a state with a window (RFC 9293, section 3.10.7.4).
     fn receive_other(
         &mut self,
         segment: &Segment<'_>,
@@ -95,27 +95,9 @@ impl Tcb {
         now: Instant,
     ) -> Reaction {
         let header = &segment.header;
-        let mut first = header.sequence;
-        if header.flags.has(Flags::SYN) {
-            let repeated = self.state == State::SynReceived && first == self.receive.first;
-            if repeated && !header.flags.has(Flags::ACK) {
-                self.repeat_syn(limits, now);
-                return Reaction::None;
-            }
-            if !repeated {
-                // RFC 5961, section 4.2.
-                self.challenge(limits, now);
-                return Reaction::None;
-            }
-            // Both sides have begun, and this acknowledges the own SYN.
-            first += 1;
-        } else if !self.is_in_time(segment, limits, now) {
+        let Some(first) = self.admit(segment, limits, now) else {
             return Reaction::None;
-        }
-        if !self.is_acceptable(first, segment) {
-            self.refuse(segment, limits, now);
-            return Reaction::None;
-        }
+        };
         self.timers.hear(now);
         self.take_timestamp(header, now);
         if !header.flags.has(Flags::ACK) {
@@ -136,6 +118,38 @@ impl Tcb {
         }
         self.take_text(first, segment, now);
         Reaction::None
+    }
+
+    /// Returns the number of a segment's first byte if SYN, timestamp and window let it pass; else answers it.
+    fn admit(
+        &mut self,
+        segment: &Segment<'_>,
+        limits: &mut Limits,
+        now: Instant,
+    ) -> Option<SequenceNumber> {
+        let header = &segment.header;
+        let mut first = header.sequence;
+        if header.flags.has(Flags::SYN) {
+            let repeated = self.state == State::SynReceived && first == self.receive.first;
+            if repeated && !header.flags.has(Flags::ACK) {
+                self.repeat_syn(limits, now);
+                return None;
+            }
+            if !repeated {
+                // RFC 5961, section 4.2.
+                self.challenge(limits, now);
+                return None;
+            }
+            // Both sides have begun, and this acknowledges the own SYN.
+            first += 1;
+        } else if !self.is_in_time(segment, limits, now) {
+            return None;
+        }
+        if !self.is_acceptable(first, segment) {
+            self.refuse(segment, limits, now);
+            return None;
+        }
+        Some(first)
     }
 
     /// Whether the timestamp lets a segment pass (RFC 7323, section 5.3, R1).
