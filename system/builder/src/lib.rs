@@ -34,4 +34,6 @@ mod toml;
 pub use compile::{Artefacts, CompileError, Compiled};
 pub use diagnostics::{Diagnostics, Problem, Source};
 pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};
-pub use plan::{Connection, Content, Plan, Protection, SUPERVISOR, Scheduling, plan};
+pub use plan::{
+    Connection, Content, MAX_MEMORY, Plan, Protection, SUPERVISOR, Scheduling, plan, plan_with,
+};

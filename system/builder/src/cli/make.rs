@@ -31,6 +31,8 @@ pub struct Request {
     pub board: String,
     /// How kernel and protection domains are configured.
     pub configuration: Configuration,
+    /// The machine's memory in MiB; `None` for what the description says, or else the board file.
+    pub memory: Option<u32>,
 }
 
 /// A system that was built.
@@ -52,6 +54,8 @@ pub struct Built {
     pub symbols: PathBuf,
     /// Which kernel it is, with what of its configuration matters to those who rely on it.
     pub kernel_name: String,
+    /// The memory of that machine in MiB.
+    pub memory: u32,
     /// Bytes of all bootable files.
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
@@ -172,6 +176,8 @@ enum GroundKind {
 /// A system of which only the bootable files are missing.
 struct Parts {
     name: String,
+    /// The board, with the memory that the machine is to have.
+    board: Board,
     folder: PathBuf,
     system: System,
     /// The system file.
@@ -206,7 +212,8 @@ struct Bootable {
 
 impl Work<'_> {
     fn described(&self, file: &Path) -> anyhow::Result<Built> {
-        let mut plan = crate::plan(self.root, file, &self.request.board)
+        let memory = self.request.memory.map(|mib| u64::from(mib) << 20);
+        let mut plan = crate::plan_with(self.root, file, &self.request.board, memory)
             .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
         if self.purpose != Purpose::Use {
             shorten_ticket_period(&mut plan);
@@ -239,6 +246,7 @@ impl Work<'_> {
         compiled.write(&folder)?;
         let parts = Parts {
             name: plan.name.clone(),
+            board: plan.board.clone(),
             file: folder.join(format!("{}.system", plan.name)),
             base: folder.clone(),
             folder,
@@ -285,6 +293,7 @@ impl Work<'_> {
             endpoints: Vec::new(),
             report: json!({ "system": name, "board": self.request.board }),
             name,
+            board: self.board_with_memory()?,
             folder,
             system,
             file: file.to_path_buf(),
@@ -310,6 +319,32 @@ impl Work<'_> {
                 manifest.is_file()
             })
             .collect()
+    }
+
+    /// The board of a hand-written system file.
+    fn board_with_memory(&self) -> anyhow::Result<Board> {
+        let mut board = self.board.clone();
+        if let Some(mib) = self.request.memory {
+            board.set_memory(u64::from(mib) << 20).map_err(|least| {
+                let least = least.div_ceil(1 << 20);
+                anyhow!("{mib} MiB are too few for the board `{}`: it needs at least `--memory {least}`", board.name)
+            })?;
+        }
+        Ok(board)
+    }
+
+    /// MiB of the machine that runs a system for this board.
+    fn machine_memory(&self, board: &Board) -> u32 {
+        match machine(&board.name) {
+            Some(machine) if machine.has_fixed_memory => {
+                self.request.memory.unwrap_or(machine.memory)
+            }
+            _ => board
+                .memory
+                .div_ceil(1 << 20)
+                .try_into()
+                .unwrap_or(u32::MAX),
+        }
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -373,6 +408,7 @@ impl Work<'_> {
             board: self.request.board.clone(),
             configuration: self.request.configuration,
             machine: machine(&self.request.board),
+            memory: self.machine_memory(&parts.board),
             boot: bootable.boot,
             folder,
             symbols: bootable.symbols,

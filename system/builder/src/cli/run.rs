@@ -48,9 +48,6 @@ pub(super) struct Options {
     /// Let gdb connect at this port of 127.0.0.1; the guest waits for it.
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234")]
     gdb: Option<u16>,
-    /// The guest's memory in MiB [default: the board's].
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65536))]
-    memory: Option<u32>,
     /// What executes the guest.
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
@@ -69,7 +66,7 @@ enum Accel {
 }
 
 pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    let request = options.build.request(&context.settings()?);
+    let request = options.build.request(&context.settings()?)?;
     setup::ensure(context, Scope::Run, &[&request.board])?;
     let signals = Signals::catch()?;
     let mut built = match build::build_showing(context, &request) {
@@ -232,7 +229,7 @@ fn launch(built: &Built, options: &Options, forwards: Vec<Forward>) -> anyhow::R
     })?;
     let plain = Launch::new(machine, built.boot.clone(), &built.folder);
     Ok(Launch {
-        memory: options.memory.unwrap_or(plain.memory),
+        memory: built.memory,
         network: Network::User { forwards },
         serial: match &options.serial {
             Some(file) => absolute(file)?,

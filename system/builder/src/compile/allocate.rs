@@ -320,6 +320,7 @@ fn check_memory(
             needed,
             board: plan.board.name.clone(),
             available,
+            larger: plan.board.larger(needed).map(|help| format!("\n{help}")),
         });
     }
     Ok(())
