@@ -38,6 +38,7 @@ mod ports;
 mod process;
 mod qmp;
 mod serial;
+mod usernet;
 
 pub use debugger::{Function, Trap};
 pub use guest::Guest;

@@ -179,7 +179,7 @@ impl System {
                 Some(_) => Err(std::io::Error::other(self.guest.ended_error())),
             };
             endpoint
-                .wait(BOOT, alive)
+                .wait_in(&self.guest, BOOT, alive)
                 .map_err(|error| self.failure(&format!("{endpoint}: {error}")))?;
         }
         Ok(())

@@ -60,8 +60,10 @@ pub struct Built {
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
     pub domains: Vec<wiring::Domain>,
-    /// The services, at their usual ports of this machine.
+    /// The services, at their usual ports of this machine. A system file names none.
     pub endpoints: Vec<Endpoint>,
+    /// The protection domain that serves at each of them.
+    pub services: Vec<String>,
     /// What the board makes of the system that its reader might not expect.
     pub notes: Vec<String>,
     /// What its protection domains are to private keys. Only a description says so, here and below.
@@ -191,6 +193,7 @@ struct Parts {
     report: Value,
     domains: Vec<Domain>,
     endpoints: Vec<Endpoint>,
+    services: Vec<String>,
     notes: Vec<String>,
     roles: Roles,
     holders: Vec<(String, Vec<Holding>)>,
@@ -243,6 +246,7 @@ impl Work<'_> {
             );
         }
         let folder = self.folder(&plan.name);
+        let listeners = listeners(&plan);
         compiled.write(&folder)?;
         let parts = Parts {
             name: plan.name.clone(),
@@ -251,7 +255,8 @@ impl Work<'_> {
             base: folder.clone(),
             folder,
             domains: domains(&plan, &compiled.report),
-            endpoints: endpoints(&plan),
+            endpoints: listeners.iter().map(|(_, endpoint)| *endpoint).collect(),
+            services: listeners.into_iter().map(|(name, _)| name).collect(),
             report: serde_json::to_value(&compiled.report)?,
             system: compiled.system.clone(),
             programs: BTreeMap::new(),
@@ -291,6 +296,7 @@ impl Work<'_> {
         let parts = Parts {
             domains: domains_of(&system),
             endpoints: Vec::new(),
+            services: Vec::new(),
             report: json!({ "system": name, "board": self.request.board }),
             name,
             board: self.board_with_memory()?,
@@ -416,6 +422,7 @@ impl Work<'_> {
             image_size: bootable.size,
             domains: parts.domains,
             endpoints: parts.endpoints,
+            services: parts.services,
             notes: parts.notes,
             roles: parts.roles,
             holders: parts.holders,
@@ -500,11 +507,13 @@ fn domains_of(system: &System) -> Vec<Domain> {
     domains
 }
 
-/// What listens, and what is spoken there as far as the program tells.
-fn endpoints(plan: &Plan) -> Vec<Endpoint> {
-    let of = |connection: &crate::Connection| -> Vec<Endpoint> {
-        let protocol = match plan.protections[connection.consumer].program.name.as_str() {
-            "tls" => Protocol::Https,
+/// The protection domains that listen, and what is spoken there as far as the program tells.
+fn listeners(plan: &Plan) -> Vec<(String, Endpoint)> {
+    let of = |connection: &crate::Connection| -> Vec<(String, Endpoint)> {
+        let consumer = &plan.protections[connection.consumer];
+        let protocol = match consumer.program.name.as_str() {
+            "tls" if carries(plan, connection.consumer, "http") => Protocol::Https,
+            "tls" => Protocol::Tls,
             "http" => Protocol::Http,
             "echo" => Protocol::Echo,
             _ => Protocol::Tcp,
@@ -512,10 +521,20 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         let ports = connection.listens().into_iter();
         ports
             .filter_map(|port| u16::try_from(port).ok())
-            .map(|port| Endpoint::usual(port, protocol))
+            .map(|port| (consumer.name.clone(), Endpoint::usual(port, protocol)))
             .collect()
     };
     plan.connections.iter().flat_map(of).collect()
+}
+
+/// Whether a protection domain's streams lead to one that runs this program.
+fn carries(plan: &Plan, provider: usize, program: &str) -> bool {
+    let mut connections = plan.connections.iter();
+    connections.any(|connection| {
+        connection.provider == provider
+            && connection.interface.name == "streams"
+            && plan.protections[connection.consumer].program.name == program
+    })
 }
 
 /// Writes a file unless it holds this already.

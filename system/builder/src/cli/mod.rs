@@ -10,6 +10,7 @@ mod build;
 mod describe;
 mod doctor;
 mod make;
+mod ports;
 mod probe;
 mod provision;
 mod request;
