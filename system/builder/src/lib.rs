@@ -36,4 +36,5 @@ pub use diagnostics::{Diagnostics, Problem, Source};
 pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};
 pub use plan::{
     Connection, Content, MAX_MEMORY, Plan, Protection, SUPERVISOR, Scheduling, plan, plan_with,
+    undriven,
 };

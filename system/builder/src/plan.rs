@@ -27,6 +27,7 @@ use crate::interface::{Interface, Sizes};
 use crate::manifest::{Manifests, Program};
 use crate::toml::{self, Reader};
 
+pub use devices::undriven;
 pub use memory::MAX_MEMORY;
 
 /// The program whose protection is the Microkit parent of all others.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use selkie::board::Board;
 use selkie::{Plan, plan, plan_with};
 
 const INFRASTRUCTURE: [&str; 5] = ["supervisor", "console", "clock", "pci", "entropy"];
@@ -229,4 +230,31 @@ fn a_machine_that_is_too_small_for_the_board_is_refused_with_the_least_amount() 
         .unwrap_err()
         .to_string();
     assert!(said.contains("wants a machine with 4 GiB"), "{said}");
+}
+
+#[test]
+fn devices_without_a_driver_are_known() {
+    let undriven = |board: &str| {
+        let board = Board::load(&root(), board).expect("it is a board of the repository");
+        let devices = selkie::undriven(&root(), &board).into_iter();
+        devices
+            .map(|device| format!("{}: {}", device.name, device.kind))
+            .collect::<Vec<_>>()
+    };
+    for board in [
+        "pc99",
+        "x86_64_generic",
+        "qemu_virt_aarch64",
+        "qemu_virt_riscv64",
+    ] {
+        assert!(undriven(board).is_empty(), "{board}");
+    }
+    let imx = [
+        "serial0: imx-uart",
+        "clock0: imx-gpt",
+        "rng0: imx-caam",
+        "net0: imx-fec",
+    ];
+    assert_eq!(undriven("imx8mm_evk"), imx);
+    assert_eq!(undriven("rpi4b_2gb").len(), 3);
 }

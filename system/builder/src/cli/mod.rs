@@ -1,4 +1,5 @@
-//! The command line: `selkie run`, `build`, `test`, `provision`, `request`, `status`, `stop`, `doctor`.
+//! The command line: `selkie run`, `build`, `test`, `provision`, `request`, `status`, `logs`,
+//! `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
@@ -9,6 +10,7 @@ mod banner;
 mod build;
 mod describe;
 mod doctor;
+mod logs;
 mod make;
 mod ports;
 mod probe;
@@ -66,6 +68,8 @@ enum Action {
     Request(request::Options),
     /// List the systems that run.
     Status,
+    /// Print what a system writes to its log.
+    Logs(logs::Options),
     /// End a running system (all of them, if no name is given).
     Stop {
         /// The system's name, as `selkie status` lists it.
@@ -183,6 +187,7 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Provision(options) => provision::command(context, &options),
         Action::Request(options) => request::command(context, &options),
         Action::Status => status::status(context),
+        Action::Logs(options) => logs::command(context, &options),
         Action::Stop { name } => status::stop(context, name.as_deref()),
         Action::Doctor => doctor::command(context),
     }

@@ -131,7 +131,8 @@ pub(super) fn all(output: &Path) -> Vec<(PathBuf, Run)> {
     runs
 }
 
-fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// The folders in a folder.
+pub(super) fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(of)
         .into_iter()
         .flatten()
