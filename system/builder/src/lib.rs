@@ -31,6 +31,8 @@ pub mod parcel;
 mod plan;
 mod toml;
 
+pub(crate) use plan::larger_machine;
+
 pub use compile::{Artefacts, CompileError, Compiled};
 pub use diagnostics::{Diagnostics, Problem, Source};
 pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};

@@ -29,6 +29,7 @@ use crate::toml::{self, Reader};
 
 pub use devices::undriven;
 pub use memory::MAX_MEMORY;
+pub(crate) use memory::larger_machine;
 
 /// The program whose protection is the Microkit parent of all others.
 pub const SUPERVISOR: &str = "supervisor";

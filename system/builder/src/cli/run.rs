@@ -274,7 +274,9 @@ fn serial_log(guest: &Guest, built: &Built) -> String {
     let log = guest.serial().path().display();
     let hint = match built.configuration {
         Configuration::Debug => "",
-        _ => "; `--config debug` builds a kernel that prints",
+        _ => {
+            "; `--config debug` builds a kernel that prints, also that memory has run out (`--memory`)"
+        }
     };
     if tail.is_empty() {
         format!("the serial port said nothing (log: {log}){hint}")

@@ -220,15 +220,18 @@ impl Board {
     pub(crate) fn larger(&self, needed: u64) -> Option<String> {
         let others = self.reserved.saturating_add(self.dma_size);
         let least = needed.checked_add(others)?;
-        let suggested = least.checked_next_multiple_of(STEP)? >> 20;
-        let possible = !self.has_fixed_memory() && suggested <= u64::from(MAX_MEMORY);
-        possible.then(|| {
-            format!(
-                "the machine needs at least {} MiB: `--memory {suggested}`, or memory = \"{suggested}M\" under [system]",
-                least.div_ceil(1 << 20)
-            )
-        })
+        let possible = !self.has_fixed_memory() && least <= u64::from(MAX_MEMORY) << 20;
+        possible.then(|| larger_machine(least))
     }
+}
+
+/// What to do where a machine has less than this many bytes of memory.
+pub(crate) fn larger_machine(least: u64) -> String {
+    let suggested = least.div_ceil(STEP).saturating_mul(STEP) >> 20;
+    format!(
+        "the machine needs at least {} MiB: `--memory {suggested}`, or memory = \"{suggested}M\" under [system]",
+        least.div_ceil(1 << 20)
+    )
 }
 
 fn needs(plan: &Plan) -> Vec<Need> {
