@@ -108,7 +108,21 @@ fn a_service_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     })?;
     ensure(log.contains("; it starts over"), || {
         "the supervisor does not say so".into()
-    })
+    })?;
+    // The supervisor may call no clock: it computes the time from what the clock publishes.
+    let times: Vec<f64> = log.lines().filter(begins).filter_map(time).collect();
+    let fault = log.lines().find(|line| line.contains("front wrote to 0x0"));
+    let fault = fault.and_then(time).unwrap_or(0.0);
+    ensure(
+        fault > 0.0 && times[0] <= fault + 0.1 && fault <= times[1] + 0.1,
+        || format!("the fault is said to be at {fault} s, `front` began at {times:?}"),
+    )
+}
+
+/// The seconds at which a line was written.
+fn time(line: &str) -> Option<f64> {
+    let (time, _) = line.strip_prefix('[')?.split_once(']')?;
+    time.trim().parse().ok()
 }
 
 fn a_caller_gets_an_error(system: &System, endpoint: &Endpoint) -> Outcome {

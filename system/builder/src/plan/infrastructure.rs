@@ -100,12 +100,16 @@ impl System<'_> {
         let provides = |port: &&crate::manifest::Port| port.role == Role::Provider;
         let mut interfaces = program.ports.iter().filter(provides);
         program.name == SUPERVISOR
-            || interfaces.any(|port| port.interface.common && self.lacks(port.interface))
+            || interfaces.any(|port| self.lacks(port.interface))
             || self.names(&offered.name.value)
     }
 
-    /// Whether a protection consumes an interface that none provides.
+    /// Whether a protection consumes a common interface that none provides. One without a channel only gives numbers to
+    /// read, which is no reason for another protection.
     fn lacks(&self, interface: &Interface) -> bool {
+        if !interface.common || !interface.has_channel() {
+            return false;
+        }
         let has = |role: Role, program: &Program| {
             let mut ports = program.ports.iter();
             ports.any(|port| port.role == role && port.interface == interface)
