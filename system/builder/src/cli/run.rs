@@ -1,7 +1,7 @@
 //! `selkie run`: from a description to an answering service.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ fn attend(
     if let Some(port) = options.gdb {
         context.ui.result(format!(
             "waiting for gdb: gdb {} -ex 'target remote 127.0.0.1:{port}' -ex continue",
-            built.symbols.display()
+            quoted(&built.symbols)
         ));
     } else {
         match wait_until_serving(context, options, built, guest, signals) {
@@ -367,6 +367,16 @@ fn announce(context: &Context, options: &Options, built: &Built, guest: &Guest) 
         .say(format!("serial log: {}", guest.serial().path().display()));
 }
 
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// `HOST:GUEST`
 fn forward(text: &str) -> Result<Forward, String> {
     let parts = text
@@ -393,6 +403,12 @@ mod tests {
         assert!(!lost_a_port(&ended(
             "qemu-system-x86_64: could not load PVH image"
         )));
+    }
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(quoted(Path::new("/a/b-c.elf")), "/a/b-c.elf");
+        assert_eq!(quoted(Path::new("/my file's")), r"'/my file'\''s'");
     }
 
     #[test]
