@@ -11,20 +11,8 @@ use selkie::cli::root;
 use selkie_tests::program::{self, Output};
 use selkie_tests::{Failed, ensure, ground};
 
-/// What a system is built of: the workspace, whole, since Cargo reads the manifest of each member.
-const SOURCES: [&str; 11] = [
-    "Cargo.lock",
-    "Cargo.toml",
-    "components",
-    "drivers",
-    "microkit.toml",
-    "protections",
-    "qemu",
-    "sel4",
-    "sel4-microkit",
-    "system",
-    "tests",
-];
+/// What is not copied.
+const LEFT_OUT: [&str; 3] = [".git", "docs", "target"];
 
 /// Debian's user without rights, `nobody`, and its group.
 const NOBODY: [&str; 6] = [
@@ -48,9 +36,7 @@ pub fn test() -> Result<Completion, Failed> {
         .path()
         .join(format!("mein Ordner, ä'\"{long}"))
         .join("Selkie, kopiert");
-    for name in SOURCES {
-        copy(&root().join(name), &repository.join(name))?;
-    }
+    copy(&root(), &repository)?;
     let tool = Tool {
         repository,
         as_nobody: may_be_nobody(temporary.path())?,
@@ -103,7 +89,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
-        if name != "target" {
+        if LEFT_OUT.iter().all(|left_out| name != *left_out) {
             copy(&from.join(&name), &to.join(&name))?;
         }
     }
