@@ -41,10 +41,17 @@ fn init() -> Time {
         client.notify();
     }
     Time {
-        uptime: clock.as_ref().and_then(|_| pd::uptime("uptime")),
+        uptime: uptime(clock.is_some()),
         clock,
         interrupt: device::interrupt(),
     }
+}
+
+/// Where the time is published, if the processor's counter may be read: on aarch64 that is the kernel's decision, and where it
+/// allows it, that counter is the timer.
+fn uptime(found: bool) -> Option<Publisher> {
+    let readable = !cfg!(target_arch = "aarch64") || device::wiring().kind == "arm-timer";
+    (found && readable).then(|| pd::uptime("uptime")).flatten()
 }
 
 impl Handler for Time {
@@ -76,7 +83,6 @@ impl Time {
             Request::Now => {
                 let now = clock.now();
                 if let Some(uptime) = &mut self.uptime {
-                    // A timer that was found is one whose processor's counter may be read.
                     uptime.publish(pd::processor_counter(), now);
                 }
                 Ok(Some(now))
