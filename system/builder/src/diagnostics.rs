@@ -17,8 +17,8 @@ pub struct Source {
     pub name: String,
     /// What the file holds.
     pub text: String,
-    /// A file whose places count on from the end of this one: place `n` of it is [`Source::base`] + `n`. So the checks
-    /// of one description can point into two files.
+    /// A file whose places count on behind the end of this one: its first byte is at the length of `text` + 1. So the
+    /// checks of one description can point into two files.
     pub appended: Option<Arc<Source>>,
 }
 
