@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::usernet;
+use crate::{Forward, usernet};
 
 /// How long QEMU may take for one answer. It answers in milliseconds, except while it writes a dump.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -198,14 +198,14 @@ impl Qmp {
             .ok_or_else(|| QmpError::Malformed(answer.to_string()))
     }
 
-    /// Whether a forwarded connection of the user-mode network is established in the guest, which QEMU's own acceptance
-    /// of it does not say. `guest` is the port that the guest listens at, `client` the client's own port.
+    /// Whether a connection through this forward of the user-mode network is established in the guest, which QEMU's own
+    /// acceptance of it does not say.
     ///
     /// # Errors
     /// As [`Qmp::execute`].
-    pub fn is_established(&mut self, guest: u16, client: u16) -> Result<bool, QmpError> {
+    pub fn is_established(&mut self, forward: Forward) -> Result<bool, QmpError> {
         let text = self.monitor("info usernet")?;
-        Ok(usernet::is_established(&text, guest, client))
+        Ok(usernet::is_established(&text, forward))
     }
 
     fn read(&mut self) -> Result<Value, QmpError> {

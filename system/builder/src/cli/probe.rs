@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use selkie_audit::AnyCertificate;
-use selkie_qemu::Guest;
+use selkie_qemu::{Forward, Guest};
 
 /// What a service speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,10 @@ impl Endpoint {
     fn reaches(&self, guest: &Guest, end: Instant) -> io::Result<()> {
         let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let client = stream.local_addr()?.port();
+        let forward = Forward {
+            host: self.host,
+            guest: self.guest,
+        };
         let end = end.min(Instant::now() + Duration::from_secs(2));
         loop {
             match stream.read(&mut [0]) {
@@ -159,10 +162,8 @@ impl Endpoint {
             }
             // QEMU serves one client of its control channel at a time: what is busy now may be free next time.
             let asked = guest.qmp().map_err(io::Error::other);
-            let established = asked.and_then(|mut qmp| {
-                qmp.is_established(self.guest, client)
-                    .map_err(io::Error::other)
-            });
+            let established =
+                asked.and_then(|mut qmp| qmp.is_established(forward).map_err(io::Error::other));
             match established {
                 Ok(true) => return Ok(()),
                 Ok(false) if Instant::now() >= end => {
