@@ -1,9 +1,10 @@
 //! What one run of a machine needs, and QEMU's arguments for it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -94,15 +95,19 @@ impl Launch {
             "cannot make a socket for the second serial port in {}",
             self.folder.display()
         )))?;
+        let module = self.module()?;
         let inherited = Inherited {
             qmp: listener.as_raw_fd(),
             serial: serial.as_raw_fd(),
             memory: self.memory_file.as_ref().map(MemoryFile::descriptor),
+            module: module.as_ref().map(AsRawFd::as_raw_fd),
         };
         let messages = self.folder.join("qemu.log");
         let said = fs::File::create(&messages)
             .map_err(Error::io(format!("cannot write {}", messages.display())))?;
         let mut command = self.command(inherited)?;
+        // Held until QEMU has started, which inherits it.
+        let _module = module;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -119,11 +124,19 @@ impl Launch {
         )
     }
 
+    /// The module of a multiboot kernel, open: QEMU splits the list of modules at commas and each module at its first
+    /// space, so that a path with a space cannot be written there.
+    fn module(&self) -> Result<Option<fs::File>, Error> {
+        let Boot::Multiboot { module, .. } = &self.boot else {
+            return Ok(None);
+        };
+        let file = fs::File::open(module)
+            .map_err(Error::io(format!("cannot read {}", module.display())))?;
+        Ok(Some(file))
+    }
+
     /// QEMU's arguments; it inherits these files.
-    ///
-    /// # Errors
-    /// [`Error::Path`] when a file's path is not UTF-8.
-    fn arguments(&self, inherited: Inherited) -> Result<Vec<String>, Error> {
+    fn arguments(&self, inherited: Inherited) -> Vec<OsString> {
         let mut list = Arguments::default();
         match inherited.memory {
             None => list.pair("-machine", self.machine.machine),
@@ -148,7 +161,7 @@ impl Launch {
         list.pair("-m", self.memory.to_string());
         list.pair(
             "-chardev",
-            format!("file,id=serial0,path={}", option(&self.serial)?),
+            with_path("file,id=serial0,path=", &self.serial, ""),
         );
         list.extend(self.machine.arguments);
         list.pair(
@@ -166,39 +179,43 @@ impl Launch {
         for device in self.machine.second_serial {
             list.pair("-device", *device);
         }
-        self.boot_arguments(&mut list)?;
-        self.network_arguments(&mut list)?;
+        self.boot_arguments(&mut list, inherited);
+        self.network_arguments(&mut list);
         if let Some(port) = self.gdb {
             list.pair("-gdb", format!("tcp:127.0.0.1:{port}"));
             list.extend(&["-S"]);
         }
-        Ok(list.0)
+        list.0
     }
 
-    fn boot_arguments(&self, list: &mut Arguments) -> Result<(), Error> {
+    fn boot_arguments(&self, list: &mut Arguments, inherited: Inherited) {
         match &self.boot {
             Boot::Multiboot {
                 kernel,
-                module,
                 command_line,
+                ..
             } => {
-                list.pair("-kernel", plain(kernel)?);
-                // QEMU splits the list of modules at commas and each module at its first space.
-                list.pair("-initrd", option(module)?);
+                list.pair("-kernel", plain(kernel));
+                if let Some(module) = inherited.module {
+                    list.pair("-initrd", format!("/proc/self/fd/{module}"));
+                }
                 list.pair("-append", command_line.as_str());
             }
-            Boot::Kernel(file) => list.pair("-kernel", plain(file)?),
+            Boot::Kernel(file) => list.pair("-kernel", plain(file)),
             Boot::Loader { file, address } => list.pair(
                 "-device",
-                format!("loader,file={},addr={address:#x},cpu-num=0", option(file)?),
+                with_path(
+                    "loader,file=",
+                    file,
+                    &format!(",addr={address:#x},cpu-num=0"),
+                ),
             ),
         }
-        Ok(())
     }
 
-    fn network_arguments(&self, list: &mut Arguments) -> Result<(), Error> {
+    fn network_arguments(&self, list: &mut Arguments) {
         let backend = match &self.network {
-            Network::None => return Ok(()),
+            Network::None => return,
             Network::User { forwards } => forwards.iter().fold(
                 "user,id=net0".to_string(),
                 |backend, Forward { host, guest }| {
@@ -217,10 +234,9 @@ impl Launch {
         if let Some(file) = &self.pcap {
             list.pair(
                 "-object",
-                format!("filter-dump,id=dump0,netdev=net0,file={}", option(file)?),
+                with_path("filter-dump,id=dump0,netdev=net0,file=", file, ""),
             );
         }
-        Ok(())
     }
 
     fn command(&self, inherited: Inherited) -> Result<Command, Error> {
@@ -236,7 +252,7 @@ impl Launch {
                 command
             }
         };
-        command.args(self.arguments(inherited)?);
+        command.args(self.arguments(inherited));
         Ok(command)
     }
 }
@@ -250,6 +266,8 @@ struct Inherited {
     serial: RawFd,
     /// The memory, where this process reads it.
     memory: Option<RawFd>,
+    /// The module of a multiboot kernel.
+    module: Option<RawFd>,
 }
 
 /// Takes QEMU out of the terminal's reach (the owner ends it), hands it the files, and ties
@@ -261,8 +279,12 @@ fn attach(command: &mut Command, inherited: Inherited, detached: bool) {
             qmp,
             serial,
             memory,
+            module,
         } = inherited;
-        for file in [Some(qmp), Some(serial), memory].into_iter().flatten() {
+        for file in [Some(qmp), Some(serial), memory, module]
+            .into_iter()
+            .flatten()
+        {
             // SAFETY: the descriptor is open: the parent holds the files until the child has started.
             let file = unsafe { rustix::fd::BorrowedFd::borrow_raw(file) };
             rustix::io::fcntl_setfd(file, FdFlags::empty())?;
@@ -277,7 +299,7 @@ fn attach(command: &mut Command, inherited: Inherited, detached: bool) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes at most six system calls; it allocates nothing and takes no
+    // SAFETY: between fork and exec the closure makes at most eight system calls; it allocates nothing and takes no
     // lock.
     unsafe { command.pre_exec(child) };
 }
@@ -291,29 +313,38 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// QEMU's arguments, as they grow.
 #[derive(Default)]
-struct Arguments(Vec<String>);
+struct Arguments(Vec<OsString>);
 
 impl Arguments {
-    fn pair(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push(name.to_string());
+    fn pair(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
         self.0.push(value.into());
     }
 
     fn extend(&mut self, values: &[&str]) {
-        self.0.extend(values.iter().map(ToString::to_string));
+        self.0.extend(values.iter().map(OsString::from));
     }
 }
 
-/// A path as an argument of its own.
-fn plain(path: &Path) -> Result<String, Error> {
-    path.to_str()
-        .map(str::to_string)
-        .ok_or_else(|| Error::Path(path.to_path_buf()))
+/// A path as an argument of its own: a relative one that begins with `-` would be an option.
+fn plain(path: &Path) -> OsString {
+    if path.as_os_str().as_bytes().starts_with(b"-") {
+        return Path::new(".").join(path).into_os_string();
+    }
+    path.into()
 }
 
-/// A path within a list of options, where a comma is doubled.
-fn option(path: &Path) -> Result<String, Error> {
-    plain(path).map(|text| text.replace(',', ",,"))
+/// A path within a list of options, where a comma is doubled, between two parts of the list.
+fn with_path(before: &str, path: &Path, after: &str) -> OsString {
+    let mut value = before.as_bytes().to_vec();
+    for &byte in OsStr::as_bytes(path.as_os_str()) {
+        value.push(byte);
+        if byte == b',' {
+            value.push(b',');
+        }
+    }
+    value.extend_from_slice(after.as_bytes());
+    OsString::from_vec(value)
 }
 
 #[cfg(test)]
@@ -338,15 +369,48 @@ mod tests {
             qmp,
             serial: 9,
             memory: None,
+            module: Some(11),
         }
     }
 
-    fn value_of<'a>(arguments: &'a [String], name: &str) -> Vec<&'a str> {
+    fn value_of<'a>(arguments: &'a [OsString], name: &str) -> Vec<&'a str> {
         arguments
             .windows(2)
             .filter(|pair| pair[0] == name)
-            .map(|pair| pair[1].as_str())
+            .map(|pair| pair[1].to_str().expect("it is UTF-8"))
             .collect()
+    }
+
+    #[test]
+    fn any_path_is_passed() {
+        let odd = "/a b, \"c\" ä'/";
+        let launch = Launch {
+            boot: Boot::Kernel(format!("{odd}kernel").into()),
+            serial: format!("{odd}serial.log").into(),
+            network: Network::User {
+                forwards: Vec::new(),
+            },
+            pcap: Some(PathBuf::from(OsString::from_vec(b"/\xff,.pcap".to_vec()))),
+            ..launch()
+        };
+        let arguments = launch.arguments(inherited(7));
+        let kernel = format!("{odd}kernel");
+        let serial = format!("file,id=serial0,path={}serial.log", odd.replace(',', ",,"));
+        let capture = b"filter-dump,id=dump0,netdev=net0,file=/\xff,,.pcap".to_vec();
+        for expected in [kernel.into(), serial.into(), OsString::from_vec(capture)] {
+            assert!(arguments.contains(&expected), "{arguments:?}");
+        }
+        assert_eq!(plain(Path::new("-k")), "./-k");
+    }
+
+    #[test]
+    fn a_missing_module_is_named_before_qemu_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut launch = launch();
+        launch.folder = folder.path().to_path_buf();
+        launch.serial = folder.path().join("serial.log");
+        let error = launch.start().unwrap_err().to_string();
+        assert!(error.starts_with("cannot read a,b.elf"), "{error}");
     }
 
     #[test]
@@ -355,7 +419,7 @@ mod tests {
             memory: Some(8),
             ..inherited(7)
         };
-        let arguments = launch().arguments(inherited).unwrap();
+        let arguments = launch().arguments(inherited);
         let machine = value_of(&arguments, "-machine");
         assert!(
             machine[0].ends_with(",memory-backend=memory0"),
@@ -370,14 +434,14 @@ mod tests {
 
     #[test]
     fn the_defaults_are_a_quiet_machine_without_network() {
-        let arguments = launch().arguments(inherited(7)).unwrap();
+        let arguments = launch().arguments(inherited(7));
         assert_eq!(value_of(&arguments, "-m"), ["64"]);
-        assert_eq!(value_of(&arguments, "-initrd"), ["a,,b.elf"]);
+        assert_eq!(value_of(&arguments, "-initrd"), ["/proc/self/fd/11"]);
         assert_eq!(value_of(&arguments, "-accel"), ["tcg"]);
         assert!(value_of(&arguments, "-netdev").is_empty());
         assert!(value_of(&arguments, "-icount").is_empty());
         assert!(value_of(&arguments, "-gdb").is_empty());
-        assert!(arguments.contains(&"-nodefaults".to_string()));
+        assert!(arguments.contains(&"-nodefaults".into()));
         let sockets = value_of(&arguments, "-chardev");
         for socket in ["qmp0,fd=7", "serial1,fd=9"] {
             let expected = format!("socket,id={socket},server=on,wait=off");
@@ -402,8 +466,7 @@ mod tests {
             counting: true,
             ..launch()
         }
-        .arguments(inherited(3))
-        .unwrap();
+        .arguments(inherited(3));
         assert_eq!(
             value_of(&arguments, "-netdev"),
             ["user,id=net0,hostfwd=tcp:127.0.0.1:8443-:443,hostfwd=tcp:127.0.0.1:1-:2"]
@@ -414,7 +477,7 @@ mod tests {
         );
         assert_eq!(value_of(&arguments, "-gdb"), ["tcp:127.0.0.1:1234"]);
         assert_eq!(value_of(&arguments, "-icount"), ["shift=0"]);
-        assert!(arguments.contains(&"-S".to_string()));
+        assert!(arguments.contains(&"-S".into()));
     }
 
     #[test]
@@ -427,7 +490,7 @@ mod tests {
             accelerator: Accelerator::Kvm,
             ..launch()
         };
-        let arguments = launch.arguments(inherited(3)).unwrap();
+        let arguments = launch.arguments(inherited(3));
         assert!(
             value_of(&arguments, "-device")
                 .contains(&"loader,file=loader.img,addr=0x70000000,cpu-num=0")
@@ -435,7 +498,7 @@ mod tests {
         assert_eq!(value_of(&arguments, "-cpu"), ["host"]);
         launch.boot = Boot::Kernel("loader.img".into());
         assert_eq!(
-            value_of(&launch.arguments(inherited(3)).unwrap(), "-kernel"),
+            value_of(&launch.arguments(inherited(3)), "-kernel"),
             ["loader.img"]
         );
     }

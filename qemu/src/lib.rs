@@ -38,6 +38,7 @@ mod ports;
 mod process;
 mod qmp;
 mod serial;
+mod usernet;
 
 pub use debugger::{Function, Trap};
 pub use guest::Guest;
@@ -53,7 +54,6 @@ pub use qmp::{Qmp, QmpError, second_serial};
 pub use serial::SerialLog;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a machine did not start, or did not do what was waited for.
@@ -94,9 +94,6 @@ pub enum Error {
     /// QEMU's control channel failed.
     #[error(transparent)]
     Qmp(#[from] QmpError),
-    /// A path that QEMU's options cannot carry.
-    #[error("the path {0} is not UTF-8, which QEMU's options need")]
-    Path(PathBuf),
 }
 
 impl Error {

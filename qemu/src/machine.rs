@@ -17,6 +17,8 @@ pub struct Machine {
     pub cpu: &'static str,
     /// Memory in MiB when nothing else is asked for.
     pub memory: u32,
+    /// Whether its kernel is built for that amount of memory: with less it does not start, and of more it uses no more.
+    pub has_fixed_memory: bool,
     /// Physical address at which the memory begins.
     pub memory_at: u64,
     /// Arguments that every run of this machine has; they connect the serial port to the character device
@@ -72,6 +74,7 @@ pub const PC99: Machine = Machine {
     machine: "q35,sata=off,smbus=off,vmport=off,i8042=off",
     cpu: "max",
     memory: 64,
+    has_fixed_memory: false,
     memory_at: 0,
     arguments: &[
         "-no-reboot",
@@ -101,6 +104,7 @@ pub const QEMU_VIRT_AARCH64: Machine = Machine {
     machine: "virt,virtualization=on",
     cpu: "cortex-a53",
     memory: 2048,
+    has_fixed_memory: true,
     memory_at: 0x4000_0000,
     arguments: &[
         "-no-reboot",
@@ -134,6 +138,7 @@ pub const QEMU_VIRT_RISCV64: Machine = Machine {
     machine: "virt",
     cpu: "rv64",
     memory: 2048,
+    has_fixed_memory: true,
     memory_at: 0x8000_0000,
     arguments: &[
         "-no-reboot",

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::{Forward, usernet};
+
 /// How long QEMU may take for one answer. It answers in milliseconds, except while it writes a dump.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -194,6 +196,16 @@ impl Qmp {
             .as_str()
             .map(str::to_string)
             .ok_or_else(|| QmpError::Malformed(answer.to_string()))
+    }
+
+    /// Whether a connection through this forward of the user-mode network is established in the guest, which QEMU's own
+    /// acceptance of it does not say.
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub fn is_established(&mut self, forward: Forward) -> Result<bool, QmpError> {
+        let text = self.monitor("info usernet")?;
+        Ok(usernet::is_established(&text, forward))
     }
 
     fn read(&mut self) -> Result<Value, QmpError> {

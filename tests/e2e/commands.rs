@@ -1,5 +1,7 @@
 //! The `selkie` command itself: what it prints, its exit codes, and that it leaves no process behind.
 
+mod odd_folder;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -7,8 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Completion, Trial};
-use microkit_sdf::Architecture;
+use libtest_mimic::Trial;
 use selkie::cli::{Endpoint, Protocol, root};
 use selkie_qemu::{Process, free_port};
 use selkie_tests::program::Output;
@@ -32,7 +33,9 @@ pub fn trials() -> Vec<Trial> {
         trial("commands::terminate", || ended_by("TERM", 143)),
         trial("commands::hang_up", || ended_by("HUP", 129)),
         trial("commands::killed", killed),
-        Trial::ignorable_test("commands::no_boot", no_boot),
+        trial("commands::too_little_memory", too_little_memory),
+        trial("commands::no_boot", no_boot),
+        Trial::ignorable_test("commands::odd_folder", odd_folder::test),
     ]
 }
 
@@ -109,30 +112,24 @@ fn taken_port() -> Outcome {
     refused(&output, &[&port, "is taken", "--port"])
 }
 
-/// The whole life of a detached system.
+/// The whole life of a detached system, whose usual port another process has.
 fn detach_status_stop() -> Outcome {
-    let port = free_port()?;
-    let text = port.to_string();
+    // Somebody else may have it: it is taken all the same.
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 7777));
     let log = tempfile::tempdir()?;
     let serial = log.path().join("serial.txt");
     let serial_option = serial.to_string_lossy().into_owned();
-    let output = selkie(&[
-        "run",
-        &system(),
-        "--port",
-        &text,
-        "--detach",
-        "--serial",
-        &serial_option,
-    ])?
-    .good()?;
+    let output = selkie(&["run", &system(), "--detach", "--serial", &serial_option])?.good()?;
     let guard = Stop;
-    ensure(
-        output
-            .text()
-            .contains(&format!("serving tcp://127.0.0.1:{port}")),
-        || format!("{output:?}"),
-    )?;
+    ensure(output.err.contains("port 7777 is taken"), || {
+        output.err.clone()
+    })?;
+    let said = output.text();
+    let port = said
+        .split_once("serving tcp://127.0.0.1:")
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u16>().ok());
+    let port = port.ok_or_else(|| format!("no port: {said}"))?;
+    let text = port.to_string();
     let kernel = if ground().is_microkit() {
         ["Microkit SDK 2.3.0", "MCS"]
     } else {
@@ -156,9 +153,19 @@ fn detach_status_stop() -> Outcome {
     ensure(listed.contains(NAME) && listed.contains(&text), || {
         listed.clone()
     })?;
-    let again = selkie(&["run", &system()])?;
-    refused(&again, &["runs already", "selkie stop"])?;
     let process = running()?;
+    let again = selkie(&["run", &system()])?;
+    let id = format!("process {}", process.pid);
+    refused(&again, &["is running already", &id, &text, "selkie stop"])?;
+    let lines = selkie(&["logs", NAME, "--pd", "tcpip"])?.good()?.text();
+    ensure(
+        !lines.is_empty() && lines.lines().all(|line| line.contains("] tcpip: ")),
+        || lines.clone(),
+    )?;
+    refused(
+        &selkie(&["logs", NAME, "--pd", "tls"])?,
+        &["no line of `tls`", "tcpip"],
+    )?;
     selkie(&["stop", NAME])?.good()?;
     drop(guard);
     ensure(process.wait(Duration::from_secs(5)), || {
@@ -272,27 +279,35 @@ fn killed() -> Outcome {
     })
 }
 
-/// A system that does not come up within the bound: the message says so, and nothing is left.
-fn no_boot() -> Result<Completion, Failed> {
-    if ground().board.target.architecture != Architecture::X86_64 {
-        let reason = "this board's machine does not start with less memory than its own";
-        return Ok(Completion::ignored_with(reason));
-    }
-    // The board's DMA memory lies beyond 16 MiB, so nothing can come up.
+/// Too little memory is refused before anything is built, with the least amount.
+fn too_little_memory() -> Outcome {
+    let output = selkie(&["run", &system(), "--memory", "16"])?;
+    refused(&output, &["at least `--memory "])
+}
+
+/// A system that does not come up within the bound: the message says so, and nothing is left. QEMU itself takes
+/// connections for this one, whose network is another than QEMU's.
+fn no_boot() -> Outcome {
+    let text = fs::read_to_string(root().join("tests/systems/stumbler.toml"))?;
+    let text = text.replace("address = \"dhcp\"", "address = \"192.168.77.2/24\"");
+    let (before, rest) = text.split_once("[protection.echo]").ok_or("no echo")?;
+    let (_, after) = rest.split_once("[protection.back]").ok_or("no back")?;
+    let text = format!("{before}[protection.back]{after}").replacen("stumbler", "unreachable", 1);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("unreachable.toml");
+    fs::write(&file, text)?;
     let port = free_port()?.to_string();
-    let output = selkie(&[
-        "run",
-        &system(),
-        "--port",
-        &port,
-        "--memory",
-        "16",
-        "--timeout",
-        "3",
-    ])?;
-    refused(&output, &["did not answer within 3 s", "serial port"])?;
-    ensure(!folder().join("run.json").exists(), || {
-        "run.json is left".into()
-    })?;
-    Ok(Completion::Completed)
+    let file = file.to_string_lossy().into_owned();
+    let output = selkie(&["run", &file, "--port", &port, "--timeout", "3"])?;
+    let says = [
+        "did not answer within 3 s",
+        "serial port",
+        "nothing in the guest takes a connection",
+    ];
+    refused(&output, &says)?;
+    let run = root()
+        .join("target/selkie")
+        .join(&ground().board.name)
+        .join("unreachable/run.json");
+    ensure(!run.exists(), || "run.json is left".into())
 }

@@ -27,7 +27,7 @@ mod wiping;
 
 use libtest_mimic::{Arguments, Trial};
 use selkie::settings::Configuration;
-use selkie_tests::system::{Shared, with_logs};
+use selkie_tests::system::{Shared, System, with_logs};
 use selkie_tests::{Outcome, ground};
 
 /// The systems that tests share.
@@ -85,6 +85,10 @@ fn debugged(arguments: &Arguments) -> ! {
         sdk::trials(),
         upstream::trials(),
         echo::trials(),
+        // The most memory that a system of the repository takes, beside the larger kernel.
+        vec![trial("debug::https_serves", || {
+            System::boot("https").map(drop)
+        })],
     ];
     let outcome = libtest_mimic::run(arguments, trials.into_iter().flatten().collect());
     SYSTEMS.end();

@@ -108,7 +108,21 @@ fn a_service_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     })?;
     ensure(log.contains("; it starts over"), || {
         "the supervisor does not say so".into()
+    })?;
+    // The supervisor may call no clock: it computes the time from what the clock publishes.
+    let (before, after) = log.split_once("front wrote to 0x0").unwrap_or_default();
+    let (before, line) = before.rsplit_once('\n').unwrap_or_default();
+    let latest = before.lines().filter_map(time).fold(0.0, f64::max);
+    let fault = time(line).unwrap_or(0.0);
+    ensure(latest > 0.0 && fault > latest - 0.1, || {
+        format!("the fault is said to be at {fault} s, behind a line at {latest} s: {line}{after}")
     })
+}
+
+/// The seconds at which a line was written.
+fn time(line: &str) -> Option<f64> {
+    let (time, _) = line.strip_prefix('[')?.split_once(']')?;
+    time.trim().parse().ok()
 }
 
 fn a_caller_gets_an_error(system: &System, endpoint: &Endpoint) -> Outcome {

@@ -51,6 +51,7 @@ fn real_board() -> Result<Completion, Failed> {
         system: root().join("tests/systems/bare.toml"),
         board: BOARD.into(),
         configuration: ground().configuration,
+        memory: None,
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"))?;
     ensure(built.machine.is_none() && built.image_size > 0, || {

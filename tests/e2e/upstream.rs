@@ -45,6 +45,7 @@ fn echo() -> Result<Completion, Failed> {
         system: folder.join("system/echo.system"),
         board: ground().board.name.clone(),
         configuration: ground().configuration,
+        memory: None,
     };
     let mut theirs = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"))?;
     theirs.endpoints = ours.endpoints;

@@ -133,7 +133,10 @@ impl System {
         for endpoint in &mut endpoints {
             endpoint.host = free_port()?;
         }
-        let plain = Launch::new(machine(built)?, built.boot.clone(), folder);
+        let plain = Launch {
+            memory: built.memory,
+            ..Launch::new(machine(built)?, built.boot.clone(), folder)
+        };
         let launch = match &options.tap {
             None => Launch {
                 network: Network::User {
@@ -176,7 +179,7 @@ impl System {
                 Some(_) => Err(std::io::Error::other(self.guest.ended_error())),
             };
             endpoint
-                .wait(BOOT, alive)
+                .wait_in(&self.guest, BOOT, alive)
                 .map_err(|error| self.failure(&format!("{endpoint}: {error}")))?;
         }
         Ok(())
@@ -247,6 +250,7 @@ fn built_for(system: &str, debug: bool) -> Result<Built, Failed> {
             true => Configuration::Debug,
             false => ground().configuration,
         },
+        memory: None,
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
     all.insert(key, built.clone());

@@ -55,6 +55,7 @@ pub mod streams;
 #[cfg(any(test, feature = "testing", loom))]
 pub mod testing;
 pub mod time;
+pub mod uptime;
 
 mod call;
 mod doorbell;

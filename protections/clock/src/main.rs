@@ -20,12 +20,15 @@ use alloc::boxed::Box;
 
 use channel::CallError;
 use channel::time::Request;
+use channel::uptime::Publisher;
 use clock::{Clock, Timer};
 use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, protection_domain};
 
 struct Time {
     /// None without a usable timer: then all calls are refused.
     clock: Option<Clock<Box<dyn Timer>>>,
+    /// For the supervisor, which may not call this PD.
+    uptime: Option<Publisher>,
     interrupt: Channel,
 }
 
@@ -38,9 +41,17 @@ fn init() -> Time {
         client.notify();
     }
     Time {
+        uptime: uptime(clock.is_some()),
         clock,
         interrupt: device::interrupt(),
     }
+}
+
+/// Where the time is published, if the processor's counter may be read: on aarch64 that is the kernel's decision, and where it
+/// allows it, that counter is the timer.
+fn uptime(found: bool) -> Option<Publisher> {
+    let readable = !cfg!(target_arch = "aarch64") || device::wiring().kind == "arm-timer";
+    (found && readable).then(|| pd::uptime("uptime")).flatten()
 }
 
 impl Handler for Time {
@@ -69,7 +80,13 @@ impl Time {
     fn answer(&mut self, from: Channel, request: Request) -> Result<Option<u64>, CallError> {
         let clock = self.clock.as_mut().ok_or(CallError::Unavailable)?;
         match request {
-            Request::Now => Ok(Some(clock.now())),
+            Request::Now => {
+                let now = clock.now();
+                if let Some(uptime) = &mut self.uptime {
+                    uptime.publish(pd::processor_counter(), now);
+                }
+                Ok(Some(now))
+            }
             Request::Wall => clock.wall().ok_or(CallError::Unavailable).map(Some),
             Request::SetAlarm(deadline) => {
                 clock.set_alarm(from.index(), deadline, ring);

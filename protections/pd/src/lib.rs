@@ -14,6 +14,7 @@ extern crate alloc;
 extern crate freestanding as _;
 
 mod calls;
+mod counter;
 mod heap;
 mod log;
 mod ports;
@@ -24,14 +25,16 @@ mod single;
 mod start;
 
 pub use calls::{Message, answer, request};
+pub use counter::read as processor_counter;
 pub use heap::wipe_released_memory;
 pub use log::{Level, outlive_log_reader, write as write_log};
 pub use ports::{
     LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,
     sign, status, status_readers, streams_consumer, streams_provider, streams_providers, time,
+    uptime,
 };
 pub use random::{fill_random, random};
-pub use start::{data, monotonic, wall_clock, wiring};
+pub use start::{data, monotonic, time_log_by_uptime, wall_clock, wiring};
 
 /// Logs what an operator wants to know.
 #[macro_export]

@@ -11,7 +11,7 @@ use channel::pci::Pci;
 use channel::random::Random;
 use channel::sign::Sign;
 use channel::time::Time;
-use channel::{Notify, log, status, streams};
+use channel::{Notify, log, status, streams, uptime};
 use sel4_microkit::Channel;
 use wiring::{Connection, Span};
 
@@ -174,6 +174,22 @@ pub fn status_readers(port: &str) -> Vec<(String, status::Reader)> {
         )
     };
     all(port).map(reader).collect()
+}
+
+/// Where the clock publishes the time; `None` when no PD reads it.
+pub fn uptime(port: &str) -> Option<uptime::Publisher> {
+    let connection = wiring().connection(port).ok()?;
+    Some(made(port, uptime::Publisher::new(own_region(connection))))
+}
+
+/// The time that the clock publishes, for a PD that may call no other.
+pub(crate) fn uptime_reader() -> Option<&'static uptime::Reader> {
+    static READER: Once<Option<uptime::Reader>> = Once::new();
+    let made = || {
+        let connection = wiring().connection("uptime").ok()?;
+        uptime::Reader::new(peer_region(connection)).ok()
+    };
+    READER.get_or_init(made).as_ref()
 }
 
 /// The channel of a server's port with one client.

@@ -6,9 +6,10 @@ use sel4_microkit::memory_region_symbol;
 use wiring::{HEADER, Span, Wiring};
 
 use crate::single::Once;
-use crate::{log, ports};
+use crate::{counter, log, ports};
 
 static WIRING: Once<Wiring> = Once::new();
+static UPTIME: Once<fn() -> u64> = Once::new();
 
 /// What this PD is connected to.
 ///
@@ -35,7 +36,17 @@ pub fn data(name: &str) -> &'static [u8] {
 
 /// Monotonic time in nanoseconds, for log lines; 0 without a clock.
 pub fn monotonic() -> u64 {
-    ports::log_clock().map_or(0, |clock| clock.now().unwrap_or(0))
+    match (ports::log_clock(), UPTIME.get()) {
+        (Some(clock), _) => clock.now().unwrap_or(0),
+        (None, Some(uptime)) => uptime(),
+        (None, None) => 0,
+    }
+}
+
+/// Times log lines by what the clock publishes, for a PD that may not call it: its `uptime` port. Not what every PD
+/// does, so that its code is in the programs alone that need it.
+pub fn time_log_by_uptime() {
+    UPTIME.get_or_init(|| || ports::uptime_reader().map_or(0, |uptime| uptime.now(counter::read)));
 }
 
 /// Wall-clock time in nanoseconds since 1970-01-01 00:00 UTC, if there is a clock that knows it.

@@ -7,7 +7,7 @@
 //! refuses every call.
 //!
 //! What it must never do: call another PD, or wait for one. Whom it called could be the one that faulted; so it has no
-//! port but the log, which never blocks, and no clock but the processor's counter. It must never answer a fault either:
+//! port but the log, which never blocks, and memory that the clock writes (`uptime`); no clock but the processor's counter. It must never answer a fault either:
 //! the thread would go on at the instruction that faulted. It must never believe what a faulted PD holds: the entries
 //! are in the supervisor's own wiring.
 //!
@@ -32,6 +32,7 @@ use wiring::Domain;
 
 #[protection_domain]
 fn init() -> Supervisor {
+    pd::time_log_by_uptime();
     let symbols = pd::wiring().data("symbols").ok();
     let symbols = symbols.and_then(|_| Table::new(pd::data("symbols")).ok());
     let limit = pd::wiring().integer("restarts").unwrap_or(0);

@@ -3,10 +3,12 @@
 mod read;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use microkit_sdf::{PciAddress, Polarity, Target, Trigger};
 use wiring::Value;
 
+use crate::description::Written;
 use crate::diagnostics::{Problem, Source, suggest};
 
 /// How a device's registers can be reached.
@@ -37,6 +39,17 @@ pub struct Board {
     pub without: Vec<String>,
     /// The devices.
     pub devices: Vec<Device>,
+    /// The protections that a system on this board gets where its description has none of their kind.
+    pub(crate) infrastructure: Infrastructure,
+}
+
+/// Protections as a board file has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Infrastructure {
+    /// The board file.
+    pub source: Option<Arc<Source>>,
+    /// The protections, in the file's order.
+    pub protections: Vec<Written>,
 }
 
 /// Which kernel runs on a board, and who puts its image together.

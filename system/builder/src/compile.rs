@@ -81,7 +81,8 @@ pub enum CompileError {
     },
     /// The system does not fit the board.
     #[error(
-        "the system needs {needed} bytes of memory with its programs, the board `{board}` has {available}"
+        "the system needs {needed} bytes of memory with its programs, the board `{board}` has {available}{}",
+        larger.as_deref().unwrap_or_default()
     )]
     Memory {
         /// Bytes that it needs.
@@ -90,6 +91,8 @@ pub enum CompileError {
         board: String,
         /// Bytes that the board has.
         available: u64,
+        /// What to do, on a line of its own.
+        larger: Option<String>,
     },
     /// What the builder made breaks a rule of Microkit, which is a fault of the builder.
     #[error("the builder made a description that breaks Microkit's rules: {0}")]

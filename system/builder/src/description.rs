@@ -8,10 +8,15 @@ use crate::toml::{Entry, Fields, Node, Reader, Spanned};
 /// A system description.
 pub(crate) struct Description {
     pub name: Spanned<String>,
+    /// Memory of the machine in bytes, if the description asks for more or less than the board has.
+    pub memory: Option<Spanned<u64>>,
+    /// Whether nothing of the board file is added.
+    pub complete: bool,
     pub protections: Vec<Written>,
 }
 
 /// A protection as it is written.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Written {
     pub name: Spanned<String>,
     pub program: Spanned<String>,
@@ -38,12 +43,12 @@ pub(crate) fn read(reader: &mut Reader<'_>, document: &Node) -> Option<Descripti
     let mut fields = Fields::new(reader.table("the description", document)?);
     let (system, protections) = (fields.take("system"), fields.take("protection"));
     fields.finish(reader, "a description");
-    let name = match system {
-        Some(entry) => system_name(reader, entry),
+    let header = match system {
+        Some(entry) => header(reader, entry),
         None => {
             let problem = reader.wrong(&(0..0), "the table [system] is missing");
             problem.help = Some("a description begins with\n[system]\nname = \"…\"".into());
-            None
+            Header::default()
         }
     };
     let Some(protections) = protections else {
@@ -51,32 +56,57 @@ pub(crate) fn read(reader: &mut Reader<'_>, document: &Node) -> Option<Descripti
         problem.help = Some("add one:\n[protection.NAME]\nprogram = \"…\"".into());
         return None;
     };
-    let entries = reader.table("protection", &protections.value)?;
-    let written = entries
-        .iter()
-        .filter_map(|entry| protection(reader, entry))
-        .collect();
     Some(Description {
-        name: name.unwrap_or_else(|| Spanned {
+        name: header.name.unwrap_or_else(|| Spanned {
             value: String::new(),
             span: 0..0,
         }),
-        protections: written,
+        memory: header.memory,
+        complete: header.complete,
+        protections: self::protections(reader, protections)?,
     })
 }
 
-fn system_name(reader: &mut Reader<'_>, entry: &Entry) -> Option<Spanned<String>> {
-    let mut fields = Fields::new(reader.table("system", &entry.value)?);
+/// Reads the table `protection`, of a description or of a board file.
+pub(crate) fn protections(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Written>> {
+    let entries = reader.table("protection", &entry.value)?;
+    let written = entries.iter();
+    Some(
+        written
+            .filter_map(|entry| protection(reader, entry))
+            .collect(),
+    )
+}
+
+/// The table `system`.
+#[derive(Default)]
+struct Header {
+    name: Option<Spanned<String>>,
+    memory: Option<Spanned<u64>>,
+    complete: bool,
+}
+
+fn header(reader: &mut Reader<'_>, entry: &Entry) -> Header {
+    let mut header = Header::default();
+    let Some(entries) = reader.table("system", &entry.value) else {
+        return header;
+    };
+    let mut fields = Fields::new(entries);
     let name = fields.take("name");
+    let (memory, complete) = (fields.take("memory"), fields.take("complete"));
     fields.finish(reader, "[system]");
+    header.memory = memory.and_then(|entry| reader.size(entry));
+    header.complete = complete.and_then(|entry| reader.boolean(entry)) == Some(true);
     let Some(name) = name else {
         let problem = reader.wrong(&entry.key_span, "the system has no name");
         problem.help = Some("add: name = \"…\"".into());
-        return None;
+        return header;
     };
-    let name = reader.text(name)?;
-    check_name(reader, &name, "a system");
-    Some(name)
+    header.name = reader.text(name);
+    if let Some(name) = &header.name {
+        check_name(reader, name, "a system");
+    }
+    header
 }
 
 fn protection(reader: &mut Reader<'_>, entry: &Entry) -> Option<Written> {

@@ -17,6 +17,9 @@ pub struct Source {
     pub name: String,
     /// What the file holds.
     pub text: String,
+    /// A file whose places count on behind the end of this one: its first byte is at the length of `text` + 1. So the
+    /// checks of one description can point into two files.
+    pub appended: Option<Arc<Source>>,
 }
 
 impl Source {
@@ -31,11 +34,28 @@ impl Source {
             .display()
             .to_string();
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Arc::new(Self { name, text })),
+            Ok(text) => Ok(Arc::new(Self {
+                name,
+                text,
+                appended: None,
+            })),
             Err(error) => Err(Problem::nowhere(format!(
                 "`{name}` cannot be read: {error}"
             ))),
         }
+    }
+}
+
+impl Source {
+    /// Where the places of the appended file begin.
+    pub(crate) fn base(&self) -> usize {
+        self.text.len() + 1
+    }
+
+    /// Line of a place, from 1.
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        before.matches('\n').count() + 1
     }
 }
 
@@ -92,6 +112,40 @@ impl Problem {
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
+        self
+    }
+
+    /// Moves places in an appended file there. Where there are places in both files, those of the first stay, and the
+    /// help names the others.
+    fn located(mut self) -> Self {
+        let Some(source) = &self.source else {
+            return self;
+        };
+        let (Some(appended), base) = (source.appended.clone(), source.base()) else {
+            return self;
+        };
+        let far = |(span, _): &(Range<usize>, String)| span.start >= base;
+        let (far, near): (Vec<_>, Vec<_>) = self.labels.into_iter().partition(far);
+        let shifted = far
+            .into_iter()
+            .map(|(span, text)| (span.start - base..span.end - base, text));
+        if near.is_empty() {
+            self.labels = shifted.collect();
+            self.source = Some(appended);
+            return self;
+        }
+        self.labels = near;
+        for (span, text) in shifted {
+            let place = format!("{}:{}", appended.name, appended.line(span.start));
+            let more = match text.is_empty() {
+                true => format!("see {place}"),
+                false => format!("{text} ({place})"),
+            };
+            self.help = Some(match self.help {
+                Some(help) => format!("{more}\n{help}"),
+                None => more,
+            });
+        }
         self
     }
 
@@ -164,7 +218,8 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+        let mut problems: Vec<Problem> = problems.into_iter().map(Problem::located).collect();
         problems.sort_by_key(|problem| {
             let name = problem.source.as_ref().map(|source| source.name.clone());
             (name, problem.labels.first().map(|(span, _)| span.start))

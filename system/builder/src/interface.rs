@@ -1,6 +1,6 @@
 //! The interfaces between protection domains: who writes which memory, who calls, who notifies.
 
-use channel::{log, packets, status, streams};
+use channel::{log, packets, status, streams, uptime};
 use wiring::Value;
 
 /// An interface that ports have.
@@ -88,7 +88,7 @@ const fn calls(name: &'static str) -> Interface {
 }
 
 /// All interfaces, as in section 4 of `docs/design.md`.
-pub static INTERFACES: [Interface; 8] = [
+pub static INTERFACES: [Interface; 9] = [
     Interface {
         common: false,
         calls: false,
@@ -142,6 +142,11 @@ pub static INTERFACES: [Interface; 8] = [
         above: false,
         ..calls("status")
     },
+    Interface {
+        calls: false,
+        above: false,
+        ..calls("uptime")
+    },
 ];
 
 impl Interface {
@@ -183,6 +188,10 @@ impl Interface {
                 provider: log::PROVIDER_SIZE as u64,
                 consumer: log::CONSUMER_SIZE as u64,
                 pool: 0,
+            }),
+            "uptime" => Ok(Sizes {
+                provider: uptime::PROVIDER_SIZE as u64,
+                ..Sizes::default()
             }),
             "status" => Ok(Sizes {
                 provider: status::PROVIDER_SIZE as u64,

@@ -31,7 +31,12 @@ pub mod parcel;
 mod plan;
 mod toml;
 
+pub(crate) use plan::larger_machine;
+
 pub use compile::{Artefacts, CompileError, Compiled};
 pub use diagnostics::{Diagnostics, Problem, Source};
 pub use interface::{INTERFACES, Interface, Parameter, ParameterKind, Sizes};
-pub use plan::{Connection, Content, Plan, Protection, SUPERVISOR, Scheduling, plan};
+pub use plan::{
+    Connection, Content, MAX_MEMORY, Plan, Protection, SUPERVISOR, Scheduling, plan, plan_with,
+    undriven,
+};

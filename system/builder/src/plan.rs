@@ -4,6 +4,8 @@
 mod connections;
 mod devices;
 mod flow;
+mod full;
+mod infrastructure;
 mod keys;
 mod memory;
 mod peers;
@@ -25,6 +27,10 @@ use crate::interface::{Interface, Sizes};
 use crate::manifest::{Manifests, Program};
 use crate::toml::{self, Reader};
 
+pub use devices::undriven;
+pub use memory::MAX_MEMORY;
+pub(crate) use memory::larger_machine;
+
 /// The program whose protection is the Microkit parent of all others.
 pub const SUPERVISOR: &str = "supervisor";
 
@@ -41,6 +47,10 @@ pub struct Plan {
     pub connections: Vec<Connection>,
     /// What the board makes of the description that its reader might not expect.
     pub notes: Vec<String>,
+    /// The names of the protections that the board file adds.
+    pub added: Vec<String>,
+    /// The description as it is written, with what the board file adds.
+    pub(crate) written: Vec<Written>,
     /// The description.
     pub(crate) source: Arc<Source>,
 }
@@ -150,6 +160,20 @@ impl Plan {
 /// # Errors
 /// Everything that is wrong with the description, or with a board file or manifest that it needs.
 pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> {
+    plan_with(root, path, board, None)
+}
+
+/// As [`plan`], for a machine with this much memory in bytes, if it is given: it comes before what the description and
+/// the board file say.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(
+    root: &Path,
+    path: &Path,
+    board: &str,
+    memory: Option<u64>,
+) -> Result<Plan, Diagnostics> {
     let mut problems = Vec::new();
     let board = Board::load(root, board).map_err(|found| problems.extend(found));
     let read = Source::read(path, root).and_then(|source| {
@@ -168,11 +192,17 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
         problems: &mut problems,
     };
     let description = description::read(&mut reader, &document);
-    let (Some(mut description), Ok(board)) = (description, board) else {
+    let (Some(mut description), Ok(mut board)) = (description, board) else {
         return Err(Diagnostics::new(problems));
     };
     let manifests = Manifests::find(root);
     let left_out = leave_out(root, &board, &manifests, &mut description);
+    let added = infrastructure::add(root, &board, &manifests, &mut description, &source);
+    let (source, added) = added.map_err(|problem| {
+        problems.push(problem);
+        Diagnostics::new(std::mem::take(&mut problems))
+    })?;
+    memory::set(&source, &mut board, &description, memory, &mut problems);
     let mut planner = Planner {
         root,
         folder: path.parent().unwrap_or(Path::new(".")),
@@ -181,6 +211,7 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
         programs: Vec::new(),
         description: &description,
         left_out,
+        added,
         source: &source,
         problems,
     };
@@ -226,6 +257,8 @@ struct Planner<'a> {
     programs: Vec<Option<Program>>,
     /// The protections for which the board has no device.
     left_out: Vec<String>,
+    /// The names of the protections that the board file adds.
+    added: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
 }
@@ -263,6 +296,8 @@ impl<'a> Planner<'a> {
             notes: self.notes(&protections),
             protections,
             connections,
+            added: self.added.clone(),
+            written: self.description.protections.clone(),
             source: self.source.clone(),
         };
         if self.problems.is_empty() {

@@ -120,7 +120,38 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The same, with every place moved by this many bytes.
+    pub fn shifted(&self, by: usize) -> Self {
+        Self {
+            key: self.key.clone(),
+            key_span: shifted(&self.key_span, by),
+            value: self.value.shifted(by),
+        }
+    }
+}
+
+/// A place, moved by this many bytes.
+pub(crate) fn shifted(span: &Range<usize>, by: usize) -> Range<usize> {
+    span.start + by..span.end + by
+}
+
 impl Node {
+    /// The same, with every place moved by this many bytes.
+    fn shifted(&self, by: usize) -> Self {
+        let kind = match &self.kind {
+            Kind::List(nodes) => Kind::List(nodes.iter().map(|node| node.shifted(by)).collect()),
+            Kind::Table(entries) => {
+                Kind::Table(entries.iter().map(|entry| entry.shifted(by)).collect())
+            }
+            other => other.clone(),
+        };
+        Self {
+            span: shifted(&self.span, by),
+            kind,
+        }
+    }
+
     /// What kind of value it is, in words.
     pub fn described(&self) -> &'static str {
         match self.kind {

@@ -7,10 +7,11 @@ use microkit_sdf::Architecture;
 use selkie::programs::{Kernel, Platform, Variant, build};
 
 /// What a program is built of.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "components",
     "drivers",
     "protections",
+    "runtime",
     "sel4",
     "sel4-microkit",
     "system",

@@ -83,7 +83,8 @@ pub(crate) fn store(folder: &Path, key: &Key, built: &Path) -> Result<Kernel, Ke
         });
     }
     let symbols = folder.join(SYMBOLS);
-    fs::rename(built, &symbols).at("write", &symbols)?;
+    // It may have been built in another file system.
+    fs::copy(built, &symbols).at("write", &symbols)?;
     let kernel = kernel(folder, true)?;
     let path = folder.join(KEY);
     fs::write(&path, format!("{}\n{}\n", key.0, kernel.sha256)).at("write", &path)?;

@@ -131,10 +131,8 @@ pub fn build(
     }
 
     cache::forget(&folder)?;
-    let work = folder.join("work");
-    if work.exists() {
-        fs::remove_dir_all(&work).at("remove", &work)?;
-    }
+    let work = Work::new(&folder)?;
+    let work = work.path();
     progress(&format!("preparing the source of seL4 {VERSION}"));
     let tree = work.join("source");
     source.copy(&tree)?;
@@ -145,8 +143,27 @@ pub fn build(
         fix.apply(&tree)?;
     }
     configuration::write(&tree, &header)?;
-    let symbols = make::run(&tools, &work, config, &folder.join("build.log"), progress)?;
-    let kernel = cache::store(&folder, &key, &symbols)?;
-    fs::remove_dir_all(&work).at("remove", &work)?;
-    Ok(kernel)
+    let symbols = make::run(&tools, work, config, &folder.join("build.log"), progress)?;
+    cache::store(&folder, &key, &symbols)
+}
+
+/// The folder that a kernel is built in. It is removed when this value is dropped.
+struct Work(tempfile::TempDir);
+
+impl Work {
+    /// A folder inside `folder`, or, where the Makefile would trip over that path, among the system's temporary files.
+    /// Which one it is leaves no trace in the kernel.
+    fn new(folder: &Path) -> Result<Self, KernelError> {
+        let mut name = tempfile::Builder::new();
+        name.prefix("work-");
+        let made = match make::takes(folder) {
+            true => name.tempdir_in(folder).at("create", folder)?,
+            false => name.tempdir().at("create", &std::env::temp_dir())?,
+        };
+        Ok(Self(made))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
 }

@@ -49,6 +49,15 @@ pub(crate) fn run(
     Ok(build.join("kernel.elf"))
 }
 
+/// Whether the Makefile can be run in this folder: it puts `PATH`, in which a folder in there comes first, in quotation
+/// marks of make and of the shell, unescaped, and a colon separates folders in it.
+pub(crate) fn takes(folder: &Path) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || " /._-+,=@~'()".contains(c);
+    folder
+        .to_str()
+        .is_some_and(|path| path.chars().all(harmless))
+}
+
 /// The scripts of the source start with `env python`, a name that many machines do not have; `python3` in
 /// `PATH` may be another one than that which has the modules.
 fn write_python_wrappers(folder: &Path, python: &Path) -> Result<(), KernelError> {
@@ -147,4 +156,21 @@ pub(crate) fn tail(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_a_shell_would_read_are_not_taken() {
+        for path in ["/home/me/selkie", "/home/mein Ordner, \u{e4}'s/a+b"] {
+            assert!(takes(Path::new(path)), "{path}");
+        }
+        for path in [
+            "/a\"b", "/a$b", "/a`b", "/a\\b", "/a:b", "/a\nb", "/a#b", "/a;b",
+        ] {
+            assert!(!takes(Path::new(path)), "{path}");
+        }
+    }
 }

@@ -26,7 +26,10 @@ fn build_in(folder: &Path, config: &Config) -> Kernel {
 fn the_same_bytes_in_every_folder() {
     for config in [Config::release(), Config::debug()] {
         let short = build_in(&empty_folder("a"), &config);
-        let long = build_in(&empty_folder("another folder, with spaces/b"), &config);
+        let long = build_in(
+            &empty_folder("another folder, with \"spaces\" and ä'/b"),
+            &config,
+        );
         assert!(short.rebuilt && long.rebuilt);
         assert_eq!(short.sha256, long.sha256, "{config:?}");
         let symbols = [&short, &long].map(|kernel| fs::read(&kernel.symbols).unwrap());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use microkit_sdf::{Architecture, MAX_ID, MAX_VECTOR, PciAddress, Polarity, Target, Trigger};
 use wiring::Value;
 
-use super::{BUSES, Board, Device, Interrupt, KernelKind, Registers};
+use super::{BUSES, Board, Device, Infrastructure, Interrupt, KernelKind, Registers};
+use crate::description;
 use crate::diagnostics::{Problem, Source, listed, suggest};
 use crate::toml::{self, Entry, Fields, Kind, Reader};
 
@@ -23,7 +24,7 @@ pub(super) fn read(
     };
     let mut fields = Fields::new(entries);
     let (board, dma) = (fields.take("board"), fields.take("dma"));
-    let devices = fields.take("device");
+    let (devices, protections) = (fields.take("device"), fields.take("protection"));
     fields.finish(&mut reader, "a board file");
     let (Some(board), Some(dma)) = (board, dma) else {
         reader.wrong(&(0..0), "a board file has the tables `board` and `dma`");
@@ -44,7 +45,12 @@ pub(super) fn read(
     };
     check_interrupts(&mut reader, &devices, machine.target.architecture);
     check_absent(&mut reader, &devices, &machine.without);
+    let protections = protections.and_then(|entry| description::protections(&mut reader, entry));
     Ok(Some(Board {
+        infrastructure: Infrastructure {
+            source: Some(source.clone()),
+            protections: protections.unwrap_or_default(),
+        },
         name: name.to_string(),
         dma_address,
         dma_size,
@@ -105,6 +111,7 @@ fn machine(reader: &mut Reader<'_>, entry: &Entry) -> Option<Board> {
         features: texts(reader, features),
         without: texts(reader, without),
         devices: Vec::new(),
+        infrastructure: Infrastructure::default(),
     })
 }
 

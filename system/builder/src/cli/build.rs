@@ -11,18 +11,24 @@ use crate::settings::{Configuration, Settings};
 
 impl BuildOptions {
     /// What is asked for, with the defaults of `microkit.toml`.
-    pub(super) fn request(&self, settings: &Settings) -> Request {
+    ///
+    /// # Errors
+    /// That the board cannot have the memory that is asked for.
+    pub(super) fn request(&self, settings: &Settings) -> anyhow::Result<Request> {
         let short = match (self.debug, self.release) {
             (true, _) => Some(Configuration::Debug),
             (_, true) => Some(Configuration::Release),
             _ => None,
         };
         let configuration = short.or(self.config);
-        Request {
+        let board = self.on.name(settings);
+        self.memory.check(&board)?;
+        Ok(Request {
             system: self.system.clone(),
-            board: self.on.name(settings),
+            board,
             configuration: configuration.unwrap_or(settings.configuration),
-        }
+            memory: self.memory.mib,
+        })
     }
 }
 
@@ -35,7 +41,7 @@ impl BoardOptions {
 
 /// Builds a system.
 pub(super) fn command(context: &Context, options: &BuildOptions) -> anyhow::Result<ExitCode> {
-    let request = options.request(&context.settings()?);
+    let request = options.request(&context.settings()?)?;
     setup::ensure(context, Scope::Build, &[&request.board])?;
     let built = build_showing(context, &request)?;
     for note in &built.notes {

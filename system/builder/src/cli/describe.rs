@@ -8,10 +8,10 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::make::find;
-use super::{BoardOptions, Context};
+use super::{BoardOptions, Context, MemoryOptions};
 use crate::Plan;
 
-/// Options of `selkie check`.
+/// Which system a command is about.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// A system of `system/` by name, or a description (.toml).
@@ -19,6 +19,18 @@ pub(super) struct Options {
     system: PathBuf,
     #[command(flatten)]
     on: BoardOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
+}
+
+/// Options of `selkie check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckOptions {
+    #[command(flatten)]
+    description: Options,
+    /// Print the description with nothing left out: what the board file adds, and what the builder decides.
+    #[arg(long)]
+    full: bool,
 }
 
 /// Options of `selkie diagram`.
@@ -31,8 +43,12 @@ pub(super) struct DiagramOptions {
     output: Option<PathBuf>,
 }
 
-pub(super) fn check(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    let plan = plan(context, options)?;
+pub(super) fn check(context: &Context, options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let plan = plan(context, &options.description)?;
+    if options.full {
+        context.ui.result(plan.to_toml().trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
     context.ui.result(format!(
         "{} is right for {}: {} protection domains, {} connections",
         plan.name,
@@ -40,10 +56,34 @@ pub(super) fn check(context: &Context, options: &Options) -> anyhow::Result<Exit
         plan.protections.len(),
         plan.connections.len()
     ));
+    if let Some(added) = added(&plan) {
+        context.ui.result(added);
+    }
     for note in &plan.notes {
         context.ui.say(note);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the board file adds.
+fn added(plan: &Plan) -> Option<String> {
+    let added = plan
+        .protections
+        .iter()
+        .filter(|p| plan.added.contains(&p.name));
+    let names: Vec<String> = added
+        .map(|protection| match &protection.device {
+            Some(device) => format!("{} ({})", protection.name, device.name),
+            None => protection.name.clone(),
+        })
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "added from system/boards/{}.toml: {} (`selkie check --full` prints the whole description)",
+            plan.board.name,
+            names.join(", ")
+        )
+    })
 }
 
 pub(super) fn diagram(context: &Context, options: &DiagramOptions) -> anyhow::Result<ExitCode> {
@@ -61,7 +101,8 @@ pub(super) fn diagram(context: &Context, options: &DiagramOptions) -> anyhow::Re
 fn plan(context: &Context, options: &Options) -> anyhow::Result<Plan> {
     let file = find(&context.root, &options.system)?;
     let board = options.on.name(&context.settings()?);
-    crate::plan(&context.root, &file, &board).map_err(|wrong| {
+    options.memory.check(&board)?;
+    crate::plan_with(&context.root, &file, &board, options.memory.bytes()).map_err(|wrong| {
         anyhow!(
             "the description is wrong\n{}",
             wrong.render(context.ui.is_terminal())

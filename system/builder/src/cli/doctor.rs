@@ -40,6 +40,9 @@ pub(super) fn command(context: &Context) -> anyhow::Result<ExitCode> {
         };
         good &= lacks.is_empty() || name != settings.board;
         ui.result(format!("{name:<20} {state}"));
+        for line in undriven(&context.root, &name) {
+            ui.result(format!("{:<20} {line}", ""));
+        }
     }
     let test = setup::missing(&context.root, Scope::Test, &[]);
     ui.result(format!("{:<20} {}", "to test", packages(&test)));
@@ -52,6 +55,30 @@ pub(super) fn command(context: &Context) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What the devices without a driver keep from a board.
+fn undriven(root: &Path, name: &str) -> Vec<String> {
+    let Ok(board) = Board::load(root, name) else {
+        return Vec::new();
+    };
+    let devices = crate::undriven(root, &board);
+    if devices.is_empty() {
+        return Vec::new();
+    }
+    let listed: Vec<String> = devices
+        .iter()
+        .map(|device| format!("{} ({})", device.name, device.kind))
+        .collect();
+    let mut lines = vec![format!(
+        "no driver yet for {}: docs/porting.md says how to add one",
+        listed.join(", ")
+    )];
+    let missing = |name: &str| devices.iter().any(|device| device.name == name);
+    if missing("serial0") {
+        lines.push("without one for serial0 no system starts there that has a console".into());
+    }
+    lines
 }
 
 /// What is missing to build for a board and to run it.

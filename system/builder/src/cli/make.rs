@@ -31,6 +31,8 @@ pub struct Request {
     pub board: String,
     /// How kernel and protection domains are configured.
     pub configuration: Configuration,
+    /// The machine's memory in MiB; `None` for what the description says, or else the board file.
+    pub memory: Option<u32>,
 }
 
 /// A system that was built.
@@ -52,12 +54,16 @@ pub struct Built {
     pub symbols: PathBuf,
     /// Which kernel it is, with what of its configuration matters to those who rely on it.
     pub kernel_name: String,
+    /// The memory of that machine in MiB.
+    pub memory: u32,
     /// Bytes of all bootable files.
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
     pub domains: Vec<wiring::Domain>,
-    /// The services, at their usual ports of this machine.
+    /// The services, at their usual ports of this machine. A system file names none.
     pub endpoints: Vec<Endpoint>,
+    /// The protection domain that serves at each of them.
+    pub services: Vec<String>,
     /// What the board makes of the system that its reader might not expect.
     pub notes: Vec<String>,
     /// What its protection domains are to private keys. Only a description says so, here and below.
@@ -172,6 +178,8 @@ enum GroundKind {
 /// A system of which only the bootable files are missing.
 struct Parts {
     name: String,
+    /// The board, with the memory that the machine is to have.
+    board: Board,
     folder: PathBuf,
     system: System,
     /// The system file.
@@ -185,6 +193,7 @@ struct Parts {
     report: Value,
     domains: Vec<Domain>,
     endpoints: Vec<Endpoint>,
+    services: Vec<String>,
     notes: Vec<String>,
     roles: Roles,
     holders: Vec<(String, Vec<Holding>)>,
@@ -206,7 +215,8 @@ struct Bootable {
 
 impl Work<'_> {
     fn described(&self, file: &Path) -> anyhow::Result<Built> {
-        let mut plan = crate::plan(self.root, file, &self.request.board)
+        let memory = self.request.memory.map(|mib| u64::from(mib) << 20);
+        let mut plan = crate::plan_with(self.root, file, &self.request.board, memory)
             .map_err(|wrong| anyhow!("the description is wrong\n{wrong}"))?;
         if self.purpose != Purpose::Use {
             shorten_ticket_period(&mut plan);
@@ -236,14 +246,17 @@ impl Work<'_> {
             );
         }
         let folder = self.folder(&plan.name);
+        let listeners = listeners(&plan);
         compiled.write(&folder)?;
         let parts = Parts {
             name: plan.name.clone(),
+            board: plan.board.clone(),
             file: folder.join(format!("{}.system", plan.name)),
             base: folder.clone(),
             folder,
             domains: domains(&plan, &compiled.report),
-            endpoints: endpoints(&plan),
+            endpoints: listeners.iter().map(|(_, endpoint)| *endpoint).collect(),
+            services: listeners.into_iter().map(|(name, _)| name).collect(),
             report: serde_json::to_value(&compiled.report)?,
             system: compiled.system.clone(),
             programs: BTreeMap::new(),
@@ -283,8 +296,10 @@ impl Work<'_> {
         let parts = Parts {
             domains: domains_of(&system),
             endpoints: Vec::new(),
+            services: Vec::new(),
             report: json!({ "system": name, "board": self.request.board }),
             name,
+            board: self.board_with_memory()?,
             folder,
             system,
             file: file.to_path_buf(),
@@ -310,6 +325,32 @@ impl Work<'_> {
                 manifest.is_file()
             })
             .collect()
+    }
+
+    /// The board of a hand-written system file.
+    fn board_with_memory(&self) -> anyhow::Result<Board> {
+        let mut board = self.board.clone();
+        if let Some(mib) = self.request.memory {
+            board.set_memory(u64::from(mib) << 20).map_err(|least| {
+                let least = least.div_ceil(1 << 20);
+                anyhow!("{mib} MiB are too few for the board `{}`: it needs at least `--memory {least}`", board.name)
+            })?;
+        }
+        Ok(board)
+    }
+
+    /// MiB of the machine that runs a system for this board.
+    fn machine_memory(&self, board: &Board) -> u32 {
+        match machine(&board.name) {
+            Some(machine) if machine.has_fixed_memory => {
+                self.request.memory.unwrap_or(machine.memory)
+            }
+            _ => board
+                .memory
+                .div_ceil(1 << 20)
+                .try_into()
+                .unwrap_or(u32::MAX),
+        }
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -373,6 +414,7 @@ impl Work<'_> {
             board: self.request.board.clone(),
             configuration: self.request.configuration,
             machine: machine(&self.request.board),
+            memory: self.machine_memory(&parts.board),
             boot: bootable.boot,
             folder,
             symbols: bootable.symbols,
@@ -380,6 +422,7 @@ impl Work<'_> {
             image_size: bootable.size,
             domains: parts.domains,
             endpoints: parts.endpoints,
+            services: parts.services,
             notes: parts.notes,
             roles: parts.roles,
             holders: parts.holders,
@@ -464,11 +507,13 @@ fn domains_of(system: &System) -> Vec<Domain> {
     domains
 }
 
-/// What listens, and what is spoken there as far as the program tells.
-fn endpoints(plan: &Plan) -> Vec<Endpoint> {
-    let of = |connection: &crate::Connection| -> Vec<Endpoint> {
-        let protocol = match plan.protections[connection.consumer].program.name.as_str() {
-            "tls" => Protocol::Https,
+/// The protection domains that listen, and what is spoken there as far as the program tells.
+fn listeners(plan: &Plan) -> Vec<(String, Endpoint)> {
+    let of = |connection: &crate::Connection| -> Vec<(String, Endpoint)> {
+        let consumer = &plan.protections[connection.consumer];
+        let protocol = match consumer.program.name.as_str() {
+            "tls" if carries(plan, connection.consumer, "http") => Protocol::Https,
+            "tls" => Protocol::Tls,
             "http" => Protocol::Http,
             "echo" => Protocol::Echo,
             _ => Protocol::Tcp,
@@ -476,10 +521,20 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         let ports = connection.listens().into_iter();
         ports
             .filter_map(|port| u16::try_from(port).ok())
-            .map(|port| Endpoint::usual(port, protocol))
+            .map(|port| (consumer.name.clone(), Endpoint::usual(port, protocol)))
             .collect()
     };
     plan.connections.iter().flat_map(of).collect()
+}
+
+/// Whether a protection domain's streams lead to one that runs this program.
+fn carries(plan: &Plan, provider: usize, program: &str) -> bool {
+    let mut connections = plan.connections.iter();
+    connections.any(|connection| {
+        connection.provider == provider
+            && connection.interface.name == "streams"
+            && plan.protections[connection.consumer].program.name == program
+    })
 }
 
 /// Writes a file unless it holds this already.

@@ -1,4 +1,5 @@
-//! The command line: `selkie run`, `build`, `test`, `provision`, `request`, `status`, `stop`, `doctor`.
+//! The command line: `selkie run`, `build`, `test`, `provision`, `request`, `status`, `logs`,
+//! `stop`, `doctor`.
 //!
 //! Progress goes to standard error, results to standard output, so that a script reads `serving https://…`
 //! from the one and a person sees both. Every failure ends in one message with a remedy and exit code 1; wrong
@@ -9,7 +10,9 @@ mod banner;
 mod build;
 mod describe;
 mod doctor;
+mod logs;
 mod make;
+mod ports;
 mod probe;
 mod provision;
 mod request;
@@ -25,9 +28,10 @@ mod vault_line;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::MAX_MEMORY;
 use crate::settings::{Configuration, Settings};
 
 pub use make::{Built, Event, Observe, Request, make};
@@ -50,7 +54,7 @@ enum Action {
     /// Set up what is missing and build a system without booting it.
     Build(BuildOptions),
     /// Check a description without building anything.
-    Check(describe::Options),
+    Check(describe::CheckOptions),
     /// Draw a system as it would be built: protection domains, connections, regions, permissions (SVG).
     Diagram(describe::DiagramOptions),
     /// Prove that secrets stay where they belong.
@@ -64,6 +68,8 @@ enum Action {
     Request(request::Options),
     /// List the systems that run.
     Status,
+    /// Print what a system writes to its log.
+    Logs(logs::Options),
     /// End a running system (all of them, if no name is given).
     Stop {
         /// The system's name, as `selkie status` lists it.
@@ -81,6 +87,8 @@ struct BuildOptions {
     system: PathBuf,
     #[command(flatten)]
     on: BoardOptions,
+    #[command(flatten)]
+    memory: MemoryOptions,
     /// The same as `--config debug`.
     #[arg(long, conflicts_with_all = ["release", "config"])]
     debug: bool,
@@ -98,6 +106,36 @@ struct BoardOptions {
     /// The board, as in `system/boards/` [default: microkit.toml's].
     #[arg(long)]
     board: Option<String>,
+}
+
+/// How much memory the machine has.
+#[derive(Debug, Clone, Args)]
+struct MemoryOptions {
+    /// The machine's memory in MiB [default: the description's, or else the board's].
+    #[arg(long = "memory", value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MEMORY)))]
+    mib: Option<u32>,
+}
+
+impl MemoryOptions {
+    /// The amount in bytes, if it is given.
+    fn bytes(&self) -> Option<u64> {
+        self.mib.map(|mib| u64::from(mib) << 20)
+    }
+
+    /// Refuses less memory than the machine of a board has whose kernel is built for that amount.
+    fn check(&self, board: &str) -> anyhow::Result<()> {
+        let (Some(mib), Some(machine)) = (self.mib, selkie_qemu::machine(board)) else {
+            return Ok(());
+        };
+        if machine.has_fixed_memory && mib < machine.memory {
+            bail!(
+                "{mib} MiB are too few for the board `{board}`: its kernel is built for a machine with {0} MiB \
+                 (at least `--memory {0}`)",
+                machine.memory
+            );
+        }
+        Ok(())
+    }
 }
 
 /// What every command needs to know.
@@ -149,6 +187,7 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Provision(options) => provision::command(context, &options),
         Action::Request(options) => request::command(context, &options),
         Action::Status => status::status(context),
+        Action::Logs(options) => logs::command(context, &options),
         Action::Stop { name } => status::stop(context, name.as_deref()),
         Action::Doctor => doctor::command(context),
     }

@@ -2,8 +2,8 @@
 //!
 //! QEMU's user-mode network accepts a forwarded connection before the guest does, so a successful
 //! `connect` proves nothing. What counts is an answer of the guest: an HTTP status line (over TLS where the
-//! service speaks it), the same bytes back from an echo service, and for anything else a connection that
-//! stays open, which it does not when the guest refuses it.
+//! service speaks it), the same bytes back from an echo service, and for anything else a byte of the service, or that
+//! QEMU says that the connection is established in the guest.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use selkie_audit::AnyCertificate;
+use selkie_qemu::{Forward, Guest};
 
 /// What a service speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Protocol {
     Https,
     /// HTTP.
     Http,
+    /// Something else over TLS.
+    Tls,
     /// Sends back what it gets.
     Echo,
     /// Something else over TCP.
@@ -45,6 +48,7 @@ impl fmt::Display for Endpoint {
         match self.protocol {
             Protocol::Https => write!(f, "https://127.0.0.1:{host}/"),
             Protocol::Http => write!(f, "http://127.0.0.1:{host}/"),
+            Protocol::Tls => write!(f, "tls://127.0.0.1:{host}"),
             Protocol::Echo | Protocol::Tcp => write!(f, "tcp://127.0.0.1:{host}"),
         }
     }
@@ -70,7 +74,9 @@ impl Endpoint {
         (Ipv4Addr::LOCALHOST, self.host).into()
     }
 
-    /// Asks once; `patience` bounds the connect and each read and write.
+    /// Asks once; `patience` bounds the connect and each read and write. Of a service that speaks something else, only
+    /// a connection that stays open is asked for, which QEMU's user-mode network gives before the guest has started:
+    /// [`Endpoint::wait_in`] looks into the guest.
     ///
     /// # Errors
     /// When no proper answer comes in time.
@@ -80,6 +86,7 @@ impl Endpoint {
         stream.set_write_timeout(Some(patience))?;
         match self.protocol {
             Protocol::Https => head(&mut tls(stream)?).or_else(refused_for_a_certificate),
+            Protocol::Tls => handshake(&mut tls(stream)?).or_else(refused_for_a_certificate),
             Protocol::Http => head(&mut stream),
             Protocol::Echo => echo(&mut stream),
             Protocol::Tcp => stays_open(&mut stream),
@@ -102,13 +109,96 @@ impl Endpoint {
             alive()?;
             match self.ask(patience) {
                 Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= end => return Err(error.into()),
+                Err(error) if Instant::now() >= end => return Err(in_words(error).into()),
                 Err(_) => {
                     std::thread::sleep(Duration::from_millis(30));
                     patience = (patience * 5 / 4).min(Duration::from_secs(5));
                 }
             }
         }
+    }
+}
+
+impl Endpoint {
+    /// As [`Endpoint::wait`], for a service of this guest.
+    ///
+    /// # Errors
+    /// As [`Endpoint::wait`].
+    pub fn wait_in<E: From<io::Error>>(
+        &self,
+        guest: &Guest,
+        timeout: Duration,
+        mut alive: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.protocol != Protocol::Tcp {
+            return self.wait(timeout, alive);
+        }
+        let end = Instant::now() + timeout;
+        loop {
+            alive()?;
+            match self.reaches(guest, end) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= end => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Connects, and looks for a while whether the guest takes the connection.
+    fn reaches(&self, guest: &Guest, end: Instant) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let forward = Forward {
+            host: self.host,
+            guest: self.guest,
+        };
+        let end = end.min(Instant::now() + Duration::from_secs(2));
+        loop {
+            match stream.read(&mut [0]) {
+                Ok(0) => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Ok(_) => return Ok(()),
+                Err(error) if is_timeout(&error) => {}
+                Err(error) => return Err(error),
+            }
+            // QEMU serves one client of its control channel at a time: what is busy now may be free next time.
+            let asked = guest.qmp().map_err(io::Error::other);
+            let established =
+                asked.and_then(|mut qmp| qmp.is_established(forward).map_err(io::Error::other));
+            match established {
+                Ok(true) => return Ok(()),
+                Ok(false) if Instant::now() >= end => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!(
+                            "nothing in the guest takes a connection at port {}",
+                            self.guest
+                        ),
+                    ));
+                }
+                Err(error) if Instant::now() >= end => return Err(error),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a read or write took longer than it may.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// An error in words that say what was waited for: the system's own for a time-out on a socket is "Resource temporarily
+/// unavailable".
+fn in_words(error: io::Error) -> io::Error {
+    match is_timeout(&error) && error.raw_os_error().is_some() {
+        true => io::Error::new(
+            io::ErrorKind::TimedOut,
+            "QEMU took the connection, but no answer came from the guest",
+        ),
+        false => error,
     }
 }
 
@@ -124,6 +214,14 @@ fn head(stream: &mut (impl Read + Write)) -> io::Result<()> {
     } else {
         Err(io::Error::other("the answer is not HTTP/1.1"))
     }
+}
+
+/// What is spoken over TLS is not known; the handshake is the guest's answer.
+fn handshake(stream: &mut rustls::StreamOwned<ClientConnection, TcpStream>) -> io::Result<()> {
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(())
 }
 
 /// A service that asks for a client's certificate serves if it misses ours; one whose own keys wait for their certificates
@@ -157,14 +255,7 @@ fn stays_open(stream: &mut TcpStream) -> io::Result<()> {
     match stream.read(&mut [0]) {
         Ok(0) => Err(io::ErrorKind::ConnectionRefused.into()),
         Ok(_) => Ok(()),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if is_timeout(&error) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -256,6 +347,19 @@ mod tests {
         assert!(alert(rustls::AlertDescription::AccessDenied).is_ok());
         assert!(alert(rustls::AlertDescription::InternalError).is_err());
         assert!(refused_for_a_certificate(io::ErrorKind::TimedOut.into()).is_err());
+    }
+
+    #[test]
+    fn a_time_out_is_said_in_words() {
+        let silent = |stream: TcpStream| {
+            std::thread::sleep(Duration::from_secs(2));
+            drop(stream);
+        };
+        let endpoint = server(Protocol::Http, silent);
+        let error: io::Error = endpoint
+            .wait(Duration::from_millis(1), || Ok(()))
+            .unwrap_err();
+        assert!(error.to_string().contains("no answer came"), "{error}");
     }
 
     #[test]

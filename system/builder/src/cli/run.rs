@@ -1,20 +1,22 @@
 //! `selkie run`: from a description to an answering service.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
-use selkie_qemu::{Accelerator, Forward, Guest, Launch, Network, is_free};
+use selkie_qemu::{Accelerator, Error, Forward, Guest, Launch, Network, is_free};
 
 use super::build;
 use super::make::Built;
+use super::ports::{self, Choice, Service};
 use super::runs::{self, Run};
 use super::setup::{self, Scope};
 use super::signals::Signals;
-use super::{BuildOptions, Context, Endpoint, banner, ui};
+use super::{BuildOptions, Context, banner, ui};
+use crate::settings::Configuration;
 
 /// Lines of the serial log that a failure shows.
 const TAIL: usize = 25;
@@ -30,9 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Options {
     #[command(flatten)]
     build: BuildOptions,
-    /// Port of 127.0.0.1 for the system's first service [default: 8443 for https, 8080 for http, 7777 for echo].
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
+    /// Port of 127.0.0.1 for a service: PORT for the first, NAME=PORT for that of a protection domain, HOST:GUEST for what
+    /// listens at a port of the guest (may be repeated) [default: 8443 for https, 8080 for http, 7777 for echo, or the
+    /// next one that is free].
+    #[arg(long, value_name = "PORT|NAME=PORT|HOST:GUEST")]
+    port: Vec<Choice>,
     /// Also lead port HOST of 127.0.0.1 to the guest's TCP port GUEST (may be repeated).
     #[arg(long, value_name = "HOST:GUEST", value_parser = forward)]
     forward: Vec<Forward>,
@@ -48,9 +52,6 @@ pub(super) struct Options {
     /// Let gdb connect at this port of 127.0.0.1; the guest waits for it.
     #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1234")]
     gdb: Option<u16>,
-    /// The guest's memory in MiB [default: the board's].
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65536))]
-    memory: Option<u32>,
     /// What executes the guest.
     #[arg(long, value_enum, default_value_t)]
     accel: Accel,
@@ -69,7 +70,7 @@ enum Accel {
 }
 
 pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    let request = options.build.request(&context.settings()?);
+    let request = options.build.request(&context.settings()?)?;
     setup::ensure(context, Scope::Run, &[&request.board])?;
     let signals = Signals::catch()?;
     let mut built = match build::build_showing(context, &request) {
@@ -78,22 +79,26 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
         built => built?,
     };
     refuse_second_run(&built)?;
-    if let (Some(port), Some(first)) = (options.port, built.endpoints.first_mut()) {
-        first.host = port;
-    }
-    let forwards = forwards(&built.endpoints, &options.forward)?;
+    let mut services = ports::chosen(&built.endpoints, &built.services, &options.port)?;
+    // A choice that cannot be is refused before the system is described.
+    ports::settle(&mut services.clone(), &options.forward, is_free)?;
     describe(context, &built);
     if signals.caught().is_some() {
         return Ok(signals.exit_code());
     }
 
-    let guest = launch(&built, options, forwards)?.start()?;
+    let guest = start(context, options, &built, &mut services)?;
+    built.endpoints = services.iter().map(|service| service.endpoint).collect();
     let mut run = Run::new(
         &built.name,
         &built.board,
         guest.process(),
         guest.serial().path(),
     );
+    run.ports = forwards(&services, &options.forward)
+        .iter()
+        .map(|forward| (forward.host, forward.guest))
+        .collect();
     run.save(&built.folder).context("cannot write run.json")?;
     let outcome = attend(context, options, &built, &guest, &signals, &mut run);
     if options.detach && matches!(outcome, Ok(None)) {
@@ -103,6 +108,52 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
     guest.quit(PATIENCE);
     runs::forget(&built.folder).context("cannot remove run.json")?;
     outcome.map(|code| code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Starts QEMU. Another process may take a port between the look at it and QEMU's start: usual ports then move on.
+fn start(
+    context: &Context,
+    options: &Options,
+    built: &Built,
+    services: &mut [Service],
+) -> anyhow::Result<Guest> {
+    const TRIES: usize = 4;
+    let usual: Vec<u16> = services
+        .iter()
+        .map(|service| service.endpoint.host)
+        .collect();
+    for left in (0..TRIES).rev() {
+        for (service, port) in services.iter_mut().zip(&usual) {
+            service.endpoint.host = *port;
+        }
+        let moved = ports::settle(services, &options.forward, is_free)?;
+        let forwards = forwards(services, &options.forward);
+        let guest = launch(built, options, forwards)?.start()?;
+        // It answers once it has made its devices; one that has ended closes the socket.
+        let up = guest.qmp().is_ok() || guest.wait(PATIENCE).is_none();
+        if !up && left > 0 && lost_a_port(&guest.ended_error()) {
+            continue;
+        }
+        for line in moved {
+            context.ui.say(line);
+        }
+        return Ok(guest);
+    }
+    bail!("other processes take every port before QEMU does; choose one with --port")
+}
+
+/// Whether QEMU ended because it could not listen at a port of this machine.
+fn lost_a_port(error: &Error) -> bool {
+    matches!(error, Error::Ended { said, .. } if said.contains("host forwarding rule"))
+}
+
+/// The ports that lead into the guest.
+fn forwards(services: &[Service], more: &[Forward]) -> Vec<Forward> {
+    let services = services.iter().map(|service| Forward {
+        host: service.endpoint.host,
+        guest: service.endpoint.guest,
+    });
+    services.chain(more.iter().copied()).collect()
 }
 
 /// Waits until the system serves and, unless it is detached, until it ends or the user ends it.
@@ -118,12 +169,13 @@ fn attend(
     if let Some(port) = options.gdb {
         context.ui.result(format!(
             "waiting for gdb: gdb {} -ex 'target remote 127.0.0.1:{port}' -ex continue",
-            built.symbols.display()
+            quoted(&built.symbols)
         ));
     } else {
         match wait_until_serving(context, options, built, guest, signals) {
             Ok(()) => {}
             Err(Ending::Signal) => return Ok(Some(signals.exit_code())),
+            Err(Ending::Ended) => return Err(ended(guest, built, "before it served")),
             Err(Ending::Failure(error)) => return Err(error),
         }
     }
@@ -144,11 +196,7 @@ fn attend(
             if runs::of(&built.folder).is_none() && !built.folder.join("run.json").exists() {
                 return Ok(Some(ExitCode::SUCCESS));
             }
-            return Err(failure(
-                guest,
-                "the system ended by itself",
-                guest.ended_error(),
-            ));
+            return Err(ended(guest, built, "the system ended by itself"));
         }
     }
 }
@@ -156,6 +204,8 @@ fn attend(
 /// Why there is nothing more to wait for.
 enum Ending {
     Signal,
+    /// QEMU has ended.
+    Ended,
     Failure(anyhow::Error),
 }
 
@@ -182,23 +232,23 @@ fn wait_until_serving(
         }
         match guest.ended() {
             None => Ok(()),
-            Some(_) => Err(Ending::Failure(guest.ended_error().into())),
+            Some(_) => Err(Ending::Ended),
         }
     };
     for endpoint in &built.endpoints {
         step.at(format!("waiting for {endpoint}"));
-        if let Err(ending) = endpoint.wait(bound, alive) {
+        if let Err(ending) = endpoint.wait_in(guest, bound, alive) {
             step.failed("");
             return Err(match ending {
                 Ending::Signal => Ending::Signal,
-                Ending::Failure(error) => Ending::Failure(failure(
-                    guest,
-                    &format!(
+                ended @ Ending::Ended => ended,
+                Ending::Failure(error) => {
+                    let what = format!(
                         "{endpoint} did not answer within {} s (more: --timeout SECONDS)",
                         options.timeout
-                    ),
-                    error,
-                )),
+                    );
+                    Ending::Failure(error.context(serial_log(guest, built)).context(what))
+                }
             });
         }
     }
@@ -206,18 +256,33 @@ fn wait_until_serving(
     Ok(())
 }
 
-/// An error with the end of the serial log, which usually says why.
-fn failure(guest: &Guest, what: &str, because: impl Into<anyhow::Error>) -> anyhow::Error {
+/// The error that QEMU has ended: what QEMU said comes first, since it usually says why.
+fn ended(guest: &Guest, built: &Built, when: &str) -> anyhow::Error {
+    let error = guest.ended_error();
+    let message = match &error {
+        Error::Ended { said, status } if said.trim().is_empty() => {
+            format!("QEMU ended {when} and said nothing ({status})")
+        }
+        error => format!("{error}\n({when})"),
+    };
+    anyhow!(serial_log(guest, built)).context(message)
+}
+
+/// The end of the serial log, which usually says why a system does not serve.
+fn serial_log(guest: &Guest, built: &Built) -> String {
     let tail = guest.serial().tail(TAIL);
     let log = guest.serial().path().display();
-    let said = if tail.is_empty() {
-        format!(
-            "the serial port said nothing (log: {log}); `--config debug` builds a kernel that prints"
-        )
+    let hint = match built.configuration {
+        Configuration::Debug => "",
+        _ => {
+            "; `--config debug` builds a kernel that prints, also that memory has run out (`--memory`)"
+        }
+    };
+    if tail.is_empty() {
+        format!("the serial port said nothing (log: {log}){hint}")
     } else {
         format!("the last lines of the serial port (log: {log}):\n{tail}")
-    };
-    because.into().context(said).context(what.to_string())
+    }
 }
 
 fn launch(built: &Built, options: &Options, forwards: Vec<Forward>) -> anyhow::Result<Launch> {
@@ -232,7 +297,7 @@ fn launch(built: &Built, options: &Options, forwards: Vec<Forward>) -> anyhow::R
     })?;
     let plain = Launch::new(machine, built.boot.clone(), &built.folder);
     Ok(Launch {
-        memory: options.memory.unwrap_or(plain.memory),
+        memory: built.memory,
         network: Network::User { forwards },
         serial: match &options.serial {
             Some(file) => absolute(file)?,
@@ -249,44 +314,13 @@ fn launch(built: &Built, options: &Options, forwards: Vec<Forward>) -> anyhow::R
     })
 }
 
-/// All forwarded ports, each seen to be free.
-fn forwards(endpoints: &[Endpoint], more: &[Forward]) -> anyhow::Result<Vec<Forward>> {
-    let mut all: Vec<Forward> = endpoints
-        .iter()
-        .map(|endpoint| Forward {
-            host: endpoint.host,
-            guest: endpoint.guest,
-        })
-        .collect();
-    all.extend_from_slice(more);
-    for (index, forward) in all.iter().enumerate() {
-        let port = forward.host;
-        if all[..index].iter().any(|other| other.host == port) {
-            bail!("port {port} would lead to two services; choose another with --port");
-        }
-        match is_free(port) {
-            Ok(true) => {}
-            Ok(false) => bail!(
-                "port {port} of 127.0.0.1 is taken; choose another with --port, or see with `selkie status` or \
-                 `ss -ltnp` who has it"
-            ),
-            Err(error) => {
-                return Err(anyhow!(error).context(format!(
-                    "port {port} may not be used; choose another with --port"
-                )));
-            }
-        }
-    }
-    Ok(all)
-}
-
 fn refuse_second_run(built: &Built) -> anyhow::Result<()> {
     match runs::of(&built.folder) {
         None => Ok(()),
         Some(run) => bail!(
-            "`{0}` runs already ({1}); end it with `selkie stop {0}`",
-            run.name,
-            run.urls.join(" ")
+            "{}; end it with `selkie stop {}`",
+            run.described(),
+            run.name
         ),
     }
 }
@@ -333,6 +367,16 @@ fn announce(context: &Context, options: &Options, built: &Built, guest: &Guest) 
         .say(format!("serial log: {}", guest.serial().path().display()));
 }
 
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// `HOST:GUEST`
 fn forward(text: &str) -> Result<Forward, String> {
     let parts = text
@@ -347,26 +391,24 @@ fn forward(text: &str) -> Result<Forward, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Protocol;
-    use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
-    fn a_taken_port_is_refused_with_the_remedy() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let endpoint = Endpoint {
-            host: listener.local_addr().unwrap().port(),
-            guest: 80,
-            protocol: Protocol::Http,
+    fn a_lost_port_is_known_by_what_qemu_says() {
+        let ended = |said: &str| Error::Ended {
+            status: "exit status: 1".into(),
+            said: said.into(),
         };
-        let error = forwards(&[endpoint], &[]).unwrap_err().to_string();
-        assert!(error.contains("is taken") && error.contains("--port"));
-        drop(listener);
-        assert_eq!(forwards(&[endpoint], &[]).unwrap().len(), 1);
-        let twice = [Forward {
-            host: endpoint.host,
-            guest: 1,
-        }];
-        assert!(forwards(&[endpoint], &twice).is_err());
+        let lost = "qemu-system-x86_64: -netdev user,id=net0: Could not set up host forwarding rule 'tcp:127.0.0.1:8080-:80'";
+        assert!(lost_a_port(&ended(lost)));
+        assert!(!lost_a_port(&ended(
+            "qemu-system-x86_64: could not load PVH image"
+        )));
+    }
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(quoted(Path::new("/a/b-c.elf")), "/a/b-c.elf");
+        assert_eq!(quoted(Path::new("/my file's")), r"'/my file'\''s'");
     }
 
     #[test]

@@ -30,8 +30,11 @@ pub(super) struct Run {
     pub started: u64,
     /// Seconds since 1970 when it was started.
     pub since: u64,
-    /// Where it serves.
+    /// Where it serves, once it does.
     pub urls: Vec<String>,
+    /// The ports of this machine that lead into it, each with the guest's port.
+    #[serde(default)]
+    pub ports: Vec<(u16, u16)>,
     /// The serial log.
     pub serial: PathBuf,
     /// Whether it outlives the command that started it.
@@ -48,6 +51,7 @@ impl Run {
             started: process.started,
             since: now(),
             urls: Vec::new(),
+            ports: Vec::new(),
             serial: serial.to_path_buf(),
             detached: false,
         }
@@ -59,6 +63,23 @@ impl Run {
             pid: self.pid,
             started: self.started,
         }
+    }
+
+    /// That it runs: which process, and which ports lead into it.
+    pub fn described(&self) -> String {
+        let ports: Vec<String> = self
+            .ports
+            .iter()
+            .map(|(host, guest)| format!("{host} (port {guest} of the guest)"))
+            .collect();
+        let ports = match &ports[..] {
+            [] => "no port of this machine leads into it".to_string(),
+            ports => format!("ports of 127.0.0.1: {}", ports.join(", ")),
+        };
+        format!(
+            "`{}` is running already on the board {}: QEMU process {}, {ports}",
+            self.name, self.board, self.pid
+        )
     }
 
     /// How long it has run.
@@ -110,7 +131,8 @@ pub(super) fn all(output: &Path) -> Vec<(PathBuf, Run)> {
     runs
 }
 
-fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// The folders in a folder.
+pub(super) fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(of)
         .into_iter()
         .flatten()
@@ -145,6 +167,29 @@ mod tests {
         reaper.join().unwrap().unwrap();
         assert_eq!(of(&folder), None);
         assert!(!folder.join(FILE).exists());
+    }
+
+    #[test]
+    fn a_run_is_described_by_process_and_ports() {
+        let process = Process {
+            pid: 4711,
+            started: 1,
+        };
+        let mut run = Run::new("gen", "pc99", process, Path::new("s"));
+        let said = run.described();
+        assert!(said.contains("process 4711, no port"), "{said}");
+        run.ports = vec![(9000, 80), (8443, 443)];
+        let said = run.described();
+        assert!(
+            said.contains("9000 (port 80 of the guest), 8443 (port 443"),
+            "{said}"
+        );
+        // A file of an earlier version names no ports.
+        let old = serde_json::to_value(&run).unwrap();
+        let mut old = old.as_object().unwrap().clone();
+        old.remove("ports");
+        let read: Run = serde_json::from_value(old.into()).unwrap();
+        assert!(read.ports.is_empty());
     }
 
     #[test]

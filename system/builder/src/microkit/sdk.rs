@@ -43,6 +43,27 @@ impl Found {
     }
 }
 
+impl Found {
+    /// What to do where this place holds no SDK that can be used: while a place is named, no other is looked at.
+    fn remedy(self, version: &str) -> String {
+        let place = default_place(version);
+        match self {
+            Self::Variable => format!(
+                "set {VARIABLE} to the folder of the SDK {version}, or unset it: then {FILE} says where it is, or else it \
+                 is looked for in {}\n{}",
+                place.display(),
+                fetch(version)
+            ),
+            Self::Settings => format!(
+                "correct `path` in {FILE}, or leave it out: then the SDK is looked for in {}\n{}",
+                place.display(),
+                fetch(version)
+            ),
+            Self::Place => download(version),
+        }
+    }
+}
+
 /// Why there is no SDK, or none for this board.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SdkError {
@@ -55,7 +76,7 @@ pub enum SdkError {
     /// A place that was named holds none.
     #[error(
         "{} says that the Microkit SDK is in {}, but there is no {missing} in it\n{}",
-        found.name(), folder.display(), download(version)
+        found.name(), folder.display(), found.remedy(version)
     )]
     NoSdk {
         /// Who named it.
@@ -70,9 +91,11 @@ pub enum SdkError {
     /// It is another version.
     #[error(
         "the Microkit SDK in {} is version {has}; Selkie's programs are made for {wanted}\n{}",
-        folder.display(), download(wanted)
+        folder.display(), found.remedy(wanted)
     )]
     Version {
+        /// Who named the place.
+        found: Found,
         /// Where it is.
         folder: PathBuf,
         /// Its version.
@@ -126,6 +149,14 @@ pub fn download(version: &str) -> String {
     )
 }
 
+/// How to get the SDK, where a place that was named holds none.
+fn fetch(version: &str) -> String {
+    format!(
+        "to download it:\n    curl -L {} | tar xz -C FOLDER",
+        url(version)
+    )
+}
+
 /// Where the SDK is looked for when nobody says where it is: in the user's own folder.
 pub fn default_place(version: &str) -> PathBuf {
     let home = env::home_dir().unwrap_or_else(|| "/".into());
@@ -174,6 +205,7 @@ impl Sdk {
         let version = version.trim();
         if version != wanted {
             return Err(SdkError::Version {
+                found,
                 folder: folder.to_path_buf(),
                 has: version.to_string(),
                 wanted: wanted.to_string(),
@@ -292,12 +324,21 @@ mod tests {
         assert!(error.starts_with("MICROKIT_SDK says"), "{error}");
         assert!(error.contains("no file VERSION"), "{error}");
         assert!(error.contains("microkit-sdk-2.3.0-linux-"), "{error}");
-        assert!(error.contains("tar xz -C ~"), "{error}");
+        assert!(error.contains("or unset it"), "{error}");
+        // Unpacking into the home folder cannot help while the variable is set.
+        assert!(!error.contains("tar xz -C ~"), "{error}");
+        let nowhere = empty.path().join("gone");
+        let error = find(Some(&nowhere), None).unwrap_err().to_string();
+        assert!(
+            error.starts_with("MICROKIT_SDK says") && error.contains("gone"),
+            "{error}"
+        );
         let half = sdk("2.3.0");
         fs::remove_file(half.path().join("bin/microkit")).unwrap();
         let error = find(None, Some(half.path())).unwrap_err().to_string();
         assert!(error.starts_with("microkit.toml says"), "{error}");
         assert!(error.contains("no program bin/microkit"), "{error}");
+        assert!(error.contains("correct `path` in microkit.toml"), "{error}");
     }
 
     #[test]

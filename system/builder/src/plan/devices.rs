@@ -1,11 +1,26 @@
 //! Which protection drives which device.
 
+use std::path::Path;
+
 use super::Planner;
-use crate::board::Device;
+use crate::board::{Board, Device};
 use crate::description::Written;
 use crate::diagnostics::{Problem, listed, suggest};
-use crate::manifest::Program;
+use crate::manifest::{Manifests, Program};
 use crate::toml::Spanned;
+
+/// The devices of a board that no program drives.
+pub fn undriven<'b>(root: &Path, board: &'b Board) -> Vec<&'b Device> {
+    let manifests = Manifests::find(root);
+    let programs: Vec<Program> = manifests
+        .names()
+        .filter_map(|name| manifests.load(root, name)?.ok())
+        .collect();
+    let devices = board.devices.iter();
+    devices
+        .filter(|device| !programs.iter().any(|program| program.drives(device)))
+        .collect()
+}
 
 impl Planner<'_> {
     /// The device of each protection.

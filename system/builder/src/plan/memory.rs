@@ -1,9 +1,13 @@
 //! Whether a system fits: Microkit's limits and the board's memory.
 
-use microkit_sdf::{MAX_ID, MAX_PROTECTION_DOMAINS};
+use std::sync::Arc;
+
+use microkit_sdf::{Architecture, MAX_ID, MAX_PROTECTION_DOMAINS};
 
 use super::{Plan, Planner};
-use crate::diagnostics::Problem;
+use crate::board::Board;
+use crate::description::Description;
+use crate::diagnostics::{Problem, Source};
 use crate::toml::show_size;
 
 /// What the kernel needs for each protection domain beside its regions, in bytes: thread, capability
@@ -12,6 +16,58 @@ const OBJECTS: u64 = 64 * 1024;
 
 /// Bytes of regions that one page table of 4 KiB maps.
 const TABLE_REACH: u64 = 2 << 20;
+
+/// The largest machine, in MiB.
+pub const MAX_MEMORY: u32 = 65536;
+
+/// Machines are suggested in multiples of this many bytes.
+const STEP: u64 = 16 << 20;
+
+/// Gives the board the memory that the machine is to have: what the command says, or else the description.
+pub(super) fn set(
+    source: &Arc<Source>,
+    board: &mut Board,
+    description: &Description,
+    command: Option<u64>,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(wanted) = &description.memory {
+        let (span, wanted) = (wanted.span.clone(), wanted.value);
+        if board.has_fixed_memory() {
+            if wanted > board.memory {
+                let message = format!(
+                    "the system wants a machine with {}, the board `{}` has {}",
+                    rounded(wanted),
+                    board.name,
+                    rounded(board.memory)
+                );
+                let problem = Problem::at(source, span, message);
+                problems.push(problem.help("the kernel of this board is built for that memory"));
+            }
+        } else if let Err(least) = board.set_memory(wanted)
+            && command.is_none()
+        {
+            let message = format!(
+                "a machine with {} is too small for the board `{}`",
+                rounded(wanted),
+                board.name
+            );
+            let problem = Problem::at(source, span, message);
+            problems.push(problem.help(format!("it needs at least {}", rounded(least))));
+        }
+    }
+    if let Some(wanted) = command
+        && let Err(least) = board.set_memory(wanted)
+    {
+        let message = format!(
+            "a machine with {} is too small for the board `{}`",
+            rounded(wanted),
+            board.name
+        );
+        let help = format!("it needs at least `--memory {}`", least.div_ceil(1 << 20));
+        problems.push(Problem::nowhere(message).help(help));
+    }
+}
 
 /// One thing that needs memory.
 struct Need {
@@ -79,12 +135,14 @@ impl Planner<'_> {
             Some(need) => self.written(need.protection).span("memory"),
             None => 0..0,
         };
+        let smaller = format!("make something smaller: {}", parts.join(", "));
+        let help = match board.larger(total) {
+            Some(larger) => format!("{larger}\nor {smaller}"),
+            None => smaller,
+        };
         let problem = Problem::at(self.source, span, message);
-        self.problems.push(
-            problem
-                .label("the largest part")
-                .help(format!("make something smaller: {}", parts.join(", "))),
-        );
+        self.problems
+            .push(problem.label("the largest part").help(help));
     }
 
     /// Checks that the memory for devices' transfers fits its window.
@@ -127,13 +185,53 @@ impl super::Protection {
     }
 }
 
-impl crate::board::Board {
+impl Board {
     /// Memory in bytes that protection domains can have, transfers aside.
     pub(crate) fn available(&self) -> u64 {
         self.memory
             .saturating_sub(self.reserved)
             .saturating_sub(self.dma_size)
     }
+
+    /// Whether the kernel is built for one amount of memory. A kernel for x86_64 takes what the machine has.
+    pub fn has_fixed_memory(&self) -> bool {
+        self.target.architecture != Architecture::X86_64
+    }
+
+    /// Takes a machine with this much memory in bytes; on a board with fixed memory it changes nothing.
+    ///
+    /// # Errors
+    /// The least amount, in bytes, if that is more: the memory for devices' transfers has its place in it.
+    pub(crate) fn set_memory(&mut self, memory: u64) -> Result<(), u64> {
+        if self.has_fixed_memory() {
+            return Ok(());
+        }
+        let window = self.dma_address.saturating_add(self.dma_size);
+        let least = window.max(self.reserved.saturating_add(self.dma_size));
+        if memory < least {
+            return Err(least);
+        }
+        self.memory = memory;
+        Ok(())
+    }
+
+    /// What to do so that protection domains can have this many bytes: take a larger machine. `None` where that is not
+    /// possible.
+    pub(crate) fn larger(&self, needed: u64) -> Option<String> {
+        let others = self.reserved.saturating_add(self.dma_size);
+        let least = needed.checked_add(others)?;
+        let possible = !self.has_fixed_memory() && least <= u64::from(MAX_MEMORY) << 20;
+        possible.then(|| larger_machine(least))
+    }
+}
+
+/// What to do where a machine has less than this many bytes of memory.
+pub(crate) fn larger_machine(least: u64) -> String {
+    let suggested = least.div_ceil(STEP).saturating_mul(STEP) >> 20;
+    format!(
+        "the machine needs at least {} MiB: `--memory {suggested}`, or memory = \"{suggested}M\" under [system]",
+        least.div_ceil(1 << 20)
+    )
 }
 
 fn needs(plan: &Plan) -> Vec<Need> {
@@ -152,6 +250,8 @@ fn needs(plan: &Plan) -> Vec<Need> {
         for (name, content) in &p.data {
             if let super::Content::Bytes(bytes) = content {
                 need(&format!("the data `{name}`"), bytes.len() as u64);
+                let copy = format!("the boot image's copy of the data `{name}`");
+                need(&copy, bytes.len() as u64);
             }
         }
     }

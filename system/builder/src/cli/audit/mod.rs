@@ -88,6 +88,7 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
         system: options.system.clone(),
         board: options.board.clone(),
         configuration: Configuration::Release,
+        memory: None,
     };
     let observe = |_: Event<'_>| {};
     let step = context
@@ -135,6 +136,7 @@ fn flow(context: &Context, options: &FlowOptions) -> anyhow::Result<ExitCode> {
         system: options.system.clone(),
         board: options.board.clone(),
         configuration: Configuration::Release,
+        memory: None,
     };
     let built = make(&context.root, &request, &|_| {})?;
     let target = board(&context.root, &options.board)?.target;

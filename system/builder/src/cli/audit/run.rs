@@ -90,7 +90,7 @@ pub(super) fn run(
         folder.display()
     ));
     let machine = built.machine.context("QEMU is not this board")?;
-    let memory = MemoryFile::new(machine.memory).context("no memory for the machine")?;
+    let memory = MemoryFile::new(built.memory).context("no memory for the machine")?;
     let (guest, endpoint) = boot(built, machine, &memory, folder)?;
     let mut audit = Audit {
         guest,
@@ -131,6 +131,7 @@ fn boot(
                 guest: endpoint.guest,
             }],
         },
+        memory: built.memory,
         memory_file: Some(memory.clone()),
         ..Launch::new(machine, built.boot.clone(), folder)
     };

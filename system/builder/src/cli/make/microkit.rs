@@ -1,7 +1,7 @@
 //! The boards of the Microkit SDK: the SDK's kernel, image from the SDK's own tool.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use object::{Object, ObjectSegment};
@@ -75,6 +75,7 @@ pub(super) fn image(work: &Work<'_>, parts: &Parts, ground: &Ground) -> anyhow::
         }
         None => Vec::new(),
     };
+    check_memory(parts, ground, &image, &made.report)?;
     let size = (image.len() + kernel.len()) as u64;
     let own = sdk_part(ground, kernel.len());
     let command_line = work.settings.command_line.clone();
@@ -95,6 +96,32 @@ pub(super) fn image(work: &Work<'_>, parts: &Parts, ground: &Ground) -> anyhow::
         kernel_name: kernel_name(work, ground),
         symbols: ground.folder.join("elf/sel4.elf"),
     })
+}
+
+/// Refuses a system that the machine has too little memory for, where the tool cannot know how much there is: a release
+/// kernel would stop without a word.
+fn check_memory(parts: &Parts, ground: &Ground, image: &[u8], report: &Path) -> anyhow::Result<()> {
+    if parts.board.has_fixed_memory() {
+        return Ok(());
+    }
+    let kernel = fs::read(ground.folder.join("elf/sel4.elf")).unwrap_or_default();
+    let report = fs::read_to_string(report).unwrap_or_default();
+    let needed = microkit::needed(&kernel, &configuration(ground), memory(image), &report);
+    match needed {
+        Some(needed) if needed > parts.board.memory => bail!(
+            "`{}` does not fit a machine with {} MiB: {}",
+            parts.name,
+            parts.board.memory >> 20,
+            crate::larger_machine(needed)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of memory that an ELF file takes.
+fn memory(elf: &[u8]) -> u64 {
+    let parsed = object::File::parse(elf);
+    parsed.map_or(0, |elf| elf.segments().map(|segment| segment.size()).sum())
 }
 
 /// Puts the programs that a system file names, and that were built here, where the tool finds them.
@@ -148,19 +175,20 @@ fn sdk_part(ground: &Ground, kernel: usize) -> u64 {
         return kernel as u64;
     }
     let files = ["loader.elf", "sel4.elf"].map(|name| ground.folder.join("elf").join(name));
-    let loaded = files.iter().filter_map(|file| {
-        let bytes = fs::read(file).ok()?;
-        let elf = object::File::parse(&*bytes).ok()?;
-        Some(elf.segments().map(|segment| segment.size()).sum::<u64>())
-    });
-    loaded.sum()
+    let loaded = files.iter().filter_map(|file| fs::read(file).ok());
+    loaded.map(|elf| memory(&elf)).sum()
+}
+
+/// How the kernel is configured: `gen_config.json`.
+fn configuration(ground: &Ground) -> Value {
+    let file = ground.folder.join("include/kernel/gen_config.json");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// Which kernel it is: what the SDK's folder says of its configuration.
 fn kernel_name(work: &Work<'_>, ground: &Ground) -> String {
-    let file = ground.folder.join("include/kernel/gen_config.json");
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let config: Value = serde_json::from_str(&text).unwrap_or_default();
+    let config = configuration(ground);
     let is = |key: &str| config[key] == true;
     let mut features = vec![if is("KERNEL_MCS") { "MCS" } else { "not MCS" }];
     if is("ARM_HYPERVISOR_SUPPORT") {

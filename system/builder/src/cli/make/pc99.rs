@@ -92,6 +92,7 @@ pub(super) fn image(parts: &mut Parts, ground: &Ground) -> anyhow::Result<Bootab
             .memory
             .max(image.own_memory.get(&domain.name).copied().unwrap_or(0));
     }
+    check_memory(parts, &image)?;
     let module = folder.join(format!("{}.img", parts.name));
     write(&module, &image.bytes)?;
     let elf = folder.join("kernel.elf");
@@ -120,4 +121,26 @@ pub(super) fn image(parts: &mut Parts, ground: &Ground) -> anyhow::Result<Bootab
         kernel_name: format!("seL4 {} ({} kernel)", kernel.version, ground.configuration),
         symbols: kernel.symbols.clone(),
     })
+}
+
+/// Refuses a system that the machine has too little memory for, now that its image is known.
+fn check_memory(parts: &Parts, image: &pc99::Image) -> anyhow::Result<()> {
+    // Firmware, kernel, and what the kernel makes for the root task.
+    const KERNEL: u64 = 4 << 20;
+    let parts_of_memory = [
+        KERNEL,
+        image.bytes.len() as u64,
+        image.memory,
+        parts.board.dma_size,
+    ];
+    let needed = parts_of_memory.into_iter().fold(0, u64::saturating_add);
+    if needed > parts.board.memory {
+        bail!(
+            "`{}` does not fit a machine with {} MiB: {}",
+            parts.name,
+            parts.board.memory >> 20,
+            crate::larger_machine(needed)
+        );
+    }
+    Ok(())
 }
