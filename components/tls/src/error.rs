@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, ProtocolVersion};
 
-use crate::keys;
+use crate::alerts::{self, Answer};
 
-/// Why a session failed. The client has been sent [`Error::alert`] where TLS asks for one.
+/// Why a session failed. The peer has been sent the alert that TLS asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// rustls ended the handshake.
@@ -32,6 +32,8 @@ pub enum Fault {
     UnexpectedMessage,
     /// A message in it is malformed.
     Malformed,
+    /// A field has a value that it may not have (RFC 8446, section 6.2).
+    IllegalParameter,
     /// More key updates, warnings or empty records in a row than any client needs.
     Flood,
     /// The keys have protected as many records as is safe, and TLS 1.2 cannot change them.
@@ -41,25 +43,18 @@ pub enum Fault {
 }
 
 impl Error {
-    /// The alert that tells the client of this error; rustls sends its own during the handshake, but for a signature
-    /// that the vault refuses.
-    pub fn alert(&self) -> Option<AlertDescription> {
-        let fault = match self {
-            Self::Record(fault) => fault,
-            Self::Handshake(error) if keys::is_refusal(error) => &Fault::Internal,
+    /// What the peer is sent for this error; `version` is that of a handshake that has one already.
+    pub(crate) fn answer(&self, version: Option<ProtocolVersion>) -> Answer {
+        match self {
+            Self::Handshake(error) => alerts::handshake(error, version),
+            Self::Record(fault) => Answer::Alert(alerts::record(*fault)),
             Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
-                return Some(error.clone().into());
+                Answer::Alert(alerts::certificate(error))
             }
-            Self::Certificate(_) => return Some(AlertDescription::CertificateUnknown),
-            Self::Handshake(_) | Self::PeerAlert(_) | Self::HandshakeTooLarge => return None,
-        };
-        Some(match fault {
-            Fault::Decrypt => AlertDescription::BadRecordMac,
-            Fault::TooLong => AlertDescription::RecordOverflow,
-            Fault::UnexpectedMessage | Fault::Flood => AlertDescription::UnexpectedMessage,
-            Fault::Malformed => AlertDescription::DecodeError,
-            Fault::KeysExhausted | Fault::Internal => AlertDescription::InternalError,
-        })
+            Self::Certificate(_) => Answer::Alert(AlertDescription::CertificateUnknown),
+            Self::PeerAlert(_) => Answer::Nothing,
+            Self::HandshakeTooLarge => Answer::Alert(AlertDescription::DecodeError),
+        }
     }
 }
 
@@ -88,6 +83,7 @@ impl fmt::Display for Fault {
             Self::TooLong => "a record is too long",
             Self::UnexpectedMessage => "a message came out of place",
             Self::Malformed => "a message is malformed",
+            Self::IllegalParameter => "a message has a value that is not allowed",
             Self::Flood => "too many records without data",
             Self::KeysExhausted => "the session keys are used up",
             Self::Internal => "encryption failed",
