@@ -369,7 +369,7 @@ fn alerts_of_a_resumed_tls12_handshake_are_encrypted() {
         TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
     ] {
         let server = server(Options::default());
-        let mut config = client_config(Some(suite), &[&version::TLS12]);
+        let mut config = client_config(&[suite], &[&version::TLS12]);
         config.resumption = Resumption::in_memory_sessions(4);
         let config = Arc::new(config);
         let connect = || {
@@ -631,7 +631,7 @@ fn ours() -> (ClientConnection, Arc<Secrets>) {
 
 fn with_suite(suite: SupportedCipherSuite) -> (ClientConnection, Arc<Secrets>) {
     let secrets = Arc::new(Secrets::default());
-    let mut config = client_config(Some(suite), &[&version::TLS13]);
+    let mut config = client_config(&[suite], &[&version::TLS13]);
     config.key_log = secrets.clone();
     let name = ServerName::try_from("localhost").unwrap();
     (

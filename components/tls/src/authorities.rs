@@ -70,6 +70,11 @@ impl Authorities {
         self.0.len()
     }
 
+    /// Their certificates, in DER.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
     pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>, AuthoritiesError> {
         let mut roots = RootCertStore::empty();
         for (index, certificate) in self.0.iter().enumerate() {

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::string::String;
+use std::string::{String, ToString};
 use std::time::SystemTime;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -113,6 +113,42 @@ fn certificates_that_prove_nothing_are_refused() {
             ] {
                 let alert = refusal(&server, &config(version, Some(client)));
                 assert_eq!(alert, expected, "{version:?}");
+            }
+        }
+    }
+}
+
+/// What `openssl req -x509` makes is an authority's certificate, even where it is meant for one client.
+#[test]
+fn an_authoritys_own_certificate_does_not_log_in_and_the_log_says_why() {
+    for is_ca in [
+        IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+        IsCa::ExplicitNoCa,
+        IsCa::NoCa,
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["alice.example".into()]).unwrap();
+        (params.not_before, params.not_after) = (at(NOW - DAY).into(), at(NOW + DAY).into());
+        params.is_ca = is_ca.clone();
+        let certificate = params.self_signed(&key).unwrap();
+        let authorities = Authorities::new(vec![certificate.der().to_vec()]).unwrap();
+        let client = Client {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        };
+        for version in VERSIONS {
+            for own in [None, Some(vec![])] {
+                let authorities = Some(authorities.clone());
+                let server = server_that_trusts(Trust { authorities, own }, false).0;
+                let config = config(version, Some(&client));
+                if matches!(is_ca, IsCa::Ca(_)) {
+                    let (error, alert) = refused(&server, &config);
+                    assert_eq!(alert, AlertDescription::UnsupportedCertificate);
+                    assert!(error.to_string().contains("CA:TRUE"), "{error}");
+                } else {
+                    let pair = handshake(&server, &config);
+                    assert_eq!(pair.session.peer().unwrap().name(), Some("alice.example"));
+                }
             }
         }
     }
@@ -332,7 +368,7 @@ fn config(
     version: &'static SupportedProtocolVersion,
     client: Option<&Client>,
 ) -> Arc<ClientConfig> {
-    let mut config = client_config(None, &[version]);
+    let mut config = client_config(&[], &[version]);
     if let Some(client) = client {
         let key = rustls::crypto::ring::sign::any_supported_type(&client.key).unwrap();
         let certified = rustls::sign::CertifiedKey::new(client.chain.clone(), key);
@@ -355,6 +391,10 @@ fn handshake(server: &Server, config: &Arc<ClientConfig>) -> Pair {
 
 /// The alert that a server refuses a client with.
 fn refusal(server: &Server, config: &Arc<ClientConfig>) -> AlertDescription {
+    refused(server, config).1
+}
+
+fn refused(server: &Server, config: &Arc<ClientConfig>) -> (Error, AlertDescription) {
     let mut pair = Pair::new(server, connection(config));
     for _ in 0..8 {
         pair.pump();
@@ -364,7 +404,7 @@ fn refusal(server: &Server, config: &Arc<ClientConfig>) -> AlertDescription {
                 // The latter is said of a session that is resumed.
                 let refused = matches!(error, Error::Handshake(_) | Error::Certificate(_));
                 assert!(refused, "{error:?}");
-                return pair.client_alert();
+                return (error, pair.client_alert());
             }
         }
     }

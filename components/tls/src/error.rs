@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rustls::{AlertDescription, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 
 use crate::alerts::{self, Answer};
 
@@ -67,12 +67,44 @@ impl From<Fault> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(error) => write!(f, "handshake: {error}"),
+            Self::Handshake(error) => write!(f, "handshake: {}", Words(error)),
             Self::Record(fault) => write!(f, "{fault}"),
-            Self::Certificate(error) => write!(f, "resumption: {error}"),
+            Self::Certificate(error) => write!(f, "resumption: {}", Words(error)),
             Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
         }
+    }
+}
+
+/// rustls' error in words, where its own text is the name of a variant.
+struct Words<'a>(&'a rustls::Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use rustls::PeerIncompatible as Peer;
+        let text = match self.0 {
+            rustls::Error::InvalidCertificate(error) => match error {
+                CertificateError::ApplicationVerificationFailure => {
+                    "the certificate is an authority's (CA:TRUE): it can issue certificates, but not be shown itself"
+                }
+                CertificateError::UnknownIssuer => "no known authority issued the certificate",
+                _ => return self.0.fmt(f),
+            },
+            rustls::Error::PeerIncompatible(error) => match error {
+                Peer::NoCipherSuitesInCommon => "no cipher suite in common",
+                Peer::NoKxGroupsInCommon => "no group for the key exchange in common",
+                Peer::NoSignatureSchemesInCommon => {
+                    "the vault has no certificate that the client can verify"
+                }
+                Peer::Tls12NotOffered
+                | Peer::Tls12NotOfferedOrEnabled
+                | Peer::SupportedVersionsExtensionRequired => "no version of TLS in common",
+                _ => return self.0.fmt(f),
+            },
+            rustls::Error::NoCertificatesPresented => "the client showed no certificate",
+            _ => return self.0.fmt(f),
+        };
+        f.write_str(text)
     }
 }
 

@@ -213,7 +213,7 @@ fn a_made_keys_certificate_is_right() {
         assert_eq!(certificate.subject().to_string(), "CN=selkie.test");
         let validity = certificate.validity();
         assert_eq!(validity.not_before.timestamp(), NOW as i64 - 24 * 3600);
-        assert_eq!(validity.not_after.timestamp(), NOW as i64 + 825 * 24 * 3600);
+        assert_eq!(validity.not_after.timestamp(), NOW as i64 + 198 * 24 * 3600);
         let constraints = certificate.basic_constraints().unwrap().unwrap();
         assert!(constraints.critical && !constraints.value.ca);
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
