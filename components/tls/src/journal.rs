@@ -261,7 +261,10 @@ mod tests {
         assert_eq!(log.lines.len(), MAX_KINDS);
         let counts = log.expire(SECOND);
         let last = counts.last().unwrap();
-        assert!(last.contains("481 more in 1 s") && last.ends_with("other failures"), "{last}");
+        assert!(
+            last.contains("481 more in 1 s") && last.ends_with("other failures"),
+            "{last}"
+        );
         // Once they are over, others are told apart.
         log.note(4 * SECOND, &Report::Failed(&Fault::Decrypt.into()));
         assert!(log.lines[0].ends_with(": a record does not decrypt"));

@@ -51,7 +51,11 @@ impl Trust {
             let verifier: Arc<dyn ClientCertVerifier> = builder.build().map_err(general)?;
             Ok::<_, ConfigError>(verifier)
         });
-        Ok(Arc::new(self.verifier(others.transpose()?, anonymous, provider)?))
+        Ok(Arc::new(self.verifier(
+            others.transpose()?,
+            anonymous,
+            provider,
+        )?))
     }
 
     /// Verifies servers.
@@ -65,7 +69,11 @@ impl Trust {
             let verifier: Arc<dyn ServerCertVerifier> = builder.build().map_err(general)?;
             Ok::<_, ConfigError>(verifier)
         });
-        Ok(Arc::new(self.verifier(others.transpose()?, false, provider)?))
+        Ok(Arc::new(self.verifier(
+            others.transpose()?,
+            false,
+            provider,
+        )?))
     }
 
     fn verifier<V: ?Sized>(

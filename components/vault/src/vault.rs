@@ -167,7 +167,7 @@ impl Vault {
                 && is_due(written, now)
             {
                 let certificate = Subject::from_bytes(subject)?.self_signed(&held.key, now)?;
-                let names = core::mem::take(&mut held.names);
+                let names = held.names.clone();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 held.show(&names, alloc::vec![certificate])
                     .map_err(|_| KeyError::NoCertificate)?;

@@ -559,7 +559,10 @@ impl<'a> Run<'a> {
 
     /// The relay sends nothing more on this connection.
     fn ended(&mut self, id: ConnectionId) {
-        let Some(other) = self.others[id.slot()].as_mut().filter(|other| other.id == id) else {
+        let Some(other) = self.others[id.slot()]
+            .as_mut()
+            .filter(|other| other.id == id)
+        else {
             return;
         };
         let mut buffer = [0; RING];
