@@ -8,7 +8,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use channel::sign::{MAX_WORDS, Sign};
@@ -59,7 +59,10 @@ fn server(rsa: &[u8], clients: Option<ClientPolicy>) -> Server {
     let localhost = || vec!["localhost".to_owned()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(rsa.to_vec()));
     let pair = KeyPair::try_from(&key).expect("it is an RSA key in PKCS#8");
-    let params = CertificateParams::new(localhost()).expect("it is a name");
+    let mut params = CertificateParams::new(localhost()).expect("it is a name");
+    let day = Duration::from_secs(24 * 3600);
+    params.not_before = (SystemTime::now() - day).into();
+    params.not_after = (SystemTime::now() + 198 * day).into();
     let certificate = params.self_signed(&pair).expect("the key signs");
     let keyring = Keyring(vec![
         made(Kind::EcdsaP256, localhost(), true).expect("the name fits"),
@@ -73,7 +76,7 @@ fn server(rsa: &[u8], clients: Option<ClientPolicy>) -> Server {
         rate: 1_000_000,
         client: false,
     };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let schemes = Scheme::ALL.map(|(_, scheme)| scheme);
     let now = now.expect("it is after 1970").as_secs();
     let vault = Vault::new(&keyring, &schemes, &[client], now).expect("the keys are right");

@@ -10,11 +10,11 @@ use rustls::client::Resumption;
 use rustls::crypto::cipher::{AeadKey, Iv, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::crypto::ring::cipher_suite::*;
 use rustls::crypto::tls13::{OkmBlock, expand};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::time_provider::DefaultTimeProvider;
 use rustls::{
-    AlertDescription, ClientConnection, ContentType, KeyLog, ProtocolVersion, SupportedCipherSuite,
-    version,
+    AlertDescription, ClientConnection, ContentType, KeyLog, ProtocolVersion, ServerConfig,
+    ServerConnection, SupportedCipherSuite, version,
 };
 use std::sync::Mutex;
 use vault::Kind;
@@ -53,6 +53,18 @@ fn a_version_that_is_too_old_is_named() {
         ..Hello::tls12()
     };
     refused(&nothing.without(SCHEMES), AlertDescription::ProtocolVersion);
+    // SSL 3.0 in the field that is otherwise not looked at beside supported_versions.
+    for version in [0x0300, 0x0200, 2, 0] {
+        let hello = Hello {
+            version,
+            ..Hello::tls13()
+        };
+        refused(&hello, AlertDescription::ProtocolVersion);
+        let bytes = hello.bytes();
+        let (first, rest) = bytes.split_at(5);
+        let records = [record(22, first), record(22, rest)].concat();
+        assert_eq!(alert_to(&records), AlertDescription::ProtocolVersion);
+    }
     let options = Options {
         tls12: false,
         ..Options::default()
@@ -460,6 +472,39 @@ fn a_key_update_may_come_in_pieces() {
     assert_eq!(run.alert(), Some(AlertDescription::UnexpectedMessage));
 }
 
+/// RFC 8446, section 4.2.10: a server that takes no early data skips it, up to a number of bytes.
+#[test]
+fn early_data_is_skipped() {
+    let early = |records: &[usize]| -> Vec<u8> {
+        let record = |length: &usize| record(23, &vec![7; *length]);
+        records.iter().flat_map(record).collect()
+    };
+    for (records, served) in [
+        (&[16384][..], true),
+        (&[100; 20], true),
+        (&[1, 17, 16366], true),
+        (&[16384, 17], false),
+        (&[8192, 8192, 100], false),
+    ] {
+        let mut run = Run::begin_early();
+        run.pair.below.incoming.extend(early(records));
+        match served {
+            true => run.pair.handshake(),
+            false => assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac)),
+        }
+    }
+    // Once something has decrypted, all has to.
+    let mut run = Run::begin_early();
+    run.pair.below.incoming.extend(early(&[100]));
+    run.send(ContentType::Handshake, &[20, 0, 0]);
+    run.pair.below.incoming.extend(early(&[100]));
+    assert_eq!(run.alert(), Some(AlertDescription::UnexpectedMessage));
+    // Without the word there is none.
+    let mut run = Run::begin();
+    run.pair.below.incoming.extend(early(&[100]));
+    assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac));
+}
+
 /// What the client says at its first word.
 #[derive(Clone)]
 struct Hello {
@@ -640,6 +685,23 @@ fn with_suite(suite: SupportedCipherSuite) -> (ClientConnection, Arc<Secrets>) {
     )
 }
 
+/// rustls' own server, whose tickets are good for early data.
+fn server_with_early_data() -> ServerConnection {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    config.max_early_data_size = 1 << 14;
+    ServerConnection::new(Arc::new(config)).unwrap()
+}
+
 impl Run {
     /// The server's flight has arrived; the client's answer is held back.
     fn begin() -> Self {
@@ -648,6 +710,43 @@ impl Run {
 
     fn begin_with(suite: SupportedCipherSuite) -> Self {
         let (client, secrets) = with_suite(suite);
+        Self::begun(client, &secrets, suite)
+    }
+
+    /// As [`Run::begin`], but the client offers early data: it has a ticket from another server of this name.
+    fn begin_early() -> Self {
+        let suite = TLS13_CHACHA20_POLY1305_SHA256;
+        let secrets = Arc::new(Secrets::default());
+        let mut config = client_config(&[suite], &[&version::TLS13]);
+        config.key_log = secrets.clone();
+        config.enable_early_data = true;
+        config.resumption = Resumption::in_memory_sessions(4);
+        let config = Arc::new(config);
+        let connect = || {
+            let name = ServerName::try_from("localhost").unwrap();
+            ClientConnection::new(config.clone(), name).unwrap()
+        };
+        let (mut client, mut other) = (connect(), server_with_early_data());
+        for _ in 0..4 {
+            let mut bytes = vec![];
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            other.read_tls(&mut &bytes[..]).unwrap();
+            other.process_new_packets().unwrap();
+            let mut bytes = vec![];
+            while other.wants_write() {
+                other.write_tls(&mut bytes).unwrap();
+            }
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        let mut client = connect();
+        assert!(client.early_data().is_some());
+        Self::begun(client, &secrets, suite)
+    }
+
+    fn begun(client: ClientConnection, secrets: &Secrets, suite: SupportedCipherSuite) -> Self {
         let mut pair = Pair::new(&server(Options::default()), client);
         pair.pump();
         while pair.below.outgoing.is_empty() {
@@ -655,7 +754,7 @@ impl Run {
         }
         let flight = core::mem::take(&mut pair.below.outgoing);
         deliver(&mut pair, flight).unwrap();
-        Self::with(pair, &secrets, suite, 0)
+        Self::with(pair, secrets, suite, 0)
     }
 
     /// The handshake is complete.

@@ -97,6 +97,11 @@ impl Incoming {
         }
     }
 
+    /// The record that [`Incoming::fill`] completed, if rustls has kept nothing in front of it.
+    pub(crate) fn only_record(&self) -> Option<&[u8]> {
+        (self.record == 0).then_some(&self.buffer[..self.filled])
+    }
+
     pub(crate) fn clear(&mut self) {
         self.filled = 0;
         self.record = 0;
@@ -117,6 +122,21 @@ impl Incoming {
             true => Err(Error::HandshakeTooLarge),
             false => Ok(()),
         }
+    }
+}
+
+/// Whole records, one behind the other.
+pub(crate) struct Records<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let &[_, _, _, high, low] = self.0.first_chunk::<HEADER>()?;
+        let length = HEADER + usize::from(u16::from_be_bytes([high, low]));
+        let (record, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(record)
     }
 }
 

@@ -10,7 +10,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{CommonState, HandshakeKind, ServerConfig};
+use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use crate::alerts::Answer;
 use crate::buffers::{Incoming, Queue};
@@ -70,7 +70,19 @@ impl Handshake {
         incoming: &mut Incoming,
         outgoing: &mut Queue,
     ) -> Result<bool, Error> {
+        let suite = self.state().negotiated_cipher_suite();
         let witness = &self.witness;
+        if let Connection::Server(_) = &self.connection {
+            if hello::is_of_ssl(incoming.bytes()) {
+                return Err(Error::Handshake(PeerIncompatible::Tls12NotOffered.into()));
+            }
+            if let Some(record) = incoming.only_record()
+                && witness.skips(record, suite)?
+            {
+                incoming.clear();
+                return Ok(false);
+            }
+        }
         match &mut self.connection {
             Connection::Server(connection) => advance(connection, witness, incoming, outgoing),
             Connection::Client(connection) => advance(connection, witness, incoming, outgoing),
@@ -222,6 +234,7 @@ fn advance(
             // middle of its handshake.
             _ => return Err(Fault::UnexpectedMessage.into()),
         };
+        witness.accepted(&incoming.bytes()[..discard]);
         incoming.discard(discard);
         if let Some(complete) = complete {
             return Ok(complete);

@@ -2,8 +2,16 @@
 
 use rustls::{Error, PeerIncompatible};
 
+use crate::buffers::Records;
+use crate::established::HEADER;
+
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+
 const SUPPORTED_GROUPS: u16 = 10;
+const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
+const SSL3: u16 = 0x0300;
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
@@ -13,6 +21,27 @@ struct Hello {
     tls12: bool,
     tls13: bool,
     supported_groups: bool,
+    early_data: bool,
+}
+
+/// Whether a ClientHello begins here whose `legacy_version` is that of SSL 3.0 or less. rustls does not look at it beside
+/// supported_versions, but such a client is to be refused (RFC 8446, appendix D.5).
+pub(crate) fn is_of_ssl(records: &[u8]) -> bool {
+    let handshake = Records(records).take_while(|record| record[0] == HANDSHAKE);
+    let mut bytes = handshake.flat_map(|record| &record[HEADER..]);
+    if bytes.next() != Some(&CLIENT_HELLO) {
+        return false;
+    }
+    // Behind the length.
+    match (bytes.nth(3), bytes.next()) {
+        (Some(&major), Some(&minor)) => u16::from_be_bytes([major, minor]) <= SSL3,
+        _ => false,
+    }
+}
+
+/// Whether the ClientHello here announces early data (RFC 8446, section 4.2.10).
+pub(crate) fn offers_early_data(records: &[u8]) -> bool {
+    hello(records).is_some_and(|hello| hello.early_data)
 }
 
 /// rustls' error made more precise by the records that it was about.
@@ -46,8 +75,7 @@ pub(crate) fn precise(error: Error, records: &[u8]) -> Error {
 /// Reads the ClientHello at the front of these records; `None` where there is none. rustls has brought its fragments
 /// together behind the first record's header.
 fn hello(records: &[u8]) -> Option<Hello> {
-    const CLIENT_HELLO: u8 = 1;
-    let mut message = Reader(records.get(5..)?);
+    let mut message = Reader(records.get(HEADER..)?);
     if message.take(1)? != [CLIENT_HELLO] {
         return None;
     }
@@ -71,6 +99,7 @@ fn hello(records: &[u8]) -> Option<Hello> {
         let mut content = Reader(extensions.vector(2)?);
         match kind {
             SUPPORTED_GROUPS => hello.supported_groups = true,
+            EARLY_DATA => hello.early_data = true,
             SUPPORTED_VERSIONS => {
                 let versions = content.vector(1)?;
                 let offers = |wanted: u16| {

@@ -19,12 +19,17 @@ use rustls::{
 use spin::Mutex;
 use zeroize::Zeroizing;
 
+use crate::buffers::Records;
 use crate::established::HEADER;
+use crate::{Fault, hello};
 
 /// Labels of the key log format (`rustls::KeyLog`).
 const MASTER_SECRET: &str = "CLIENT_RANDOM";
 const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
 const CLIENT_SECRET: &str = "CLIENT_HANDSHAKE_TRAFFIC_SECRET";
+
+/// Bytes of early data that a server skips, with what protects them: a full record, as rustls does.
+const MAX_EARLY_DATA: usize = 1 << 14;
 
 /// Length of the nonce of all ciphers in bytes (RFC 8446, section 5.3).
 const NONCE: usize = 12;
@@ -62,6 +67,10 @@ struct Notes {
     /// The peer has been sent what follows of the secret: the next record has to be encrypted.
     traffic_in_use: bool,
     master_in_use: bool,
+    /// TLS 1.3 at a server: the secret of the client's handshake messages.
+    client: Option<Zeroizing<Vec<u8>>>,
+    /// Bytes of early data that may still come, if the client has said that it sends some.
+    early_data: Option<usize>,
 }
 
 impl Witness {
@@ -86,7 +95,7 @@ impl Witness {
         self.notes.lock().without_key.clone()
     }
 
-    /// Takes note of records that the peer is sent, and of those that come from it.
+    /// Takes note of records that the peer is sent.
     pub(crate) fn sent(&self, records: &[u8]) {
         let mut notes = self.notes.lock();
         notes.traffic_in_use |= notes.traffic.is_some();
@@ -96,6 +105,41 @@ impl Witness {
         }
     }
 
+    /// Takes note of a ClientHello that rustls has taken.
+    pub(crate) fn accepted(&self, records: &[u8]) {
+        if self.end == End::Server && hello::offers_early_data(records) {
+            self.notes.lock().early_data = Some(MAX_EARLY_DATA);
+        }
+    }
+
+    /// Whether a record is early data, which is refused and skipped (RFC 8446, section 4.2.10): all that does not decrypt,
+    /// until the first that does. rustls does the same, but keeps each such record in its input and counts it again
+    /// with the next one.
+    ///
+    /// # Errors
+    /// [`Fault::Decrypt`] when there is more of it than is skipped.
+    pub(crate) fn skips(
+        &self,
+        record: &[u8],
+        suite: Option<SupportedCipherSuite>,
+    ) -> Result<bool, Fault> {
+        let mut notes = self.notes.lock();
+        let (Some(left), Some(secret), Some(suite)) = (notes.early_data, &notes.client, suite)
+        else {
+            return Ok(false);
+        };
+        let [APPLICATION_DATA, _, _, _, _, payload @ ..] = record else {
+            return Ok(false);
+        };
+        if opens(suite.suite(), secret, record) {
+            notes.early_data = None;
+            return Ok(false);
+        }
+        notes.early_data = Some(left.checked_sub(payload.len()).ok_or(Fault::Decrypt)?);
+        Ok(true)
+    }
+
+    /// Takes note of records that come from the peer.
     pub(crate) fn received(&self, records: &[u8]) {
         let mut notes = self.notes.lock();
         Records(records).for_each(|record| notes.server_hello(record));
@@ -159,13 +203,14 @@ impl KeyLog for Witness {
             (SERVER_SECRET, End::Server) | (CLIENT_SECRET, End::Client) => {
                 notes.traffic = Some(secret);
             }
+            (CLIENT_SECRET, End::Server) => notes.client = Some(secret),
             _ => {}
         }
     }
 
     fn will_log(&self, label: &str) -> bool {
         match self.end {
-            End::Server => matches!(label, MASTER_SECRET | SERVER_SECRET),
+            End::Server => matches!(label, MASTER_SECRET | SERVER_SECRET | CLIENT_SECRET),
             End::Client => matches!(label, MASTER_SECRET | CLIENT_SECRET),
         }
     }
@@ -193,21 +238,6 @@ impl fmt::Debug for Witness {
     }
 }
 
-/// Whole records, one behind the other.
-struct Records<'a>(&'a [u8]);
-
-impl<'a> Iterator for Records<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let &[_, _, _, high, low] = self.0.first_chunk::<HEADER>()?;
-        let length = HEADER + usize::from(u16::from_be_bytes([high, low]));
-        let (record, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(record)
-    }
-}
-
 fn message(description: AlertDescription) -> [u8; 2] {
     const WARNING: u8 = 1;
     const FATAL: u8 = 2;
@@ -229,8 +259,28 @@ fn header(typ: u8, length: usize) -> [u8; HEADER] {
     [typ, 3, 3, high, low]
 }
 
-/// An alert as the first record under a traffic secret (RFC 8446, sections 5.2 and 7.3).
+/// An alert as the first record under a traffic secret (RFC 8446, section 5.2).
 fn seal_tls13(suite: CipherSuite, secret: &[u8], message: [u8; 2]) -> Option<Vec<u8>> {
+    let (key, nonce) = first_key(suite, secret)?;
+    let mut payload = [message.as_slice(), &[ALERT]].concat();
+    let header = header(APPLICATION_DATA, payload.len() + key.algorithm().tag_len());
+    let sealed = key.seal_in_place_append_tag(nonce, Aad::from(header), &mut payload);
+    sealed.ok().map(|()| record(APPLICATION_DATA, &payload))
+}
+
+/// Whether a record is the first under a traffic secret.
+fn opens(suite: CipherSuite, secret: &[u8], record: &[u8]) -> bool {
+    let (header, payload) = record.split_at(HEADER);
+    // Decrypted in a copy: rustls gets the record after this.
+    let mut payload = Zeroizing::new(payload.to_vec());
+    first_key(suite, secret).is_some_and(|(key, nonce)| {
+        let opened = key.open_in_place(nonce, Aad::from(header), &mut payload);
+        opened.is_ok()
+    })
+}
+
+/// The key under a traffic secret, and the nonce of its first record (RFC 8446, sections 5.3 and 7.3).
+fn first_key(suite: CipherSuite, secret: &[u8]) -> Option<(LessSafeKey, Nonce)> {
     let (cipher, hash) = match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => (&AES_128_GCM, HKDF_SHA256),
         CipherSuite::TLS13_AES_256_GCM_SHA384 => (&AES_256_GCM, HKDF_SHA384),
@@ -246,11 +296,7 @@ fn seal_tls13(suite: CipherSuite, secret: &[u8], message: [u8; 2]) -> Option<Vec
     let mut nonce = [0; NONCE];
     let material = secret.expand(&iv_label, Bytes(NONCE)).ok()?;
     material.fill(&mut nonce).ok()?;
-    let mut payload = [message.as_slice(), &[ALERT]].concat();
-    let header = header(APPLICATION_DATA, payload.len() + cipher.tag_len());
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    let sealed = key.seal_in_place_append_tag(nonce, Aad::from(header), &mut payload);
-    sealed.ok().map(|()| record(APPLICATION_DATA, &payload))
+    Some((key, Nonce::assume_unique_for_key(nonce)))
 }
 
 /// An alert as the record behind Finished (RFC 5246, sections 6.2.3.3 and 6.3; RFC 5288, section 3; RFC 7905, section 2).
