@@ -498,7 +498,7 @@ fn early_data_is_skipped() {
     run.pair.below.incoming.extend(early(&[100]));
     run.send(ContentType::Handshake, &[20, 0, 0]);
     run.pair.below.incoming.extend(early(&[100]));
-    assert_eq!(run.alert(), Some(AlertDescription::UnexpectedMessage));
+    assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac));
     // Without the word there is none.
     let mut run = Run::begin();
     run.pair.below.incoming.extend(early(&[100]));

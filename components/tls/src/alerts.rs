@@ -120,7 +120,6 @@ fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
         | PeerMisbehaved::KeyEpochWithPendingFragment
         | PeerMisbehaved::KeyUpdateReceivedInQuicConnection
         | PeerMisbehaved::MessageInterleavedWithHandshakeMessage
-        | PeerMisbehaved::RejectedEarlyDataInterleavedWithHandshakeMessage
         | PeerMisbehaved::TooManyEmptyFragments
         | PeerMisbehaved::TooManyKeyUpdateRequests
         | PeerMisbehaved::TooManyRenegotiationRequests
@@ -130,6 +129,10 @@ fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
         | PeerMisbehaved::MissingPskExtensionInSecondClientHello
         | PeerMisbehaved::MissingPskModesExtension
         | PeerMisbehaved::MissingQuicTransportParameters => AlertDescription::MissingExtension,
+        // A record that does not decrypt, which is no early data any more.
+        PeerMisbehaved::RejectedEarlyDataInterleavedWithHandshakeMessage => {
+            AlertDescription::BadRecordMac
+        }
         PeerMisbehaved::MissingBinderInPskExtension => AlertDescription::DecodeError,
         // RFC 8446, section 4.2.11.
         PeerMisbehaved::IncorrectBinder => AlertDescription::DecryptError,
@@ -210,7 +213,6 @@ mod tests {
                     Bad::IllegalTlsInnerPlaintext.into(),
                     Bad::KeyEpochWithPendingFragment.into(),
                     Bad::MessageInterleavedWithHandshakeMessage.into(),
-                    Bad::RejectedEarlyDataInterleavedWithHandshakeMessage.into(),
                     Bad::TooManyEmptyFragments.into(),
                     Bad::TooManyKeyUpdateRequests.into(),
                     Bad::TooManyRenegotiationRequests.into(),
@@ -313,6 +315,10 @@ mod tests {
                 ],
             ),
             (Alert::DecryptError, &[Bad::IncorrectBinder.into()]),
+            (
+                Alert::BadRecordMac,
+                &[Bad::RejectedEarlyDataInterleavedWithHandshakeMessage.into()],
+            ),
             (
                 Alert::NoApplicationProtocol,
                 &[Error::NoApplicationProtocol],

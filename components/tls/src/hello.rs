@@ -39,9 +39,9 @@ pub(crate) fn is_of_ssl(records: &[u8]) -> bool {
     }
 }
 
-/// Whether the ClientHello here announces early data (RFC 8446, section 4.2.10).
-pub(crate) fn offers_early_data(records: &[u8]) -> bool {
-    hello(records).is_some_and(|hello| hello.early_data)
+/// Whether the ClientHello here announces early data (RFC 8446, section 4.2.10); `None` where there is none.
+pub(crate) fn offers_early_data(records: &[u8]) -> Option<bool> {
+    hello(records).map(|hello| hello.early_data)
 }
 
 /// rustls' error made more precise by the records that it was about.

@@ -107,8 +107,10 @@ impl Witness {
 
     /// Takes note of a ClientHello that rustls has taken.
     pub(crate) fn accepted(&self, records: &[u8]) {
-        if self.end == End::Server && hello::offers_early_data(records) {
-            self.notes.lock().early_data = Some(MAX_EARLY_DATA);
+        if self.end == End::Server
+            && let Some(offers) = hello::offers_early_data(records)
+        {
+            self.notes.lock().early_data = offers.then_some(MAX_EARLY_DATA);
         }
     }
 
