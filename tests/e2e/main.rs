@@ -18,6 +18,7 @@ mod provision;
 mod resources;
 mod restart;
 mod runtime;
+mod scanners;
 mod sdk;
 mod tls;
 mod upstream;
@@ -62,6 +63,7 @@ fn main() {
         provision::trials(),
         restart::trials(),
         network::trials(),
+        scanners::trials(),
         commands::trials(),
         cost::trials(),
         audit::trials(),

@@ -42,9 +42,11 @@ fn main() -> io::Result<()> {
     });
     let server = server(&fs::read(key)?, clients);
     let listener = TcpListener::bind(&address)?;
+    let begin = Instant::now();
     println!("listening on {}", listener.local_addr()?);
     for stream in listener.incoming() {
         let (stream, server) = (stream?, server.clone());
+        server.change_ticket_keys(begin.elapsed().as_nanos() as u64);
         thread::spawn(move || {
             let peer = stream.peer_addr();
             if let Err(error) = serve(stream, &server) {

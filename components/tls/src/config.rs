@@ -121,6 +121,12 @@ pub fn server(
 }
 
 impl Server {
+    /// Changes the keys of tickets if it is time (monotonic nanoseconds). Returns when it is again; until this is asked
+    /// first there are no tickets.
+    pub fn change_ticket_keys(&self, now: u64) -> Option<u64> {
+        self.tickets.as_ref().map(|tickets| tickets.advance(now))
+    }
+
     /// The same with another server's tickets: sessions of that one can be resumed here.
     pub(crate) fn with_tickets_of(mut self, other: &Self) -> Self {
         if let Some(tickets) = &other.tickets {
