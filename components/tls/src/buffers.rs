@@ -182,3 +182,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
