@@ -73,6 +73,28 @@ fn a_version_that_is_too_old_is_named() {
     assert_eq!(alert, AlertDescription::ProtocolVersion);
 }
 
+/// RFC 7507, section 3.
+#[test]
+fn a_client_that_falls_back_is_told() {
+    let falling = |hello: Hello| Hello {
+        suites: [&hello.suites[..], &[0x5600]].concat(),
+        ..hello
+    };
+    refused(
+        &falling(Hello::tls12()),
+        AlertDescription::InappropriateFallback,
+    );
+    let older = Hello {
+        version: 0x0302,
+        ..falling(Hello::tls12())
+    };
+    refused(&older, AlertDescription::InappropriateFallback);
+    let mut pair = Pair::new(&server(Options::default()), ours().0);
+    let hello = falling(Hello::tls13()).bytes();
+    assert_eq!(run(&mut pair, &record(22, &hello)), None);
+    assert!(!pair.below.outgoing.is_empty());
+}
+
 #[test]
 fn a_client_with_nothing_in_common_gets_handshake_failure() {
     for hello in [Hello::tls12(), Hello::tls13()] {

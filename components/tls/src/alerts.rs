@@ -53,8 +53,10 @@ pub(crate) fn handshake(error: &Error, version: Option<ProtocolVersion>) -> Answ
 /// The alert for a message that does not parse.
 fn invalid(error: &InvalidMessage) -> AlertDescription {
     match error {
-        // RFC 8446, section 5: an unexpected record type. Section 5.4: a record without content.
-        InvalidMessage::InvalidContentType
+        // RFC 8446, section 5: an unexpected record type, a ChangeCipherSpec of more than a byte. Section 5.4: a record
+        // without content.
+        InvalidMessage::InvalidCcs
+        | InvalidMessage::InvalidContentType
         | InvalidMessage::InvalidEmptyPayload
         | InvalidMessage::UnexpectedMessage(_) => AlertDescription::UnexpectedMessage,
         // RFC 8446, section 5.1.
@@ -206,6 +208,7 @@ mod tests {
                 &[
                     unexpected,
                     unexpected_handshake,
+                    Invalid::InvalidCcs.into(),
                     Invalid::InvalidContentType.into(),
                     Invalid::InvalidEmptyPayload.into(),
                     Invalid::UnexpectedMessage("").into(),
@@ -305,7 +308,6 @@ mod tests {
                     Invalid::CertificatePayloadTooLarge.into(),
                     Invalid::HandshakePayloadTooLarge.into(),
                     Invalid::IllegalEmptyList("").into(),
-                    Invalid::InvalidCcs.into(),
                     Invalid::InvalidServerName.into(),
                     Invalid::MessageTooShort.into(),
                     Invalid::MissingData("Finished").into(),

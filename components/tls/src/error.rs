@@ -19,6 +19,8 @@ pub enum Error {
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
+    /// The client has given up TLS 1.3, which is on offer, after an attempt that failed (RFC 7507).
+    Fallback,
 }
 
 /// What is wrong with a record that arrived after the handshake.
@@ -54,6 +56,7 @@ impl Error {
             Self::Certificate(_) => Answer::Alert(AlertDescription::CertificateUnknown),
             Self::PeerAlert(_) => Answer::Nothing,
             Self::HandshakeTooLarge => Answer::Alert(AlertDescription::DecodeError),
+            Self::Fallback => Answer::Alert(AlertDescription::InappropriateFallback),
         }
     }
 }
@@ -72,6 +75,9 @@ impl fmt::Display for Error {
             Self::Certificate(error) => write!(f, "resumption: {}", Words(error)),
             Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
+            Self::Fallback => {
+                f.write_str("the client gave up TLS 1.3 after an attempt that failed")
+            }
         }
     }
 }

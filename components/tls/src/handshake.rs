@@ -76,6 +76,9 @@ impl Handshake {
             if hello::is_of_ssl(incoming.bytes()) {
                 return Err(Error::Handshake(PeerIncompatible::Tls12NotOffered.into()));
             }
+            if hello::is_fallback(incoming.bytes()) {
+                return Err(Error::Fallback);
+            }
             if let Some(record) = incoming.only_record()
                 && witness.skips(record, suite)?
             {

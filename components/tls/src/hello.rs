@@ -12,6 +12,7 @@ const SUPPORTED_GROUPS: u16 = 10;
 const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
 const SSL3: u16 = 0x0300;
+const FALLBACK_SCSV: u16 = 0x5600;
 const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
@@ -22,6 +23,7 @@ struct Hello {
     tls13: bool,
     supported_groups: bool,
     early_data: bool,
+    fallback: bool,
 }
 
 /// Whether a ClientHello begins here whose `legacy_version` is that of SSL 3.0 or less. rustls does not look at it beside
@@ -37,6 +39,12 @@ pub(crate) fn is_of_ssl(records: &[u8]) -> bool {
         (Some(&major), Some(&minor)) => u16::from_be_bytes([major, minor]) <= SSL3,
         _ => false,
     }
+}
+
+/// Whether the client here has offered TLS 1.3 before, says that it now does not, and so has been made to by someone in between
+/// (RFC 7507, section 3).
+pub(crate) fn is_fallback(records: &[u8]) -> bool {
+    hello(records).is_some_and(|hello| hello.fallback && !hello.tls13)
 }
 
 /// Whether the ClientHello here announces early data (RFC 8446, section 4.2.10); `None` where there is none.
@@ -84,10 +92,11 @@ fn hello(records: &[u8]) -> Option<Hello> {
     body.take(32)?;
     // The session, the cipher suites, the compression methods.
     body.vector(1)?;
-    body.vector(2)?;
+    let mut suites = body.vector(2)?.chunks_exact(2);
     body.vector(1)?;
     let mut hello = Hello {
         tls12: version >= TLS12,
+        fallback: suites.any(|suite| suite == FALLBACK_SCSV.to_be_bytes()),
         ..Hello::default()
     };
     if body.0.is_empty() {
