@@ -21,6 +21,7 @@ mod runtime;
 mod scanners;
 mod sdk;
 mod tls;
+mod tlsfuzzer;
 mod upstream;
 mod vault;
 mod wiping;
@@ -64,6 +65,7 @@ fn main() {
         restart::trials(),
         network::trials(),
         scanners::trials(),
+        tlsfuzzer::trials(),
         commands::trials(),
         cost::trials(),
         audit::trials(),

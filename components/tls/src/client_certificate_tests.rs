@@ -129,7 +129,7 @@ fn an_authoritys_own_certificate_does_not_log_in_and_the_log_says_why() {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["alice.example".into()]).unwrap();
         (params.not_before, params.not_after) = (at(NOW - DAY).into(), at(NOW + DAY).into());
-        params.is_ca = is_ca.clone();
+        params.is_ca = is_ca;
         let certificate = params.self_signed(&key).unwrap();
         let authorities = Authorities::new(vec![certificate.der().to_vec()]).unwrap();
         let client = Client {
