@@ -4,6 +4,7 @@
 //! itself, comes after it, one at a time.
 
 mod audit;
+mod capacity;
 mod commands;
 mod cost;
 mod echo;
@@ -12,6 +13,7 @@ mod hostile;
 mod http;
 mod iommu;
 mod isolation;
+mod link;
 mod mutual;
 mod network;
 mod pinata;
@@ -19,8 +21,10 @@ mod provision;
 mod resources;
 mod restart;
 mod runtime;
+mod scanners;
 mod sdk;
 mod tls;
+mod tlsfuzzer;
 mod upstream;
 mod vault;
 mod wiping;
@@ -58,12 +62,16 @@ fn main() {
     };
     let last = [
         resources::trials(),
+        capacity::trials(),
+        link::trials(),
         isolation::trials(),
         vault::trials(),
         provision::trials(),
         restart::trials(),
         network::trials(),
         field::trials(),
+        scanners::trials(),
+        tlsfuzzer::trials(),
         commands::trials(),
         cost::trials(),
         audit::trials(),

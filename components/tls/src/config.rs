@@ -20,6 +20,9 @@ pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
 pub struct Options {
     /// Offers TLS 1.2 (RFC 5246) besides 1.3.
     pub tls12: bool,
+    /// Whether the cipher suite is the first of the server's that the client offers, in the order AES-256-GCM,
+    /// AES-128-GCM, ChaCha20-Poly1305; else it is the first of the client's.
+    pub server_cipher_order: bool,
     /// Application protocols, preferred first. A client that offers others only is refused with
     /// `no_application_protocol` (RFC 7301, section 3.2).
     pub alpn: Vec<Vec<u8>>,
@@ -43,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tls12: true,
+            server_cipher_order: false,
             alpn: alloc::vec![ALPN_HTTP_1_1.to_vec()],
             ticket_period: 3600,
             clients: None,
@@ -98,6 +102,7 @@ pub fn server(
     // A TLS 1.2 session without it can be resumed on another connection than the client's own (RFC 7627), and with
     // it what its certificate stands for.
     config.require_ems = clients.is_some();
+    config.ignore_client_order = options.server_cipher_order;
     config.alpn_protocols = options.alpn;
     // Nothing is kept of a session; a ticket brings it back, in both versions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -116,6 +121,12 @@ pub fn server(
 }
 
 impl Server {
+    /// Changes the keys of tickets if it is time (monotonic nanoseconds). Returns when it is again; until this is asked
+    /// first there are no tickets.
+    pub fn change_ticket_keys(&self, now: u64) -> Option<u64> {
+        self.tickets.as_ref().map(|tickets| tickets.advance(now))
+    }
+
     /// The same with another server's tickets: sessions of that one can be resumed here.
     pub(crate) fn with_tickets_of(mut self, other: &Self) -> Self {
         if let Some(tickets) = &other.tickets {

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 
-use crate::keys;
+use crate::alerts::{self, Answer};
 
-/// Why a session failed. The client has been sent [`Error::alert`] where TLS asks for one.
+/// Why a session failed. The peer has been sent the alert that TLS asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// rustls ended the handshake.
@@ -19,6 +19,8 @@ pub enum Error {
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
+    /// The client has given up TLS 1.3, which is on offer, after an attempt that failed (RFC 7507).
+    Fallback,
 }
 
 /// What is wrong with a record that arrived after the handshake.
@@ -32,6 +34,8 @@ pub enum Fault {
     UnexpectedMessage,
     /// A message in it is malformed.
     Malformed,
+    /// A field has a value that it may not have (RFC 8446, section 6.2).
+    IllegalParameter,
     /// More key updates, warnings or empty records in a row than any client needs.
     Flood,
     /// The keys have protected as many records as is safe, and TLS 1.2 cannot change them.
@@ -41,25 +45,19 @@ pub enum Fault {
 }
 
 impl Error {
-    /// The alert that tells the client of this error; rustls sends its own during the handshake, but for a signature
-    /// that the vault refuses.
-    pub fn alert(&self) -> Option<AlertDescription> {
-        let fault = match self {
-            Self::Record(fault) => fault,
-            Self::Handshake(error) if keys::is_refusal(error) => &Fault::Internal,
+    /// What the peer is sent for this error; `version` is that of a handshake that has one already.
+    pub(crate) fn answer(&self, version: Option<ProtocolVersion>) -> Answer {
+        match self {
+            Self::Handshake(error) => alerts::handshake(error, version),
+            Self::Record(fault) => Answer::Alert(alerts::record(*fault)),
             Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
-                return Some(error.clone().into());
+                Answer::Alert(alerts::certificate(error))
             }
-            Self::Certificate(_) => return Some(AlertDescription::CertificateUnknown),
-            Self::Handshake(_) | Self::PeerAlert(_) | Self::HandshakeTooLarge => return None,
-        };
-        Some(match fault {
-            Fault::Decrypt => AlertDescription::BadRecordMac,
-            Fault::TooLong => AlertDescription::RecordOverflow,
-            Fault::UnexpectedMessage | Fault::Flood => AlertDescription::UnexpectedMessage,
-            Fault::Malformed => AlertDescription::DecodeError,
-            Fault::KeysExhausted | Fault::Internal => AlertDescription::InternalError,
-        })
+            Self::Certificate(_) => Answer::Alert(AlertDescription::CertificateUnknown),
+            Self::PeerAlert(_) => Answer::Nothing,
+            Self::HandshakeTooLarge => Answer::Alert(AlertDescription::DecodeError),
+            Self::Fallback => Answer::Alert(AlertDescription::InappropriateFallback),
+        }
     }
 }
 
@@ -72,12 +70,47 @@ impl From<Fault> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(error) => write!(f, "handshake: {error}"),
+            Self::Handshake(error) => write!(f, "handshake: {}", Words(error)),
             Self::Record(fault) => write!(f, "{fault}"),
-            Self::Certificate(error) => write!(f, "resumption: {error}"),
+            Self::Certificate(error) => write!(f, "resumption: {}", Words(error)),
             Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
+            Self::Fallback => {
+                f.write_str("the client gave up TLS 1.3 after an attempt that failed")
+            }
         }
+    }
+}
+
+/// rustls' error in words, where its own text is the name of a variant.
+struct Words<'a>(&'a rustls::Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use rustls::PeerIncompatible as Peer;
+        let text = match self.0 {
+            rustls::Error::InvalidCertificate(error) => match error {
+                CertificateError::ApplicationVerificationFailure => {
+                    "the certificate is an authority's (CA:TRUE): it can issue certificates, but not be shown itself"
+                }
+                CertificateError::UnknownIssuer => "no known authority issued the certificate",
+                _ => return self.0.fmt(f),
+            },
+            rustls::Error::PeerIncompatible(error) => match error {
+                Peer::NoCipherSuitesInCommon => "no cipher suite in common",
+                Peer::NoKxGroupsInCommon => "no group for the key exchange in common",
+                Peer::NoSignatureSchemesInCommon => {
+                    "the vault has no certificate that the client can verify"
+                }
+                Peer::Tls12NotOffered
+                | Peer::Tls12NotOfferedOrEnabled
+                | Peer::SupportedVersionsExtensionRequired => "no version of TLS in common",
+                _ => return self.0.fmt(f),
+            },
+            rustls::Error::NoCertificatesPresented => "the client showed no certificate",
+            _ => return self.0.fmt(f),
+        };
+        f.write_str(text)
     }
 }
 
@@ -88,6 +121,7 @@ impl fmt::Display for Fault {
             Self::TooLong => "a record is too long",
             Self::UnexpectedMessage => "a message came out of place",
             Self::Malformed => "a message is malformed",
+            Self::IllegalParameter => "a message has a value that is not allowed",
             Self::Flood => "too many records without data",
             Self::KeysExhausted => "the session keys are used up",
             Self::Internal => "encryption failed",

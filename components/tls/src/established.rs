@@ -25,12 +25,14 @@ pub(crate) const MAX_PLAINTEXT: usize = 1 << 14;
 /// Longest protected record in bytes without its header: RFC 5246, section 6.2.3 allows 2048 bytes of
 /// expansion, RFC 8446, section 5.2 allows 256.
 pub(crate) const MAX_PROTECTED_TLS12: usize = MAX_PLAINTEXT + 2048;
-const MAX_PROTECTED_TLS13: usize = MAX_PLAINTEXT + 256;
+pub(crate) const MAX_PROTECTED_TLS13: usize = MAX_PLAINTEXT + 256;
 
 /// Records without application data that a peer may send in a row. rustls allows 32 key updates.
 const MAX_DATALESS: u8 = 32;
 
 const KEY_UPDATE: u8 = 24;
+/// Length of a KeyUpdate in bytes, header included.
+const KEY_UPDATE_LENGTH: usize = 5;
 const NEW_SESSION_TICKET: u8 = 4;
 const CLIENT_HELLO: u8 = 1;
 const HELLO_REQUEST: u8 = 0;
@@ -50,7 +52,7 @@ pub struct Established {
     receive_sequence: u64,
     dataless: u8,
     resumed: bool,
-    /// Handshake messages of a server that are not complete yet.
+    /// Handshake messages of the peer that are not complete yet.
     messages: Vec<u8>,
 }
 
@@ -169,11 +171,8 @@ impl Established {
         match plain.typ {
             ContentType::ApplicationData => Ok(Received::Handled(Vec::new())),
             ContentType::Alert => alert(plain.payload, tls13),
-            ContentType::Handshake => match (tls13, &self.role) {
-                (true, Role::Server(_)) => self.key_update(plain.payload),
-                (true, Role::Client(_)) => self.take_messages(plain.payload),
-                (false, _) => self.renegotiation(plain.payload),
-            },
+            ContentType::Handshake if tls13 => self.take_messages(plain.payload),
+            ContentType::Handshake => self.renegotiation(plain.payload),
             _ => Err(Fault::UnexpectedMessage.into()),
         }
     }
@@ -233,35 +232,42 @@ impl Established {
         Ok(sealed.encode())
     }
 
-    /// Takes the complete messages of a server: tickets, which are not used, and key updates. They may lie in one
-    /// record or in several (RFC 8446, section 5.1).
+    /// Takes the messages that may come after the handshake: key updates, and from a server tickets, which are not used.
+    /// They may lie in one record or in several (RFC 8446, section 5.1).
     pub(crate) fn take_messages(&mut self, bytes: &[u8]) -> Result<Received<'static>, Error> {
         self.messages.extend_from_slice(bytes);
-        while let Some(&[typ, high, middle, low]) = self.messages.first_chunk() {
+        while let Some(typ) = self.messages.first().copied() {
+            let tickets = matches!(self.role, Role::Client(_));
+            if typ != KEY_UPDATE && !(typ == NEW_SESSION_TICKET && tickets) {
+                return Err(Fault::UnexpectedMessage.into());
+            }
+            let Some(&[_, high, middle, low]) = self.messages.first_chunk() else {
+                break;
+            };
             let length = 4 + u32::from_be_bytes([0, high, middle, low]) as usize;
-            if typ == NEW_SESSION_TICKET {
-                if length > MAX_TICKET_MESSAGE {
+            match typ {
+                KEY_UPDATE if length != KEY_UPDATE_LENGTH => return Err(Fault::Malformed.into()),
+                NEW_SESSION_TICKET if length > MAX_TICKET_MESSAGE => {
                     return Err(Fault::TooLong.into());
                 }
-                if self.messages.len() < length {
-                    return Ok(Received::Handled(Vec::new()));
+                _ if self.messages.len() < length => break,
+                KEY_UPDATE => {
+                    let message = core::mem::take(&mut self.messages);
+                    return self.key_update(&message);
                 }
-                self.messages.drain(..length);
-                continue;
+                _ => drop(self.messages.drain(..length)),
             }
-            let message = core::mem::take(&mut self.messages);
-            return self.key_update(&message);
         }
         Ok(Received::Handled(Vec::new()))
     }
 
-    /// RFC 8446, section 4.6.3.
+    /// Changes the key that the peer sends under, and this end's if it is asked to (RFC 8446, section 4.6.3).
     fn key_update(&mut self, message: &[u8]) -> Result<Received<'static>, Error> {
-        // The keys change behind this message, so it has to end its record.
         let requested = match message {
-            [KEY_UPDATE, 0, 0, 1, 0] => false,
-            [KEY_UPDATE, 0, 0, 1, 1] => true,
-            [KEY_UPDATE, ..] => return Err(Fault::Malformed.into()),
+            [_, 0, 0, 1, 0] => false,
+            [_, 0, 0, 1, 1] => true,
+            [_, 0, 0, 1, _] => return Err(Fault::IllegalParameter.into()),
+            // The keys change behind this message, so it has to end its record (section 5.1).
             _ => return Err(Fault::UnexpectedMessage.into()),
         };
         let (sequence, secrets) = self.role.update_rx_secret().map_err(|_| Fault::Internal)?;
@@ -346,7 +352,10 @@ fn alert(message: &[u8], tls13: bool) -> Result<Received<'static>, Error> {
 fn fault(error: rustls::Error) -> Fault {
     match error {
         rustls::Error::PeerSentOversizedRecord => Fault::TooLong,
-        rustls::Error::PeerMisbehaved(_) => Fault::UnexpectedMessage,
+        // A record without content or content type, or a Finished: all out of place here.
+        rustls::Error::PeerMisbehaved(_) | rustls::Error::InvalidMessage(_) => {
+            Fault::UnexpectedMessage
+        }
         _ => Fault::Decrypt,
     }
 }

@@ -10,15 +10,17 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{AlertDescription, CommonState, HandshakeKind};
+use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
+use crate::alerts::Answer;
 use crate::buffers::{Incoming, Queue};
-use crate::established::HEADER;
-use crate::{Client, Error, Established, Fault, Server, peer};
+use crate::witness::Witness;
+use crate::{Client, Error, Established, Fault, Server, hello, peer};
 
 /// A handshake under way.
 pub(crate) struct Handshake {
     connection: Connection,
+    witness: Arc<Witness>,
     clients: Option<Clients>,
 }
 
@@ -36,21 +38,28 @@ struct Clients {
 impl Handshake {
     /// Waits for a ClientHello.
     pub(crate) fn accept(server: &Server) -> Result<Self, Error> {
-        let connection = UnbufferedServerConnection::new(server.config.clone());
+        let witness = Witness::server(server.config.cert_resolver.clone());
+        let mut config = ServerConfig::clone(&server.config);
+        config.key_log = witness.clone();
+        config.cert_resolver = witness.clone();
+        let connection = UnbufferedServerConnection::new(Arc::new(config));
         let clients = server.clients.as_ref().map(|verifier| Clients {
             verifier: verifier.clone(),
             time: server.config.time_provider.clone(),
         });
         Ok(Self {
             connection: Connection::Server(connection.map_err(Error::Handshake)?),
+            witness,
             clients,
         })
     }
 
     /// Begins with a ClientHello, which the first [`Handshake::advance`] queues.
     pub(crate) fn connect(client: &Client, remote: IpAddr) -> Result<Self, Error> {
+        let witness = Witness::client();
         Ok(Self {
-            connection: Connection::Client(client.connect(remote)?),
+            connection: Connection::Client(client.connect(remote, witness.clone())?),
+            witness,
             clients: None,
         })
     }
@@ -61,22 +70,44 @@ impl Handshake {
         incoming: &mut Incoming,
         outgoing: &mut Queue,
     ) -> Result<bool, Error> {
+        let suite = self.state().negotiated_cipher_suite();
+        let witness = &self.witness;
+        if let Connection::Server(_) = &self.connection {
+            if hello::is_of_ssl(incoming.bytes()) {
+                return Err(Error::Handshake(PeerIncompatible::Tls12NotOffered.into()));
+            }
+            if hello::is_fallback(incoming.bytes()) {
+                return Err(Error::Fallback);
+            }
+            if let Some(record) = incoming.only_record()
+                && witness.skips(record, suite)?
+            {
+                incoming.clear();
+                return Ok(false);
+            }
+        }
         match &mut self.connection {
-            Connection::Server(connection) => advance(connection, incoming, outgoing),
-            Connection::Client(connection) => advance(connection, incoming, outgoing),
+            Connection::Server(connection) => advance(connection, witness, incoming, outgoing),
+            Connection::Client(connection) => advance(connection, witness, incoming, outgoing),
         }
     }
 
-    /// Queues the alert that rustls has for its error, or ours where it has none.
-    pub(crate) fn take_alert(&mut self, ours: Option<AlertDescription>, outgoing: &mut Queue) {
-        match (&mut self.connection, ours) {
-            (Connection::Server(connection), None) => take_alert(connection, outgoing),
-            (Connection::Client(connection), None) => take_alert(connection, outgoing),
-            // What rustls has queued begins with a ServerHello that the client has not seen: without it, the alert needs
-            // no protection.
-            (Connection::Server(_), Some(alert)) => outgoing.push(&plain_alert(alert)),
-            // Here the keys are in use, and rustls seals no alert for others: the server sees the connection end.
-            (Connection::Client(_), Some(_)) => {}
+    /// Queues the alert that tells the peer of this error. What rustls has queued since it last got a record is dropped: an
+    /// alert that may be another, behind a flight that means nothing any more.
+    pub(crate) fn refuse(&mut self, error: &Error, outgoing: &mut Queue) {
+        let state = self.state();
+        match error.answer(state.protocol_version()) {
+            Answer::Nothing => {}
+            Answer::Own => match &mut self.connection {
+                Connection::Server(connection) => take_alert(connection, outgoing),
+                Connection::Client(connection) => take_alert(connection, outgoing),
+            },
+            Answer::Alert(alert) => {
+                let suite = state.negotiated_cipher_suite();
+                if let Some(record) = self.witness.alert(alert, suite) {
+                    outgoing.push(&record);
+                }
+            }
         }
     }
 
@@ -174,21 +205,26 @@ impl Unbuffered for UnbufferedClientConnection {
 
 fn advance(
     connection: &mut impl Unbuffered,
+    witness: &Witness,
     incoming: &mut Incoming,
     outgoing: &mut Queue,
 ) -> Result<bool, Error> {
+    witness.received(incoming.bytes());
     loop {
         let UnbufferedStatus { discard, state } = connection.process(incoming.bytes());
         let state = match state {
             Ok(state) => state,
             Err(error) => {
-                incoming.discard(discard);
+                let error = match witness.without_key() {
+                    Some(reason) if matches!(error, rustls::Error::General(_)) => reason.into(),
+                    _ => hello::precise(error, incoming.bytes()),
+                };
                 return Err(Error::Handshake(error));
             }
         };
         let complete = match state {
             ConnectionState::EncodeTlsData(mut data) => {
-                outgoing.encode(|buffer| data.encode(buffer));
+                witness.sent(outgoing.encode(|buffer| data.encode(buffer)));
                 None
             }
             ConnectionState::TransmitTlsData(transmitted) => {
@@ -201,6 +237,7 @@ fn advance(
             // middle of its handshake.
             _ => return Err(Fault::UnexpectedMessage.into()),
         };
+        witness.accepted(&incoming.bytes()[..discard]);
         incoming.discard(discard);
         if let Some(complete) = complete {
             return Ok(complete);
@@ -215,11 +252,4 @@ fn take_alert(connection: &mut impl Unbuffered, outgoing: &mut Queue) {
     {
         outgoing.encode(|buffer| data.encode(buffer));
     }
-}
-
-/// A fatal alert in a record of its own, before there are keys (RFC 8446, section 6).
-fn plain_alert(description: AlertDescription) -> [u8; HEADER + 2] {
-    const ALERT: u8 = 21;
-    const FATAL: u8 = 2;
-    [ALERT, 3, 3, 0, 2, FATAL, description.into()]
 }

@@ -15,9 +15,6 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
-/// How the text of rustls' error begins when the vault gave no signature.
-const REFUSAL: &str = "no signature: ";
-
 /// In front of the context string of TLS 1.3 (RFC 8446, section 4.4.3).
 const PADDING: [u8; 64] = [0x20; 64];
 const SERVER: &[u8] = b"TLS 1.3, server CertificateVerify\0";
@@ -187,18 +184,13 @@ impl Signer for VaultSigner {
             ) {
                 self.key.stale.store(true, Ordering::Relaxed);
             }
-            rustls::Error::General(format!("{REFUSAL}{error}"))
+            rustls::Error::General(format!("no signature: {error}"))
         })
     }
 
     fn scheme(&self) -> SignatureScheme {
         self.scheme
     }
-}
-
-/// Whether a handshake ended because the vault gave no signature. rustls sends no alert then.
-pub(crate) fn is_refusal(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::General(text) if text.starts_with(REFUSAL))
 }
 
 /// The fields of what rustls wants to have signed; the vault puts the bytes together again.

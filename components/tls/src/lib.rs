@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod alerts;
 mod authorities;
 mod buffers;
 mod config;
@@ -22,19 +23,24 @@ mod ends;
 mod error;
 mod established;
 mod handshake;
+mod hello;
+mod journal;
 mod keys;
 mod outward;
 mod peer;
 mod provider;
 mod relay;
 mod session;
+mod strict;
 mod tickets;
 mod trust;
+mod witness;
 
 pub use authorities::{Authorities, AuthoritiesError};
 pub use config::{ALPN_HTTP_1_1, ClientPolicy, ConfigError, Options, Server, server};
 pub use error::{Error, Fault};
 pub use established::Established;
+pub use journal::Journal;
 pub use keys::VaultKeys;
 pub use outward::{Client, ClientOptions, client};
 pub use relay::{Counters, Relay, Report, Turn};
@@ -42,6 +48,8 @@ pub use session::{Above, Below, Copies, Session, Stage};
 pub use tickets::{MAX_TICKET_PERIOD, TicketCounters, Tickets};
 pub use trust::Trust;
 
+#[cfg(test)]
+mod alert_tests;
 #[cfg(test)]
 mod client_certificate_tests;
 #[cfg(test)]

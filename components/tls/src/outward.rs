@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use rustls::client::{ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::pki_types::{self, ServerName};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, version};
+use rustls::{ClientConfig, KeyLog, version};
 
 use crate::provider::provider;
 use crate::{ConfigError, Error, Trust};
@@ -72,10 +72,16 @@ pub fn client(options: ClientOptions, time: Arc<dyn TimeProvider>) -> Result<Cli
 }
 
 impl Client {
-    pub(crate) fn connect(&self, remote: IpAddr) -> Result<UnbufferedClientConnection, Error> {
+    pub(crate) fn connect(
+        &self,
+        remote: IpAddr,
+        key_log: Arc<dyn KeyLog>,
+    ) -> Result<UnbufferedClientConnection, Error> {
         let name = self.name.clone();
         let name = name.unwrap_or_else(|| ServerName::IpAddress(address(remote)));
-        UnbufferedClientConnection::new(self.config.clone(), name).map_err(Error::Handshake)
+        let mut config = ClientConfig::clone(&self.config);
+        config.key_log = key_log;
+        UnbufferedClientConnection::new(Arc::new(config), name).map_err(Error::Handshake)
     }
 }
 

@@ -8,11 +8,14 @@ use rustls::crypto::{CryptoProvider, KeyProvider, ring};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 
+use crate::strict;
+
 /// rustls' provider over ring, except that it takes no private keys: signatures are made elsewhere (`VaultKeys`), and so
-/// nothing of what makes them is in the program.
+/// nothing of what makes them is in the program. Its cipher suites look closer at the handshake's records.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         key_provider: &NoKeys,
+        cipher_suites: strict::cipher_suites(),
         ..ring::default_provider()
     })
 }

@@ -430,10 +430,9 @@ impl Relay {
 
     /// Changes ticket keys on time, whether or not anyone connects: the oldest is to be wiped.
     fn change_ticket_keys(&mut self, now: u64) {
-        if let Some(tickets) = &self.server.tickets {
-            let next = Some(tickets.advance(now));
-            self.wipe |= next != self.next_key;
-            self.next_key = next;
+        if let Some(next) = self.server.change_ticket_keys(now) {
+            self.wipe |= self.next_key != Some(next);
+            self.next_key = Some(next);
         }
     }
 

@@ -151,7 +151,7 @@ fn servers() -> impl Iterator<Item = (&'static SupportedProtocolVersion, Server)
 }
 
 fn client(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
-    let mut config = client_config(None, &[version]);
+    let mut config = client_config(&[], &[version]);
     config.resumption = Resumption::in_memory_sessions(8);
     Arc::new(config)
 }

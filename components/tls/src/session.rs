@@ -7,6 +7,7 @@ use channel::streams::PeerIdentity;
 use rustls::AlertDescription;
 use rustls::crypto::cipher::OutboundChunks;
 
+use crate::alerts::Answer;
 use crate::buffers::{Incoming, Queue};
 use crate::established::{MAX_PLAINTEXT, Received};
 use crate::handshake::Handshake;
@@ -198,6 +199,7 @@ impl Session {
             if !self.incoming.fill(below) {
                 return Ok(false);
             }
+            self.incoming.check_handshake()?;
             match handshake.advance(&mut self.incoming, &mut self.outgoing)? {
                 true => self.open()?,
                 false => self.incoming.expect_more()?,
@@ -301,12 +303,11 @@ impl Session {
     /// Queues the alert that tells the peer, and forgets the keys.
     fn fail(&mut self, error: &Error) {
         match core::mem::replace(&mut self.state, State::Failed) {
-            State::Handshake(mut handshake) => {
-                handshake.take_alert(error.alert(), &mut self.outgoing);
-            }
+            State::Handshake(mut handshake) => handshake.refuse(error, &mut self.outgoing),
             State::Open(mut established) => {
-                let record = error.alert().map(|alert| established.seal_alert(alert));
-                if let Some(Ok(record)) = record {
+                if let Answer::Alert(alert) = error.answer(Some(established.version()))
+                    && let Ok(record) = established.seal_alert(alert)
+                {
                     self.outgoing.push(&record);
                 }
             }

@@ -136,7 +136,8 @@ fn plain_text_and_wrong_records_are_refused() {
     ] {
         let mut pair = Pair::new(&server, client(None, &[]));
         pair.below.incoming.extend(bytes);
-        assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
+        let error = pair.run_to_error();
+        assert!(matches!(error, Error::Handshake(_) | Error::Record(_)));
         // An alert record, level fatal.
         assert_eq!(
             pair.below
@@ -269,7 +270,7 @@ fn a_vault_without_keys_refuses_handshakes() {
     let mut pair = Pair::new(&vault.server(), client(None, &[]));
     pair.pump();
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
-    assert_eq!(pair.client_alert(), AlertDescription::AccessDenied);
+    assert_eq!(pair.client_alert(), AlertDescription::HandshakeFailure);
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn a_key_that_waits_for_its_certificate_is_not_used() {
     let mut pair = Pair::new(&vault.server(), client(None, &[]));
     pair.pump();
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
-    assert_eq!(pair.client_alert(), AlertDescription::AccessDenied);
+    assert_eq!(pair.client_alert(), AlertDescription::HandshakeFailure);
     let vault = TestVault::of(vec![entry(false), entry(true)]);
     let mut pair = Pair::new(&vault.server(), client(None, &[]));
     pair.handshake();
@@ -424,7 +425,7 @@ fn shared_server() -> Server {
 }
 
 pub(crate) fn client(suite: Option<SupportedCipherSuite>, alpn: &[&[u8]]) -> ClientConnection {
-    let mut config = client_config(suite, rustls::ALL_VERSIONS);
+    let mut config = client_config(suite.as_slice(), rustls::ALL_VERSIONS);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
@@ -434,19 +435,19 @@ fn client_of(
     versions: &[&'static SupportedProtocolVersion],
     name: &'static str,
 ) -> ClientConnection {
-    let config = client_config(None, versions);
+    let config = client_config(&[], versions);
     ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap()
 }
 
 pub(crate) fn client_config(
-    suite: Option<SupportedCipherSuite>,
+    suites: &[SupportedCipherSuite],
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
     let mut provider = crypto::ring::default_provider();
     let mut versions = versions.to_vec();
-    if let Some(suite) = suite {
-        provider.cipher_suites = vec![suite];
-        versions.retain(|version| version.version == suite.version().version);
+    if let [first, ..] = suites {
+        provider.cipher_suites = suites.to_vec();
+        versions.retain(|version| version.version == first.version().version);
     }
     ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions)
@@ -669,6 +670,41 @@ impl ServerCertVerifier for AnyCertificate {
         crypto::ring::default_provider()
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[test]
+fn the_order_of_cipher_suites_is_the_clients_or_the_servers() {
+    use crypto::ring::cipher_suite::*;
+    let versions: [[SupportedCipherSuite; 3]; 2] = [
+        [
+            TLS13_CHACHA20_POLY1305_SHA256,
+            TLS13_AES_128_GCM_SHA256,
+            TLS13_AES_256_GCM_SHA384,
+        ],
+        [
+            TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ],
+    ];
+    for offered in versions {
+        for server_cipher_order in [false, true] {
+            let options = Options {
+                server_cipher_order,
+                ..Options::default()
+            };
+            let time = Arc::new(DefaultTimeProvider);
+            let server = crate::server(keys(Kind::EcdsaP256), options, time).unwrap();
+            let config = client_config(&offered, rustls::ALL_VERSIONS);
+            let name = ServerName::try_from("localhost").unwrap();
+            let client = ClientConnection::new(Arc::new(config), name).unwrap();
+            let mut pair = Pair::new(&server, client);
+            pair.handshake();
+            let chosen = if server_cipher_order { 2 } else { 0 };
+            let suite = pair.session.established().unwrap().suite().suite();
+            assert_eq!(suite, offered[chosen].suite());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage};
 
 use crate::{Authorities, AuthoritiesError, ConfigError};
 
@@ -47,18 +48,14 @@ impl Trust {
                 true => builder.allow_unauthenticated(),
                 false => builder,
             };
-            builder.build().map_err(general)
+            let verifier: Arc<dyn ClientCertVerifier> = builder.build().map_err(general)?;
+            Ok::<_, ConfigError>(verifier)
         });
-        match (&self.own, others.transpose()?) {
-            (Some(own), others) => Ok(Arc::new(Verifier {
-                own: own.clone(),
-                others,
-                anonymous,
-                provider: provider.clone(),
-            })),
-            (None, Some(others)) => Ok(others),
-            (None, None) => Err(AuthoritiesError::Empty.into()),
-        }
+        Ok(Arc::new(self.verifier(
+            others.transpose()?,
+            anonymous,
+            provider,
+        )?))
     }
 
     /// Verifies servers.
@@ -72,15 +69,27 @@ impl Trust {
             let verifier: Arc<dyn ServerCertVerifier> = builder.build().map_err(general)?;
             Ok::<_, ConfigError>(verifier)
         });
-        match (&self.own, others.transpose()?) {
-            (Some(own), others) => Ok(Arc::new(Verifier {
-                own: own.clone(),
-                others,
-                anonymous: false,
-                provider: provider.clone(),
-            })),
-            (None, Some(others)) => Ok(others),
+        Ok(Arc::new(self.verifier(
+            others.transpose()?,
+            false,
+            provider,
+        )?))
+    }
+
+    fn verifier<V: ?Sized>(
+        &self,
+        others: Option<Arc<V>>,
+        anonymous: bool,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Verifier<V>, ConfigError> {
+        match (&self.own, &others) {
             (None, None) => Err(AuthoritiesError::Empty.into()),
+            _ => Ok(Verifier {
+                own: self.own.clone(),
+                others,
+                anonymous,
+                provider: provider.clone(),
+            }),
         }
     }
 }
@@ -89,10 +98,10 @@ fn general(error: impl ToString) -> ConfigError {
     rustls::Error::General(error.to_string()).into()
 }
 
-/// Trusts this system's own certificates, and leaves others to another verifier.
+/// Trusts this system's own certificates, if it is to, and leaves others to another verifier.
 #[derive(Debug)]
 struct Verifier<V: ?Sized> {
-    own: Vec<Vec<u8>>,
+    own: Option<Vec<Vec<u8>>>,
     others: Option<Arc<V>>,
     anonymous: bool,
     provider: Arc<CryptoProvider>,
@@ -101,11 +110,39 @@ struct Verifier<V: ?Sized> {
 impl<V: ?Sized> Verifier<V> {
     /// The verifier for a certificate that is not this system's own; none is needed for one that is.
     fn other(&self, certificate: &CertificateDer<'_>) -> Result<Option<&V>, rustls::Error> {
-        let is_own = self.own.iter().any(|own| **own == **certificate);
+        let mut own = self.own.iter().flatten();
+        let is_own = own.any(|own| **own == **certificate);
         match &self.others {
             _ if is_own => Ok(None),
             Some(others) => Ok(Some(others)),
             None => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    /// The error for a certificate, told apart where rustls does not: without an operating system its `Other` says nothing.
+    /// For an authority's own certificate it is [`CertificateError::ApplicationVerificationFailure`], which nothing else
+    /// gives.
+    fn explained(
+        &self,
+        error: rustls::Error,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+        usage: KeyUsage,
+    ) -> rustls::Error {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(_)) = error else {
+            return error;
+        };
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        // What is wrong with the certificate itself is found before its issuer is looked for.
+        let verified = EndEntityCert::try_from(certificate).and_then(|certificate| {
+            let path = certificate.verify_for_usage(algorithms, &[], &[], now, usage, None, None);
+            path.map(|_| ())
+        });
+        match verified {
+            Err(webpki::Error::CaUsedAsEndEntity) => {
+                CertificateError::ApplicationVerificationFailure.into()
+            }
+            _ => error,
         }
     }
 
@@ -140,9 +177,12 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
         !self.anonymous
     }
 
-    /// None, which means any: the issuer of an own certificate need not be told.
+    /// None, which means any, where own certificates count: their issuer need not be told.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        match (&self.own, &self.others) {
+            (None, Some(others)) => others.root_hint_subjects(),
+            _ => &[],
+        }
     }
 
     fn verify_client_cert(
@@ -152,7 +192,9 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         match self.other(own)? {
-            Some(verifier) => verifier.verify_client_cert(own, others, now),
+            Some(verifier) => verifier
+                .verify_client_cert(own, others, now)
+                .map_err(|error| self.explained(error, own, now, KeyUsage::client_auth())),
             None => Ok(ClientCertVerified::assertion()),
         }
     }
@@ -190,7 +232,9 @@ impl ServerCertVerifier for Verifier<dyn ServerCertVerifier> {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Some(verifier) = self.other(own)? {
-            return verifier.verify_server_cert(own, others, name, ocsp, now);
+            return verifier
+                .verify_server_cert(own, others, name, ocsp, now)
+                .map_err(|error| self.explained(error, own, now, KeyUsage::server_auth()));
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
         Ok(ServerCertVerified::assertion())

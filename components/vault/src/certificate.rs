@@ -14,11 +14,17 @@ use serde::{Deserialize, Serialize};
 use crate::KeyError;
 use crate::key::Key;
 
-/// How long a self-signed certificate is valid: 825 days are the most that some clients accept.
-const VALIDITY: Duration = Duration::from_secs(825 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a self-signed certificate is valid: public authorities may give 200 days since March 2026 (CA/Browser Forum,
+/// Baseline Requirements, section 6.3.2), so that more may be refused one day.
+const VALIDITY: Duration = DAY.saturating_mul(199);
 
 /// How long before now it is valid already: for clients whose clock is behind.
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = DAY;
+
+/// How old it gets. More than a third of its validity is left then.
+const MAX_AGE: Duration = DAY.saturating_mul(131);
 
 /// Version 3 of a certificate, and the only one of a request, in DER.
 const CERTIFICATE_VERSION: &[u8] = &[0xa0, 3, 2, 1, 2];
@@ -59,9 +65,8 @@ impl<'a> Subject<'a> {
         random.map_err(|_| KeyError::NoRandomness)?;
         // Of the same length always, and positive (RFC 5280, section 4.1.2.2).
         serial[0] = serial[0] & 0x7f | 0x40;
-        let now = Duration::from_secs(now);
-        let from = time(now.saturating_sub(GRACE))?;
-        let until = time(now.saturating_add(VALIDITY))?;
+        let from = Duration::from_secs(now).saturating_sub(GRACE);
+        let (from, until) = (time(from)?, time(from.saturating_add(VALIDITY))?);
         let body = [
             CERTIFICATE_VERSION,
             &SERIAL,
@@ -101,6 +106,13 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// Whether a certificate that was written at a time is to be written anew: its last third begins, or it is not valid yet,
+/// since the clock has been set back. Both times in seconds since 1970.
+pub(crate) fn is_due(written: u64, now: u64) -> bool {
+    let [earliest, latest] = [GRACE, MAX_AGE].map(|time| time.as_secs());
+    now.saturating_add(earliest) < written || now >= written.saturating_add(latest)
+}
+
 /// Until 2049 with two digits of the year, later with four (RFC 5280, section 4.1.2.5).
 fn time(since_1970: Duration) -> Result<Vec<u8>, KeyError> {
     let time = DateTime::from_unix_duration(since_1970)?;
@@ -131,6 +143,19 @@ impl From<der::Error> for KeyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_due_before_a_third_of_its_validity_is_left() {
+        const NOW: u64 = 1_800_000_000;
+        assert!(MAX_AGE + GRACE < VALIDITY * 2 / 3);
+        let day = DAY.as_secs();
+        for (age, due) in [(0, false), (131 * day - 1, false), (131 * day, true)] {
+            assert_eq!(is_due(NOW, NOW + age), due, "{age}");
+        }
+        assert!(!is_due(NOW, NOW - day) && is_due(NOW, NOW - day - 1));
+        // A clock that had not been set yet.
+        assert!(is_due(0, NOW));
+    }
 
     #[test]
     fn times_have_the_form_of_their_century() {

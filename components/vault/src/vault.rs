@@ -9,11 +9,12 @@ use channel::sign::{
 };
 use channel::{CallError, sign};
 
+use crate::certificate::is_due;
 use crate::content::signed;
 use crate::key::{Key, Scheme};
 use crate::limit::Limit;
 use crate::provision::{Certificates, MAX_PARCEL, Parcel, ProvisionError, Receipt};
-use crate::{ChainError, Entry, Keyring, Subject, VaultError};
+use crate::{ChainError, Entry, KeyError, Keyring, Subject, VaultError};
 
 /// Most certificates in a chain.
 pub(crate) const MAX_CHAIN: usize = 16;
@@ -48,6 +49,8 @@ struct Held {
     schemes: Vec<Scheme>,
     /// What requests for it say, if the vault made it: a [`Subject`], encoded.
     subject: Option<Vec<u8>>,
+    /// When its certificate was written, if the vault has written it: seconds since 1970.
+    written: Option<u64>,
     /// DNS names and addresses of its certificate, or for one.
     names: Vec<String>,
     /// Encoded for clients.
@@ -69,6 +72,7 @@ impl Held {
             schemes: schemes.collect(),
             key,
             subject: subject.cloned(),
+            written: None,
             names: Vec::new(),
             public: Vec::new(),
         };
@@ -90,7 +94,7 @@ impl Held {
         if public.len() > MAX_PUBLIC {
             return Err(ChainError::TooLong);
         }
-        (self.names, self.public) = (names, public);
+        (self.names, self.public, self.written) = (names, public, None);
         Ok(())
     }
 }
@@ -146,7 +150,32 @@ impl Vault {
             }
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        Held::new(key, subject, &self.schemes, &names, chain).map_err(chained)
+        let written = subject.and(chain.first()).map(|_| now);
+        let held = Held::new(key, subject, &self.schemes, &names, chain).map_err(chained)?;
+        Ok(Held { written, ..held })
+    }
+
+    /// Writes the self-signed certificates of its keys anew that are due. `now` is in seconds since 1970; to be asked some
+    /// times a day. Returns whether there were any.
+    ///
+    /// # Errors
+    /// [`KeyError`]; then the certificates from that key on are as before.
+    pub fn renew(&mut self, now: u64) -> Result<bool, KeyError> {
+        let before = self.edition;
+        for held in &mut self.keys {
+            if let (Some(subject), Some(written)) = (&held.subject, held.written)
+                && is_due(written, now)
+            {
+                let certificate = Subject::from_bytes(subject)?.self_signed(&held.key, now)?;
+                let names = held.names.clone();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                held.show(&names, alloc::vec![certificate])
+                    .map_err(|_| KeyError::NoCertificate)?;
+                held.written = Some(now);
+                self.edition += 1;
+            }
+        }
+        Ok(self.edition != before)
     }
 
     /// Does what was sent at run time.

@@ -213,11 +213,14 @@ fn a_made_keys_certificate_is_right() {
         assert_eq!(certificate.subject().to_string(), "CN=selkie.test");
         let validity = certificate.validity();
         assert_eq!(validity.not_before.timestamp(), NOW as i64 - 24 * 3600);
-        assert_eq!(validity.not_after.timestamp(), NOW as i64 + 825 * 24 * 3600);
+        assert_eq!(validity.not_after.timestamp(), NOW as i64 + 198 * 24 * 3600);
         let constraints = certificate.basic_constraints().unwrap().unwrap();
         assert!(constraints.critical && !constraints.value.ca);
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.server_auth && usage.client_auth);
+        let usage = certificate.key_usage().unwrap().unwrap();
+        // digitalSignature alone: bit 0 (RFC 5280, section 4.2.1.3).
+        assert!(usage.critical && usage.value.flags == 1);
         let names = certificate
             .subject_alternative_name()
             .unwrap()
@@ -381,6 +384,7 @@ fn a_request_is_right_and_signed_by_the_key_itself() {
         let extensions: Vec<_> = request.requested_extensions().unwrap().collect();
         let [
             ParsedExtension::BasicConstraints(constraints),
+            ParsedExtension::KeyUsage(_),
             ParsedExtension::ExtendedKeyUsage(usage),
             ParsedExtension::SubjectAlternativeName(names),
         ] = &extensions[..]
@@ -454,6 +458,40 @@ fn an_authoritys_answer_takes_the_place_of_the_self_signed_certificate() {
         let info = renewal.certification_request_info;
         assert_eq!(info.subject.to_string(), "CN=selkie.test");
     }
+}
+
+#[test]
+fn certificates_are_written_anew_before_a_third_of_their_validity_is_left() {
+    const DAY: u64 = 24 * 3600;
+    let unasked = made_for(Kind::EcdsaP384, vec!["later.test".into()], false).unwrap();
+    let kinds = [Kind::EcdsaP256, Kind::EcdsaP384, Kind::Ed25519];
+    let mut entries = Vec::from(kinds.map(made));
+    entries.extend([rsa(RSA[0].0), unasked]);
+    let vault = Shared::new(entries, &all());
+    let leaf = issued(&request(&vault, 1), &["new.test"]);
+    certify(&vault, &["new.test"], &[&leaf]).unwrap();
+    let before = vault.keys();
+    let renew = |now| vault.vault.lock().unwrap().renew(now);
+    assert_eq!(renew(NOW + 130 * DAY), Ok(false));
+    assert_eq!(vault.keys(), before);
+    let now = NOW + 132 * DAY;
+    assert_eq!((renew(now), renew(now)), (Ok(true), Ok(false)));
+    let after = vault.keys();
+    for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+        // Not an authority's, one from the builder, or one that there is not.
+        let written = matches!(index, 0 | 2);
+        assert_eq!(before == after, !written);
+        assert_eq!((before.id, &before.names), (after.id, &after.names));
+        if written {
+            let (_, certificate) = X509Certificate::from_der(&after.chain[0]).unwrap();
+            certificate.verify_signature(None).unwrap();
+            let begin = certificate.validity().not_before.timestamp();
+            assert_eq!(begin, (now - DAY) as i64);
+        }
+    }
+    // A reader that is at it finds that they have changed.
+    assert_eq!(renew(now + 131 * DAY), Ok(true));
+    assert_eq!(renew(NOW), Ok(true), "the clock has been set back");
 }
 
 #[test]

@@ -2,20 +2,20 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use channel::PeerMisbehaved;
 use channel::status::{Counter, Publisher};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tls::{ClientPolicy, Options, Report};
+use tls::{ClientPolicy, Options};
 use wiring::Wiring;
 
 /// What the description chooses; `clients` is whose certificates clients have to show, if any.
 pub fn options(wiring: &Wiring, clients: Option<ClientPolicy>) -> Options {
     Options {
         tls12: wiring.boolean("tls12").unwrap_or(true),
+        server_cipher_order: wiring.boolean("server_cipher_order").unwrap_or(false),
         alpn: protocols(wiring.list("alpn").unwrap_or(&[])),
         ticket_period: ticket_period(wiring),
         clients,
@@ -35,16 +35,6 @@ fn ticket_period(wiring: &Wiring) -> u32 {
     let usual = Options::default().ticket_period;
     let configured = wiring.integer("ticket_period");
     configured.map_or(usual, |seconds| u32::try_from(seconds).unwrap_or(usual))
-}
-
-/// Writes what happened to a session to the log. Successful handshakes are counted only.
-pub fn describe(peer: SocketAddr, report: Report<'_>) {
-    match report {
-        Report::Opened(_) => {}
-        Report::Failed(error) => pd::info!("{peer}: {error}"),
-        Report::TimedOut => pd::info!("{peer}: the handshake took too long"),
-        Report::Truncated => pd::info!("{peer}: closed without close_notify"),
-    }
 }
 
 /// The wall clock for rustls.

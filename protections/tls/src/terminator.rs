@@ -1,15 +1,17 @@
 //! TLS between the two streams, wherever the server's keys are.
 
+use core::fmt;
+
 use crypto_stack::CryptoStack;
 use sel4_microkit::{Channel, ChannelSet};
-use tls::{Client, Relay, Server};
+use tls::{Client, Journal, Relay, Server};
 
-use crate::glue::{Counters, describe};
+use crate::glue::Counters;
 
 /// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep.
 const CRYPTO_STACK: usize = 96 * 1024;
 
-/// The relay with what it needs around it: a stack that is wiped, the time, and its counters.
+/// The relay with what it needs around it: a stack that is wiped, the time, its counters, and what the log says.
 pub struct Terminator {
     stack: CryptoStack,
     /// Makes the handshakes and carries what comes after them.
@@ -17,6 +19,7 @@ pub struct Terminator {
     time: channel::time::Time,
     clock: Channel,
     counters: Counters,
+    journal: Journal,
     alarm: Option<u64>,
     last: u64,
 }
@@ -34,6 +37,7 @@ impl Terminator {
             time: pd::time(),
             clock: pd::server_channel("time"),
             counters: Counters::new(),
+            journal: Journal::default(),
             alarm: None,
             last: 0,
         }
@@ -49,8 +53,14 @@ impl Terminator {
     /// A turn of bounded work. Returns whether there is more to do; if not, a notification comes when there is.
     pub fn turn(&mut self) -> bool {
         let now = self.now();
-        let relay = &mut self.relay;
-        let turn = self.stack.run(|| relay.poll(now, &mut describe));
+        let (relay, journal) = (&mut self.relay, &mut self.journal);
+        let mut write = |line: fmt::Arguments<'_>| pd::info!("{line}");
+        journal.expire(now, &mut write);
+        let turn = self.stack.run(|| {
+            relay.poll(now, &mut |peer, report| {
+                journal.note(now, peer, &report, &mut write);
+            })
+        });
         self.counters.publish(self.relay.counters());
         let turn = match turn {
             Ok(turn) => turn,
@@ -63,7 +73,8 @@ impl Terminator {
         if turn.wipe {
             wipe(&mut self.stack);
         }
-        self.set_alarm(turn.deadline, now);
+        let deadlines = [turn.deadline, self.journal.deadline()];
+        self.set_alarm(deadlines.into_iter().flatten().min(), now);
         turn.more || !self.relay.sleep()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
 //! take over keys and certificates that are sent over a serial line of its own, if it has one, and write certificate
-//! requests for its keys to it, sign what its policy allows, and wipe the stack that it worked on after each signature
+//! requests for its keys to it, write its keys' own certificates anew before they end, sign what its policy allows, and wipe the stack that it worked on after each signature
 //! and each key. After a fault it starts over: it makes its keys anew, and has lost those that were sent.
 //!
 //! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
@@ -28,12 +28,16 @@ use crate::line::Port;
 /// about 40 KiB.
 const CRYPTO_STACK: usize = 64 * 1024;
 
+/// Time between two looks at how old certificates are, in nanoseconds.
+const LOOK: u64 = 12 * 3600 * 1_000_000_000;
+
 struct Vault {
     stack: CryptoStack,
     vault: vault::Vault,
     clients: Clients,
     port: Option<Port>,
     time: channel::time::Time,
+    clock: Channel,
 }
 
 #[protection_domain]
@@ -41,19 +45,28 @@ fn init() -> Vault {
     pd::wipe_released_memory();
     let mut stack = CryptoStack::new(CRYPTO_STACK);
     let clients = Clients::new();
-    let vault = stack.run(|| open(&clients));
-    stack.wipe();
-    sel4_microkit::save_vector_registers();
+    let vault = on_stack(&mut stack, || open(&clients));
     let port = Port::open();
     // A vault that starts over has other keys than before, which they know.
     clients.tell();
-    Vault {
+    let vault = Vault {
         stack,
         vault,
         clients,
         port,
         time: pd::time(),
-    }
+        clock: pd::server_channel("time"),
+    };
+    vault.set_alarm();
+    vault
+}
+
+/// Runs what handles keys on a stack that is wiped behind it, with the vector registers and the kernel's copy of those.
+fn on_stack<T>(stack: &mut CryptoStack, work: impl FnOnce() -> T) -> T {
+    let done = stack.run(work);
+    stack.wipe();
+    sel4_microkit::save_vector_registers();
+    done
 }
 
 impl Handler for Vault {
@@ -62,15 +75,14 @@ impl Handler for Vault {
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Infallible> {
         if let Some(port) = self.port.as_mut().filter(|port| port.rang(channels)) {
             let (stack, vault) = (&mut self.stack, &mut self.vault);
-            let changed = port.work(|sent| {
-                let done = stack.run(|| line::obey(vault, sent));
-                stack.wipe();
-                sel4_microkit::save_vector_registers();
-                done
-            });
-            if changed {
+            if port.work(|sent| on_stack(stack, || line::obey(vault, sent))) {
                 self.clients.tell();
             }
+        }
+        // The alarm has come, or the clock has started over and has none.
+        if channels.contains(self.clock) {
+            self.renew();
+            self.set_alarm();
         }
         Ok(())
     }
@@ -97,11 +109,31 @@ impl Vault {
         let client = self.clients.index(from);
         let now = self.time.now()?;
         let vault = &mut self.vault;
-        let answer = self
-            .stack
-            .run(|| vault.answer(client, label, request, now, words));
-        self.stack.wipe();
-        sel4_microkit::save_vector_registers();
-        answer
+        on_stack(&mut self.stack, || {
+            vault.answer(client, label, request, now, words)
+        })
+    }
+
+    /// Without a clock that knows the date, certificates stay as they are.
+    fn renew(&mut self) {
+        let Some(now) = pd::wall_clock() else {
+            return;
+        };
+        let vault = &mut self.vault;
+        match on_stack(&mut self.stack, || vault.renew(now / 1_000_000_000)) {
+            Ok(true) => {
+                pd::info!("wrote its keys' certificates anew");
+                self.clients.tell();
+            }
+            Ok(false) => {}
+            Err(error) => pd::error!("no new certificates: {error}"),
+        }
+    }
+
+    fn set_alarm(&self) {
+        let due = self.time.now().map(|now| now.saturating_add(LOOK));
+        if let Err(error) = due.and_then(|due| self.time.set_alarm(Some(due))) {
+            pd::error!("certificates will not be written anew: {error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! From a description to a plan: everything is looked up, checked and decided, except what depends on
 //! the program files.
 
+mod authorities;
 mod connections;
 mod devices;
 mod flow;
@@ -308,7 +309,8 @@ impl<'a> Planner<'a> {
         Some(plan)
     }
 
-    /// What is not as the description has it, because of the board, and what keys in the image mean there.
+    /// What is not as the description has it, because of the board, what keys in the image mean there, and which
+    /// certificates may not do what they were made for.
     fn notes(&self, protections: &[Protection]) -> Vec<String> {
         let board = &self.board.name;
         let left_out = self.left_out.iter().map(|name| {
@@ -317,6 +319,7 @@ impl<'a> Planner<'a> {
         left_out
             .chain(self.ignored_scheduling())
             .chain(keys::notes(protections, self.board.kernel))
+            .chain(authorities::notes(protections))
             .collect()
     }
 

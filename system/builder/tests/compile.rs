@@ -338,6 +338,33 @@ fn configuration_space_is_told_of_the_devices() {
     assert!(nic.parameters.contains(&("bars".into(), bars)));
 }
 
+/// `openssl req -x509` makes a certificate of an authority, which can issue but not log in.
+#[test]
+fn a_certificate_that_cannot_log_in_is_said() {
+    use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("clients.pem");
+    let made = |is_ca, usages: &[KeyUsagePurpose]| {
+        let pair = rcgen::KeyPair::generate().expect("the system has random numbers");
+        let mut params = rcgen::CertificateParams::new(vec![]).expect("no name is wrong");
+        (params.is_ca, params.key_usages) = (is_ca, usages.to_vec());
+        let certificate = params.self_signed(&pair).expect("the key can sign");
+        fs::write(&file, certificate.pem()).expect("it is writable");
+        let listen = "listen = [443, 8443] }";
+        let data = format!("{listen}\ndata = {{ client_authorities = {file:?} }}");
+        let (plan, ..) = compiled(&https().replace(listen, &data));
+        plan.notes
+    };
+    let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+    let notes = made(authority(), &[]);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("certificate 1 of `client_authorities` of `tls`"));
+    assert!(notes[0].contains("a peer that shows it as its own is refused"));
+    let signs = [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    assert_eq!(made(authority(), &signs), [] as [String; 0]);
+    assert_eq!(made(IsCa::ExplicitNoCa, &[]), [] as [String; 0]);
+}
+
 #[test]
 fn a_key_in_the_image_is_said() {
     let (made, ..) = compiled(&https());

@@ -12,7 +12,9 @@ use x509_cert::der::oid::db::{rfc4519, rfc5280, rfc5912, rfc8410};
 use x509_cert::der::{Encode, EncodeValue, Result, TagMode, TagNumber, Tagged};
 use x509_cert::ext::AsExtension;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
+use x509_cert::ext::pkix::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+};
 use x509_cert::name::{Name, RdnSequence};
 use x509_cert::request::ExtensionReq;
 use x509_cert::spki::AlgorithmIdentifierOwned;
@@ -40,6 +42,7 @@ fn subject(kind: Kind, names: &[String]) -> Result<Vec<u8>> {
     let alternatives = names.iter().map(|name| general_name(name));
     let extensions = vec![
         constraints().to_extension(&subject, &[])?,
+        KeyUsage(KeyUsages::DigitalSignature.into()).to_extension(&subject, &[])?,
         ExtendedKeyUsage(vec![rfc5280::ID_KP_SERVER_AUTH, rfc5280::ID_KP_CLIENT_AUTH])
             .to_extension(&subject, &[])?,
         SubjectAltName(alternatives.collect::<Result<_>>()?).to_extension(&subject, &[])?,

@@ -1,6 +1,7 @@
 //! The relay of the TLS protection domain between hostile clients and servers, a hostile TCP stack and a hostile
 //! service: nothing panics, every turn ends, no byte that the other end did not send reaches the service, every
-//! request of the service is answered, and with honest neighbors the relay serves a new client afterwards.
+//! request of the service is answered, whoever ends a session by what it sends gets an alert before the end, and with
+//! honest neighbors the relay serves a new client afterwards.
 //!
 //! Input: a byte that says which neighbors write anything into the memory that they share with the relay (bit 0
 //! the stack, bit 1 the service) and how the client begins (bit 2: TLS 1.2; bit 3: with a certificate), a byte
@@ -32,7 +33,7 @@ use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, ServerConfig,
     ServerConnection, SignatureScheme, version,
 };
-use tls::{Authorities, ClientOptions, ClientPolicy, Options, Relay, Server};
+use tls::{Authorities, ClientOptions, ClientPolicy, Options, Relay, Report, Server};
 
 fuzz_target!(|input: &[u8]| WORLD.with(|world| {
     let regions = world.regions.map(Region::clean);
@@ -198,6 +199,10 @@ struct Run<'a> {
     remote: Arc<ServerConfig>,
     /// Requests of the service without an answer.
     asked: usize,
+    /// The port of the next one: it tells them apart.
+    next_port: u16,
+    /// Whose sessions have failed by what they sent, and may have had no alert yet.
+    owed: Vec<SocketAddr>,
     now: u64,
     /// Neighbors that write anything: the stack, the service.
     hostile: [bool; 2],
@@ -208,9 +213,53 @@ struct Run<'a> {
 /// Who is at the other end of a connection below.
 struct Other {
     id: ConnectionId,
+    peer: SocketAddr,
+    sent: Sent,
     tls: Connection,
     /// It has refused what it got, or has closed: rustls may not be given anything bad behind either.
     deaf: bool,
+}
+
+/// What the relay has sent on one connection.
+#[derive(Default)]
+struct Sent {
+    /// The last whole record.
+    last: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Sent {
+    fn note(&mut self, bytes: &[u8]) {
+        self.rest.extend(bytes);
+        while let Some(&[_, _, _, high, low]) = self.rest.first_chunk() {
+            let length = 5 + usize::from(u16::from_be_bytes([high, low]));
+            if self.rest.len() < length {
+                return;
+            }
+            let rest = self.rest.split_off(length);
+            self.last = std::mem::replace(&mut self.rest, rest);
+        }
+    }
+
+    /// Whether the last record is an alert, or one that can be nothing else by its length: two bytes, in TLS 1.3 with the
+    /// type, in TLS 1.2 with an explicit nonce where the cipher has one, and a tag.
+    fn ends_with_alert(&self) -> bool {
+        self.rest.is_empty()
+            && match self.last[..] {
+                [21, 3, 3, 0, 2, level, _] => matches!(level, 1 | 2),
+                [21, 3, 3, 0, 18 | 26, ..] | [23, 3, 3, 0, 19, ..] => true,
+                _ => false,
+            }
+    }
+}
+
+/// Whether an end is one that the peer is to be told of: not by an alert of its own, and not if the defect is here.
+fn owes_alert(error: &tls::Error) -> bool {
+    match error {
+        tls::Error::PeerAlert(_) | tls::Error::Handshake(Error::AlertReceived(_)) => false,
+        tls::Error::Record(fault) => *fault != tls::Fault::Internal,
+        _ => true,
+    }
 }
 
 /// Changes words that the relay is about to load.
@@ -295,6 +344,8 @@ impl<'a> Run<'a> {
             config: world.clients[version][usize::from(who >> 3 & 1)].clone(),
             remote: world.servers[version].clone(),
             asked: 0,
+            next_port: 443,
+            owed: vec![],
             now: SECOND,
             hostile,
             attacker: Rc::new(attacker),
@@ -326,8 +377,9 @@ impl<'a> Run<'a> {
         match kind % 8 {
             0 if amount.is_multiple_of(2) => self.open(slot),
             0 => {
-                let asked = self.service.connect(([192, 0, 2, 2], 443).into());
-                self.asked += usize::from(asked.is_ok());
+                let remote = ([192, 0, 2, 2], self.next_port).into();
+                self.next_port += 1;
+                self.asked += usize::from(self.service.connect(remote).is_ok());
             }
             1 | 2 => self.exchange(slot, None),
             3 => self.exchange(slot, Some(amount)),
@@ -347,23 +399,27 @@ impl<'a> Run<'a> {
 
     fn open(&mut self, slot: usize) {
         let opened = Opened {
-            peer: SocketAddr::from(([192, 0, 2, 1], 1000)),
+            peer: SocketAddr::from(([192, 0, 2, 1], self.next_port)),
             local_port: 443,
             token: None,
             identity: None,
             confidential: false,
         };
+        self.next_port += 1;
         if let Ok(id) = self.tcp.open(slot, &opened) {
             let name = ServerName::try_from("localhost").unwrap();
             let client = ClientConnection::new(self.config.clone(), name).unwrap();
-            self.begin(id, Connection::Client(client));
+            self.begin(id, opened.peer, Connection::Client(client));
         }
     }
 
-    fn begin(&mut self, id: ConnectionId, mut tls: Connection) {
+    fn begin(&mut self, id: ConnectionId, peer: SocketAddr, mut tls: Connection) {
         tls.set_buffer_limit(None);
+        self.owed.retain(|owed| *owed != peer);
         self.others[id.slot()] = Some(Other {
             id,
+            peer,
+            sent: Sent::default(),
             tls,
             deaf: false,
         });
@@ -383,7 +439,7 @@ impl<'a> Run<'a> {
             None => self.tcp.answer(token, Err(Refusal::NoRoom)),
             Some(id) => {
                 let server = ServerConnection::new(self.remote.clone()).unwrap();
-                self.begin(id, Connection::Server(server));
+                self.begin(id, peer, Connection::Server(server));
             }
         }
     }
@@ -411,6 +467,7 @@ impl<'a> Run<'a> {
         let mut buffer = [0; RING];
         let count = self.tcp.read(other.id, &mut buffer);
         let mut bytes = &buffer[..count];
+        other.sent.note(bytes);
         while !other.deaf
             && let Ok(1..) = other.tls.read_tls(&mut bytes)
         {
@@ -453,7 +510,14 @@ impl<'a> Run<'a> {
         self.service.flush();
         for _ in 0..MOST_ROUNDS {
             self.attacker.active.set(true);
-            let turn = self.relay.poll(self.now, &mut |_, _| {});
+            let owed = &mut self.owed;
+            let turn = self.relay.poll(self.now, &mut |peer, report| {
+                if let Report::Failed(error) = report
+                    && owes_alert(error)
+                {
+                    owed.push(peer);
+                }
+            });
             let rests = turn.is_ok_and(|turn| !turn.more) && self.relay.sleep();
             self.attacker.active.set(false);
             if turn.is_err() {
@@ -482,6 +546,7 @@ impl<'a> Run<'a> {
             match event {
                 ProviderEvent::Aborted(id) => self.tcp.reset(id),
                 ProviderEvent::Connect { token, remote } => self.connect(token, remote),
+                ProviderEvent::HalfClosed(id) => self.ended(id),
                 ProviderEvent::Released(id) => {
                     let other = &mut self.others[id.slot()];
                     *other = other.take().filter(|other| other.id != id);
@@ -490,6 +555,25 @@ impl<'a> Run<'a> {
             }
         }
         self.tcp.sleep();
+    }
+
+    /// The relay sends nothing more on this connection.
+    fn ended(&mut self, id: ConnectionId) {
+        let Some(other) = self.others[id.slot()]
+            .as_mut()
+            .filter(|other| other.id == id)
+        else {
+            return;
+        };
+        let mut buffer = [0; RING];
+        let count = self.tcp.read(id, &mut buffer);
+        other.sent.note(&buffer[..count]);
+        let owed = self.owed.contains(&other.peer);
+        assert!(
+            !owed || self.hostile[0] || other.sent.ends_with_alert(),
+            "an end without an alert: {:?}",
+            other.sent.last
+        );
     }
 
     /// The service reads, answers with as many bytes, and now and then ends.

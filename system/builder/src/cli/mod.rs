@@ -36,7 +36,7 @@ use crate::settings::{Configuration, Settings};
 
 pub use make::{Built, Event, Observe, Request, make};
 pub use probe::{Endpoint, Protocol};
-pub use setup::{Missing, Scope, missing};
+pub use setup::{Missing, SSLYZE, Scope, missing};
 pub use ui::Ui;
 
 /// Network services as isolated seL4 protection domains.

@@ -1,9 +1,12 @@
 //! What the tool needs from the machine, and how it gets what is missing.
 //!
-//! Everything comes from Debian's own packages by `apt-get`. Nothing is installed that a command does not
+//! Everything comes from Debian's own packages by `apt-get`, but for one scanner that the tests run. Nothing is installed that a command does not
 //! need, and everything that is installed is named first.
 
 mod apt;
+mod scanners;
+
+pub use scanners::SSLYZE;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -62,6 +65,7 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("tshark", "tshark"),
+    ("testssl", "testssl.sh"),
     ("c++", "g++"),
     ("dnsmasq", "dnsmasq-base"),
     ("radvd", "radvd"),
@@ -91,6 +95,11 @@ pub fn missing(root: &Path, scope: Scope, boards: &[&str]) -> Vec<Missing> {
             name: "scapy".to_string(),
             scope,
             package,
+        }));
+        missing.extend((!scanners::has_venv()).then(|| Missing {
+            name: "Python's virtual environments".into(),
+            scope,
+            package: "python3-venv",
         }));
     }
     missing
@@ -157,6 +166,7 @@ pub(super) fn ensure(context: &Context, scope: Scope, boards: &[&str]) -> anyhow
     }
     if scope == Scope::Test {
         rust_components(&context.ui, &context.root)?;
+        scanners::ensure(&context.ui, &context.root);
     }
     Ok(())
 }
