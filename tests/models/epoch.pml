@@ -12,7 +12,7 @@
  *   NO_JOIN_FENCE       the peer's data may be looked at before the peer can see that it was joined
  *   WRITES_AT_ONCE      data is written before the peer has joined
  *   JOINS_SILENTLY      who joins does not notify the peer
- *   KEEPS_EPOCH         who outlives the peer keeps its epoch
+ *   KEEPS_EPOCH         a side that resets for the next peer keeps its epoch
  *
  * Side 0 may be told that side 1 has faulted, before that one is wiped, as the supervisor is told of the console. It then
  * ends the session at once, and waits for the next life.
@@ -91,7 +91,7 @@ inline start() {
     notify()
 }
 
-inline outlive() {
+inline reset_for_next_peer() {
     publish(DATA, 0);
     dead = load(LINK);
 #ifndef KEEPS_EPOCH
@@ -210,7 +210,7 @@ end:
     if
     :: atomic { notification[me] -> notification[me] = false }; goto round
     :: fault(); goto again
-    :: me == 0 && fallen -> outlive(); fallen = false; goto round
+    :: me == 0 && fallen -> reset_for_next_peer(); fallen = false; goto round
     :: timeout ->
         /* Nothing will ever happen again. */
         assert(got == wanted[1 - me] && sent == wanted[me])

@@ -77,7 +77,7 @@ impl Handler for Supervisor {
                     .connection("log")
                     .is_ok_and(|log| log.peer == name)
                 {
-                    pd::outlive_log_reader();
+                    pd::reset_log_for_next_reader();
                 }
                 error!("{report}; {next}{forged}");
                 send_to(child, next);
