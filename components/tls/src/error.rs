@@ -19,6 +19,8 @@ pub enum Error {
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
+    /// All sessions together have used the memory up.
+    NoMemory,
 }
 
 /// What is wrong with a record that arrived after the handshake.
@@ -46,6 +48,7 @@ impl Error {
     pub fn alert(&self) -> Option<AlertDescription> {
         let fault = match self {
             Self::Record(fault) => fault,
+            Self::NoMemory => &Fault::Internal,
             Self::Handshake(error) if keys::is_refusal(error) => &Fault::Internal,
             Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
                 return Some(error.clone().into());
@@ -77,6 +80,7 @@ impl fmt::Display for Error {
             Self::Certificate(error) => write!(f, "resumption: {error}"),
             Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
+            Self::NoMemory => f.write_str("no memory is left for this session"),
         }
     }
 }

@@ -24,7 +24,7 @@ mod single;
 mod start;
 
 pub use calls::{Message, answer, request};
-pub use heap::wipe_released_memory;
+pub use heap::{has_room, size as heap_size, wipe_released_memory};
 pub use log::{Level, reset_log_for_next_reader, write as write_log};
 pub use ports::{
     LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,
