@@ -4,6 +4,7 @@
 //! itself, comes after it, one at a time.
 
 mod audit;
+mod capacity;
 mod commands;
 mod cost;
 mod echo;
@@ -58,6 +59,7 @@ fn main() {
     };
     let last = [
         resources::trials(),
+        capacity::trials(),
         isolation::trials(),
         vault::trials(),
         provision::trials(),
