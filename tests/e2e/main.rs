@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod iommu;
 mod isolation;
+mod link;
 mod mutual;
 mod network;
 mod pinata;
@@ -60,6 +61,7 @@ fn main() {
     let last = [
         resources::trials(),
         capacity::trials(),
+        link::trials(),
         isolation::trials(),
         vault::trials(),
         provision::trials(),
