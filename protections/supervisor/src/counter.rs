@@ -3,10 +3,10 @@
 //! The supervisor may call nobody, so it asks no clock. Each processor that Selkie runs on has a counter that programs can
 //! read: kernel and firmware leave it to them on all boards (`docs/deployment.md`).
 
-#[cfg(target_arch = "aarch64")]
-use registers::{GenericTimer, PhysicalTimer};
 #[cfg(target_arch = "riscv64")]
 use registers::{Counter, TimeRegister};
+#[cfg(target_arch = "aarch64")]
+use registers::{GenericTimer, PhysicalTimer};
 
 /// Seconds after which a PD's restarts are forgotten, where the counter's frequency is known. That is long against any
 /// start, so a PD that faults whenever it starts is given up, and short against what wears out by itself.
