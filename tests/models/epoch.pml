@@ -12,7 +12,11 @@
  *   NO_JOIN_FENCE       the peer's data may be looked at before the peer can see that it was joined
  *   WRITES_AT_ONCE      data is written before the peer has joined
  *   JOINS_SILENTLY      who joins does not notify the peer
- *   KEEPS_EPOCH         who outlives the peer keeps its epoch
+ *   KEEPS_EPOCH         a side that resets for the next peer keeps its epoch
+ *   LOSES_RESTART       a side that finds a wrong word gives its peer up even if the peer has restarted
+ *
+ * Once a side may write a wrong word. A peer that reads it looks at the epoch again. If that has changed the peer joins the
+ * next incarnation, as if it had not read the word; if not, it gives the side up permanently.
  *
  * Side 0 may be told that side 1 has faulted, before that one is wiped, as the supervisor is told of the console. It then
  * ends the session at once, and waits for the next life.
@@ -52,6 +56,13 @@ bool notification[2];
 
 byte faults = FAULTS;
 
+/* How many wrong words both write together. */
+byte errors = 1;
+#define WRONG 255
+
+/* Side i has given its peer up while it was still the incarnation that wrote the wrong word. */
+bool given_up[2];
+
 /* Side 1 has faulted, which side 0 is to be told. */
 bool fallen;
 
@@ -87,11 +98,12 @@ inline start() {
     dead = NOBODY;
     publish(LINK, link_of(epoch, known));
     fence();
+    given_up[me] = false;
     begin_session();
     notify()
 }
 
-inline outlive() {
+inline reset_for_next_peer() {
     publish(DATA, 0);
     dead = load(LINK);
 #ifndef KEEPS_EPOCH
@@ -174,7 +186,10 @@ round:
     :: met && sent < wanted[me] ->
 #endif
         sent++;
-        publish(DATA, word_of(session, sent));
+        if
+        :: atomic { errors > 0 -> errors-- }; publish(DATA, WRONG)
+        :: publish(DATA, word_of(session, sent))
+        fi;
         fence();
         notify()
     :: else
@@ -184,7 +199,23 @@ round:
     :: met && got < wanted[1 - me] ->
         data = load(DATA);
         if
-        :: data != 0 && !changed ->
+        :: data == WRONG ->
+            atomic {
+                if
+                :: changed ->
+                    data = 0;
+#ifdef LOSES_RESTART
+                    goto failed
+#else
+                    goto round
+#endif
+                :: else ->
+                    data = 0;
+                    given_up[me] = true;
+                    goto failed
+                fi
+            }
+        :: data != 0 && data != WRONG && !changed ->
             take_note()
         :: else
         fi;
@@ -201,7 +232,7 @@ round:
     :: met && got < wanted[1 - me] ->
         data = load(DATA);
         if
-        :: data != 0 && item_of(data) != got -> data = 0; goto round
+        :: data != 0 && (data == WRONG || item_of(data) != got) -> data = 0; goto round
         :: else -> data = 0
         fi
     :: else
@@ -210,10 +241,16 @@ end:
     if
     :: atomic { notification[me] -> notification[me] = false }; goto round
     :: fault(); goto again
-    :: me == 0 && fallen -> outlive(); fallen = false; goto round
+    :: me == 0 && fallen -> reset_for_next_peer(); fallen = false; goto round
     :: timeout ->
         /* Nothing will ever happen again. */
-        assert(got == wanted[1 - me] && sent == wanted[me])
+        assert((got == wanted[1 - me] && sent == wanted[me]) || given_up[0] || given_up[1])
+    fi;
+failed:
+end_failed:
+    if
+    :: fault(); goto again
+    :: me == 0 && fallen -> fallen = false; goto failed
     fi
 }
 

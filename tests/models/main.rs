@@ -33,6 +33,7 @@ const MODELS: &[Model] = &[
             ("WRITES_AT_ONCE", "from["),
             ("JOINS_SILENTLY", "got=="),
             ("KEEPS_EPOCH", "got=="),
+            ("LOSES_RESTART", "got=="),
         ],
     },
     Model {

@@ -52,7 +52,7 @@ pub(crate) struct Epoch {
     link: Link,
     /// The peer was seen to have joined this life.
     met: bool,
-    /// What a peer that was outlived said last, which is not followed: no later life says the same.
+    /// The last link word of a peer that has faulted; ignored, since no later incarnation writes the same.
     dead: Option<Link>,
 }
 
@@ -87,7 +87,7 @@ impl Epoch {
     /// Begins a life that has joined nobody. The caller knows that the peer has faulted and does nothing any more, and has
     /// brought its own region back to its first state. What it writes from here on is for the peer's next life: that one
     /// joins an epoch which the dead one had not joined, and so says something else, even if its own epoch is the same.
-    pub(crate) fn outlive(&mut self) {
+    pub(crate) fn reset_for_next_peer(&mut self) {
         let peer = Link::of(&self.peer);
         self.link = Link {
             epoch: peer.joined.wrapping_add(1).max(1),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn who_outlives_a_peer_joins_its_next_life_alone() {
+    fn a_side_reset_for_the_next_peer_joins_that_one_alone() {
         let (mut own, mut seen) = region_pair(8 * WORDS);
         let peer = own.words(WORDS).unwrap();
         let (mut fresh, _) = region_pair(8 * WORDS);
@@ -166,7 +166,7 @@ mod tests {
                 }
                 .to_word(),
             );
-            epoch.outlive();
+            epoch.reset_for_next_peer();
             assert!(!epoch.has_changed() && !epoch.knows_peer());
             peer.set(0, 0);
             assert!(!epoch.has_changed(), "it is being wiped");

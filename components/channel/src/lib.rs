@@ -61,6 +61,7 @@ mod call;
 mod doorbell;
 mod epoch;
 mod error;
+mod read;
 mod ready;
 mod ring;
 

@@ -117,10 +117,10 @@ impl Writer {
 
     /// Takes note that the reader has faulted, and is stopped: what is written from here on is for its next life, which finds it
     /// when it begins. What was not read is lost.
-    pub fn outlive_reader(&mut self) {
+    pub fn reset_for_next_reader(&mut self) {
         (self.written, self.taken) = (0, 0);
         self.tail.publish(0, 0);
-        self.epoch.outlive();
+        self.epoch.reset_for_next_peer();
         self.bell.forget();
     }
 

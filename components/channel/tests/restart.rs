@@ -286,7 +286,7 @@ fn what_is_written_over_a_dead_log_reader_is_read_by_the_next() {
         assert!(reads.sleep());
         bell.take();
         // It has faulted; its memory is wiped only after this line.
-        writes.outlive_reader();
+        writes.reset_for_next_reader();
         writes.write(Level::Error, 0, "it has faulted");
         assert_eq!(bell.take(), 1);
         regions[1].wipe();

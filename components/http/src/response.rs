@@ -134,12 +134,17 @@ impl Response {
         }
     }
 
-    /// Bytes of memory that it holds until it is sent.
+    /// Returns the bytes of memory whose number a request decides, and that it holds until it is sent.
     pub(crate) fn memory(&self) -> usize {
-        match &self.body {
+        let values = self.fields.iter().map(|(_, value)| match value {
+            Cow::Owned(value) => value.capacity(),
+            Cow::Borrowed(_) => 0,
+        });
+        let body = match &self.body {
             Body::Owned(bytes) => bytes.capacity(),
             _ => 0,
-        }
+        };
+        values.sum::<usize>() + body
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Counters {
     pub requests: u64,
     /// Final responses by the first digit of their status, 2 to 5.
     pub responses: [u64; 4],
+    /// Connections that were refused or cut because no memory was left; counted by whoever owns them.
+    pub refused: u64,
     /// Connections closed because a time limit had passed.
     pub timeouts: u64,
     /// Bytes of request heads, and what came with them into private memory: all of these were copied.
@@ -80,7 +82,7 @@ pub struct Counters {
 impl Counters {
     /// Names and values for a status page. All bytes that are received are payload here; those of
     /// bodies are consumed where they lie, all others copied once. What is sent is written once.
-    pub fn entries(&self) -> [(&'static str, u64); 13] {
+    pub fn entries(&self) -> [(&'static str, u64); 14] {
         let in_place = self.body_bytes.saturating_sub(self.body_bytes_copied);
         [
             ("connections_open", self.connections_open),
@@ -91,6 +93,7 @@ impl Counters {
             ("answers_4xx", self.responses[2]),
             ("answers_5xx", self.responses[3]),
             ("timeouts", self.timeouts),
+            ("refused", self.refused),
             ("content_sent", self.content_sent),
             ("payload_received", self.head_bytes.saturating_add(in_place)),
             ("copied_in", self.head_bytes),

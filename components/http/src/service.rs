@@ -11,6 +11,10 @@ use crate::connection::{Connection, Outcome};
 use crate::server::Server;
 use crate::stream::Stream;
 
+/// Bytes of memory that must be free before a connection gets a turn, and before one begins: more than a turn allocates beyond
+/// [`crate::Limits::memory`]. The most is a page of the status while it is made, in a string that grows by doubling.
+const TURN_ROOM: usize = 256 * 1024;
+
 /// The connections of a `streams` port and the server that answers them. Times are nanoseconds of a clock
 /// that does not go back.
 pub struct Service<S> {
@@ -22,6 +26,8 @@ pub struct Service<S> {
     ready: VecDeque<usize>,
     /// No connection's deadline is earlier.
     deadline: Option<u64>,
+    /// Whether so many bytes of memory are free.
+    has_room: Box<dyn Fn(usize) -> bool>,
 }
 
 struct Entry {
@@ -60,7 +66,16 @@ impl<S> Service<S> {
             entries: Vec::new(),
             ready: VecDeque::new(),
             deadline: None,
+            has_room: Box::new(|_| true),
         }
+    }
+
+    /// Has the service ask whether so many bytes of memory are free before it does what takes memory. A connection that they
+    /// are not free for is cut.
+    #[must_use]
+    pub fn with_memory(self, has_room: impl Fn(usize) -> bool + 'static) -> Self {
+        let has_room = Box::new(has_room);
+        Self { has_room, ..self }
     }
 
     /// The server.
@@ -105,6 +120,10 @@ impl<S> Service<S> {
     }
 
     fn begin(&mut self, id: ConnectionId, opened: &Opened, now: u64) {
+        if !(self.has_room)(TURN_ROOM) {
+            self.server.counters.refused += 1;
+            return self.streams.release(id);
+        }
         if self.entries.len() <= id.slot() {
             self.entries.resize_with(id.slot() + 1, || None);
         }
@@ -156,7 +175,13 @@ impl<S> Service<S> {
             streams: &mut self.streams,
             id,
         };
-        let outcome = connection.work(&mut self.server, &mut lane, now / MILLISECOND);
+        let outcome = match (self.has_room)(TURN_ROOM) {
+            true => connection.work(&mut self.server, &mut lane, now / MILLISECOND),
+            false => {
+                self.server.counters.refused += 1;
+                Outcome::Abort
+            }
+        };
         let deadline = connection.deadline().saturating_mul(MILLISECOND);
         match outcome {
             Outcome::Wait => self.due(deadline),

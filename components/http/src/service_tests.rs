@@ -12,6 +12,11 @@ use crate::{Clients, Limits, Router, Server, Service, pages};
 
 const SECOND: u64 = 1_000_000_000;
 
+#[global_allocator]
+static HEAP: heap_meter::Meter = heap_meter::Meter;
+
+const MANIFEST: &str = include_str!("../../../protections/http/Cargo.toml");
+
 struct Port {
     service: Service<()>,
     provider: Provider,
@@ -215,4 +220,51 @@ fn clients_that_are_not_named_are_refused_everything() {
             port.events();
         }
     }
+}
+
+/// Besides heads and pages, which are counted, and the end of the port.
+#[test]
+fn a_connection_takes_at_most_what_the_manifest_says() {
+    let mut port = Port::new();
+    let ids: Vec<ConnectionId> = (0..4)
+        .map(|_| port.open_for(Some(PeerIdentity::new([1; 32], "a client"))))
+        .collect();
+    port.provider.flush();
+    let ((), opened) = heap_meter::measure(|| _ = port.run());
+    ids.iter().for_each(|id| {
+        port.provider
+            .write(*id, b"GET /bytes/100000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    });
+    let ((), answered) = heap_meter::measure(|| _ = port.run());
+    let each = (opened.kept + answered.kept) / 4;
+    let promised = heap_meter::size_in(MANIFEST, "streams", "per_connection").unwrap();
+    let of_port = channel::streams::HEAP_PER_CONNECTION as isize;
+    assert!(
+        each > 0 && each + of_port <= promised as isize,
+        "{each} bytes"
+    );
+}
+
+#[test]
+fn without_memory_a_connection_is_cut_and_the_next_one_served() {
+    let mut port = Port::new();
+    let free = std::rc::Rc::new(core::cell::Cell::new(false));
+    let is_free = free.clone();
+    let other = Port::new().service;
+    let service = core::mem::replace(&mut port.service, other);
+    port.service = service.with_memory(move |_| is_free.get());
+    let refused = port.open();
+    port.run();
+    let events: Vec<_> = core::iter::from_fn(|| port.provider.next_event().unwrap()).collect();
+    assert!(
+        events.contains(&ProviderEvent::Released(refused)),
+        "{events:?}"
+    );
+    assert_eq!(port.service.server().counters.refused, 1);
+    free.set(true);
+    let id = port.open();
+    port.provider
+        .write(id, b"GET /bytes/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    port.run();
+    assert_eq!(port.service.server().counters.responses[0], 1);
 }

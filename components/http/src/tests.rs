@@ -521,3 +521,11 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     .boxed()
     .prop_union(prop::collection::vec(any::<u8>(), 0..20).boxed())
 }
+
+#[test]
+fn a_redirect_counts_as_memory() {
+    let path = "a".repeat(3000);
+    let response =
+        crate::Response::error(crate::response::Status::MOVED_PERMANENTLY).with("Location", path);
+    assert!(response.memory() >= 3000);
+}

@@ -37,6 +37,9 @@ impl Incoming {
             }
             let end = self.filled + missing;
             if self.buffer.len() < end {
+                // No more than is needed, so that what a session takes has a bound that the room for it is checked against.
+                let more = end - self.buffer.len();
+                self.buffer.reserve_exact(more);
                 self.buffer.resize(end, 0);
             }
             let count = below.read(&mut self.buffer[self.filled..end]).min(missing);

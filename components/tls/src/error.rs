@@ -19,6 +19,8 @@ pub enum Error {
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
+    /// All sessions together have used the memory up.
+    NoMemory,
     /// The client has given up TLS 1.3, which is on offer, after an attempt that failed (RFC 7507).
     Fallback,
 }
@@ -50,6 +52,7 @@ impl Error {
         match self {
             Self::Handshake(error) => alerts::handshake(error, version),
             Self::Record(fault) => Answer::Alert(alerts::record(*fault)),
+            Self::NoMemory => Answer::Alert(AlertDescription::InternalError),
             Self::Certificate(rustls::Error::InvalidCertificate(error)) => {
                 Answer::Alert(alerts::certificate(error))
             }
@@ -75,6 +78,7 @@ impl fmt::Display for Error {
             Self::Certificate(error) => write!(f, "resumption: {}", Words(error)),
             Self::PeerAlert(alert) => write!(f, "the peer sent the alert {alert:?}"),
             Self::HandshakeTooLarge => f.write_str("the handshake messages are too long"),
+            Self::NoMemory => f.write_str("no memory is left for this session"),
             Self::Fallback => {
                 f.write_str("the client gave up TLS 1.3 after an attempt that failed")
             }

@@ -19,6 +19,15 @@ const HANDSHAKE_TIME: u64 = 10_000_000_000;
 /// Time for the last bytes (`close_notify` or an alert, then FIN) to be sent and answered, in nanoseconds.
 const CLOSING_TIME: u64 = 10_000_000_000;
 
+/// Bytes of memory that must be free before a step of a handshake, and before a session begins: more than a step allocates. The
+/// most are a client's unfinished messages and the copy that rustls makes of one (80 KiB and 64 KiB), and the server's
+/// certificates, which it has at most three times over while it encodes them (64 KiB each).
+pub(crate) const HANDSHAKE_ROOM: usize = 512 * 1024;
+
+/// Bytes of memory that must be free before a step of an open session: more than a step allocates, a record of 16 KiB read,
+/// one held for the service, one sealed and one that waits to be sent.
+const OPEN_ROOM: usize = 96 * 1024;
+
 /// Events taken from either side in one [`Relay::poll`], so that it ends.
 const MAX_EVENTS: usize = 256;
 
@@ -45,6 +54,8 @@ pub struct Counters {
     pub resumed: u64,
     /// Handshakes that failed or took too long.
     pub failed_handshakes: u64,
+    /// Connections that were refused, and sessions that were ended, because no memory was left for them.
+    pub refused: u64,
     /// Open sessions that ended with an error.
     pub failed_sessions: u64,
     /// Tickets for resumption and their keys.
@@ -85,6 +96,8 @@ pub struct Relay {
     next_key: Option<u64>,
     wipe: bool,
     counters: Counters,
+    /// Whether so many bytes of memory are free.
+    has_room: Box<dyn Fn(usize) -> bool>,
 }
 
 /// A connection that the service wants.
@@ -127,7 +140,16 @@ impl Relay {
             next_key: None,
             wipe: false,
             counters: Counters::default(),
+            has_room: Box::new(|_| true),
         }
+    }
+
+    /// Has the relay ask whether so many bytes of memory are free before it does what takes memory. If they are not, a new
+    /// connection is cut, and a session is ended with the alert `internal_error`.
+    #[must_use]
+    pub fn with_memory(self, has_room: impl Fn(usize) -> bool + 'static) -> Self {
+        let has_room = Box::new(has_room);
+        Self { has_room, ..self }
     }
 
     /// Lets the service connect to servers, as this client.
@@ -277,6 +299,15 @@ impl Relay {
             self.below.release(id);
             return;
         }
+        if !(self.has_room)(HANDSHAKE_ROOM) {
+            self.counters.refused += 1;
+            if let Some(token) = asked {
+                self.above.answer(token, Err(Refusal::NoRoom));
+            }
+            self.below.abort(id);
+            self.below.release(id);
+            return;
+        }
         let session = match asked.and(self.client.as_ref()) {
             Some(client) => Session::connect(client, opened.peer.ip()),
             None => Session::new(&self.server),
@@ -327,7 +358,18 @@ impl Relay {
             id: entry.above,
             finished: entry.service_finished,
         };
-        let result = entry.session.step(&mut below, &mut above);
+        let room = match stage {
+            Stage::Handshake => HANDSHAKE_ROOM,
+            Stage::Open | Stage::Failed => OPEN_ROOM,
+        };
+        let result = match stage == Stage::Failed || (self.has_room)(room) {
+            true => entry.session.step(&mut below, &mut above),
+            false => {
+                self.counters.refused += 1;
+                entry.session.end(&Error::NoMemory, &mut below);
+                Err(Error::NoMemory)
+            }
+        };
         count(
             &mut self.counters.copies,
             &mut entry.counted,

@@ -16,6 +16,9 @@ use rustls::time_provider::DefaultTimeProvider;
 use crate::tests::{client, keys};
 use crate::*;
 
+#[path = "memory_tests.rs"]
+mod memory;
+
 const SECOND: u64 = 1_000_000_000;
 
 #[test]
@@ -191,6 +194,9 @@ struct World {
     events: Vec<ConsumerEvent>,
     reports: Vec<&'static str>,
     now: u64,
+    /// What the relay has allocated: what it kept in all, and the most that one poll took beyond what it kept.
+    kept: isize,
+    most: isize,
 }
 
 impl World {
@@ -203,6 +209,8 @@ impl World {
             events: vec![],
             reports: vec![],
             now: SECOND,
+            kept: 0,
+            most: 0,
         }
     }
 
@@ -273,7 +281,10 @@ impl World {
                 Report::TimedOut => reports.push("timed out"),
                 Report::Truncated => reports.push("truncated"),
             };
-            let turn = self.relay.poll(self.now, &mut report).unwrap();
+            let (turn, used) = heap_meter::measure(|| self.relay.poll(self.now, &mut report));
+            self.kept += used.kept;
+            self.most = self.most.max(used.most);
+            let turn = turn.unwrap();
             if !turn.more && self.relay.sleep() {
                 break;
             }

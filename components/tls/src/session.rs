@@ -194,6 +194,12 @@ impl Session {
         }
     }
 
+    /// Ends the session because of an error that is none of its records'. The peer is sent the error's alert.
+    pub(crate) fn end(&mut self, error: &Error, below: &mut impl Below) {
+        self.fail(error);
+        self.outgoing.drain(|bytes| below.write(bytes));
+    }
+
     fn handshake(&mut self, below: &mut impl Below) -> Result<bool, Error> {
         while let State::Handshake(handshake) = &mut self.state {
             if !self.incoming.fill(below) {

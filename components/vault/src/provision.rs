@@ -73,8 +73,8 @@ pub enum ProvisionError {
     /// It, or the request, has more than [`MAX_PARCEL`] bytes.
     #[error("it has more than {MAX_PARCEL} bytes")]
     TooLong,
-    /// The vault has as many keys as it may have.
-    #[error("the vault has as many keys as it may have")]
+    /// The vault has as many keys as it may have, or no memory for another.
+    #[error("the vault has as many keys as it may have, or no memory for another")]
     Full,
     /// The description allows no signature scheme that the key could sign in.
     #[error("the description allows no signature scheme of such a key")]

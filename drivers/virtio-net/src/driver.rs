@@ -86,6 +86,11 @@ impl<T: Transport + Areas + Reset> Driver<T> {
             self.recover(misbehaviour, &mut report);
             return;
         }
+        self.follow_link(&mut report);
+    }
+
+    /// Tells the stack if the device says something else of its link than before.
+    fn follow_link(&mut self, report: &mut impl FnMut(Report)) {
         if let Ok(link) = self.nic.link()
             && link != self.link
         {
@@ -295,6 +300,8 @@ impl<T: Transport + Areas + Reset> Driver<T> {
         }
         if self.queues.is_some() {
             report(Report::Recovered(misbehaviour));
+            // The reset has taken back the interrupt that would have said so.
+            self.follow_link(report);
         } else {
             self.nic.transport.set_status(DeviceStatus::FAILED);
             report(Report::GivenUp(misbehaviour));

@@ -213,6 +213,53 @@ fn the_stack_learns_of_the_link_and_its_changes() {
 }
 
 #[test]
+fn a_link_that_changes_wakes_the_stack_once() {
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        f.bell.take();
+        assert!(f.stack.sleep(false));
+        f.device.configure(6, &[0, 0]);
+        f.interrupt();
+        assert_eq!(f.bell.take(), 1);
+        assert!(!f.stack.sleep(false), "the link is news");
+        assert!(!f.stack.link().unwrap().up);
+        assert!(f.stack.sleep(false));
+        // An interrupt without a change is none.
+        f.device.configure(6, &[0, 0]);
+        f.interrupt();
+        assert_eq!(f.bell.take(), 0);
+    }
+}
+
+#[test]
+fn a_link_that_changes_while_the_device_is_reset_is_told() {
+    let mut f = fixture();
+    f.device.configure(6, &[0, 0]);
+    f.device.give(TRANSMIT, 255, 0);
+    f.work();
+    assert!(!f.stack.link().unwrap().up);
+    let expected = [
+        Report::Recovered(Misbehaviour::UsedIndex),
+        Report::Link(false),
+    ];
+    assert_eq!(f.reports, expected);
+}
+
+/// Half of the configuration is of before a change, and half of behind it.
+#[test]
+fn a_configuration_that_changes_while_it_is_read_is_read_again() {
+    for bus in [Bus::Pci, Bus::Mmio] {
+        let mut f = fixture_on(bus);
+        let address = [0x52, 0x54, 0, 0x99, 0x99, 0x99];
+        f.device
+            .configure_during_read(0, &[&address[..], &[0, 0]].concat());
+        f.interrupt();
+        let link = f.stack.link().unwrap();
+        assert_eq!((link.address, link.up), (address, false));
+    }
+}
+
+#[test]
 fn a_device_without_the_optional_features_has_defaults() {
     let mut f = try_fixture(Bus::Mmio, features::VERSION_1 | MAC).unwrap();
     assert_eq!(

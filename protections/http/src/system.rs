@@ -49,7 +49,7 @@ pub fn service() -> Service<System> {
     if let (Some(unix), Ok(now)) = (pd::wall_clock(), pd::time().now()) {
         server.set_clock(now / 1_000_000, unix / 1_000_000);
     }
-    Service::new(server, pd::streams_consumer("streams"))
+    Service::new(server, pd::streams_consumer("streams")).with_memory(pd::has_room)
 }
 
 /// Whom the description names.
@@ -77,7 +77,10 @@ fn limits(wiring: &Wiring) -> Limits {
         idle_time: number("idle_time", usual.idle_time),
         head_time: number("head_time", usual.head_time),
         stall_time: number("stall_time", usual.stall_time),
-        memory: usize::try_from(number("memory", usual.memory as u64)).unwrap_or(usual.memory),
+        // A description can have one larger without the other.
+        memory: usize::try_from(number("memory", usual.memory as u64))
+            .unwrap_or(usual.memory)
+            .min(pd::heap_size() / 2),
         ..usual
     }
 }

@@ -26,8 +26,8 @@ mod start;
 
 pub use calls::{Message, answer, request};
 pub use counter::read as processor_counter;
-pub use heap::wipe_released_memory;
-pub use log::{Level, outlive_log_reader, write as write_log};
+pub use heap::{has_room, size as heap_size, wipe_released_memory};
+pub use log::{Level, reset_log_for_next_reader, write as write_log};
 pub use ports::{
     LogClient, log_readers, packets_driver, packets_stack, pci, server_channel, server_channels,
     sign, status, status_readers, streams_consumer, streams_provider, streams_providers, time,

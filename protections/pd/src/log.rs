@@ -31,9 +31,9 @@ pub fn write(level: Level, text: fmt::Arguments<'_>) {
 }
 
 /// Takes note that the PD that reads the log has faulted, and is stopped: it finds in its next life what is written from here on.
-pub fn outlive_log_reader() {
+pub fn reset_log_for_next_reader() {
     if let Some(Some(writer)) = WRITER.get() {
-        writer.try_with(Writer::outlive_reader);
+        writer.try_with(Writer::reset_for_next_reader);
     }
 }
 

@@ -19,12 +19,12 @@
 
 extern crate alloc;
 
-mod lives;
+mod counter;
 
 use alloc::vec::Vec;
 
-use lives::{Lives, Next};
 use pd::{error, info};
+use restart_policy::{Next, RestartPolicy};
 use sel4::UserContext;
 use sel4_microkit::{Child, Handler, Infallible, MessageInfo, get_mr, protection_domain};
 use symbols::{Access, Fault, Message, Processor, Report, Table};
@@ -37,15 +37,16 @@ fn init() -> Supervisor {
     let symbols = symbols.and_then(|_| Table::new(pd::data("symbols")).ok());
     let limit = pd::wiring().integer("restarts").unwrap_or(0);
     let limit = u32::try_from(limit).unwrap_or(0);
-    let lives: Vec<Lives> = children().map(|_| Lives::new(limit)).collect();
-    info!("watching {} protection domains", lives.len());
-    Supervisor { symbols, lives }
+    let policy = RestartPolicy::new(limit, counter::window());
+    let policies: Vec<RestartPolicy> = children().map(|_| policy.clone()).collect();
+    info!("watching {} protection domains", policies.len());
+    Supervisor { symbols, policies }
 }
 
 struct Supervisor {
     symbols: Option<Table<'static>>,
     /// By child identifier, which the builder counts from 0.
-    lives: Vec<Lives>,
+    policies: Vec<RestartPolicy>,
 }
 
 impl Handler for Supervisor {
@@ -78,7 +79,7 @@ impl Handler for Supervisor {
                     .connection("log")
                     .is_ok_and(|log| log.peer == name)
                 {
-                    pd::outlive_log_reader();
+                    pd::reset_log_for_next_reader();
                 }
                 error!("{report}; {next}{forged}");
                 send_to(child, next);
@@ -93,10 +94,10 @@ impl Handler for Supervisor {
 impl Supervisor {
     fn next(&mut self, domain: Option<&Domain>, child: Child) -> Next {
         let entries = domain.and_then(|domain| domain.entries);
-        match (entries, self.lives.get_mut(child.index())) {
-            (Some(entries), Some(lives)) => {
+        match (entries, self.policies.get_mut(child.index())) {
+            (Some(entries), Some(policy)) => {
                 let restart = domain.is_some_and(|domain| domain.restart);
-                lives.next(entries, restart, lives::ticks())
+                policy.next(entries, restart, counter::ticks())
             }
             _ => Next::Stay,
         }

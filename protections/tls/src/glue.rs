@@ -61,12 +61,13 @@ pub struct Counters {
 impl Counters {
     /// Registers the counters with whoever reads this protection domain's status.
     pub fn new() -> Self {
-        let names: [(&str, Value); 12] = [
+        let names: [(&str, Value); 13] = [
             ("connections_open", |c| c.sessions),
             ("handshakes", |c| c.handshakes),
             ("resumed_handshakes", |c| c.resumed),
             ("failed_handshakes", |c| c.failed_handshakes),
             ("failed_sessions", |c| c.failed_sessions),
+            ("refused", |c| c.refused),
             ("tickets_issued", |c| c.tickets.issued),
             ("tickets_refused", |c| c.tickets.refused),
             ("ticket_keys", |c| c.tickets.keys),

@@ -33,7 +33,9 @@ impl Terminator {
         );
         Self {
             stack: CryptoStack::new(CRYPTO_STACK),
-            relay: Relay::new(server, below, above).with_client(client),
+            relay: Relay::new(server, below, above)
+                .with_client(client)
+                .with_memory(pd::has_room),
             time: pd::time(),
             clock: pd::server_channel("time"),
             counters: Counters::new(),

@@ -88,7 +88,14 @@ impl Port {
     }
 }
 
+/// Bytes of memory that must be free before the vault is given anything: a key and its certificates in what the line holds, in what is
+/// kept, and in between, and then the next line.
+const ROOM: usize = 8 * MAX_PARCEL;
+
 /// Gives the vault what came.
 pub fn obey(vault: &mut Vault, sent: &[u8]) -> Result<Receipt, ProvisionError> {
+    if !pd::has_room(ROOM) {
+        return Err(ProvisionError::Full);
+    }
     vault.provision(&Parcel::from_bytes(sent)?)
 }

@@ -75,7 +75,7 @@ pub struct Program {
     pub package: String,
     /// What it does, in one line.
     pub description: String,
-    /// Heap in bytes, where a description gives none.
+    /// Heap in bytes that it needs besides what its connections take ([`Port::per_connection`]).
     pub memory: u64,
     /// Stack in bytes, where a description gives none.
     pub stack: u64,
@@ -126,6 +126,8 @@ pub struct Port {
     pub many: bool,
     /// Whether it may stay unconnected; a provider's may always.
     pub optional: bool,
+    /// Heap in bytes for each connection that a `streams` port can have open.
+    pub per_connection: u64,
 }
 
 /// Read-only data of a program.
@@ -360,6 +362,7 @@ fn port(reader: &mut Reader<'_>, entry: &Entry) -> Option<Port> {
     let mut fields = Fields::new(reader.table(&entry.key, &entry.value)?);
     let (interface, role) = (fields.take("interface"), fields.take("role"));
     let (many, optional) = (fields.take("many"), fields.take("optional"));
+    let per_connection = fields.take("per_connection");
     fields.finish(reader, "a port");
     let (Some(interface), Some(role)) = (interface, role) else {
         reader.wrong(&entry.key_span, "a port has an `interface` and a `role`");
@@ -376,6 +379,10 @@ fn port(reader: &mut Reader<'_>, entry: &Entry) -> Option<Port> {
         problem.help = Some(help);
         return None;
     };
+    if let Some(entry) = per_connection.filter(|_| interface.name != "streams") {
+        let problem = reader.wrong(&entry.key_span, "only a `streams` port has connections");
+        problem.help = Some("leave `per_connection` out".into());
+    }
     let role_text = reader.text(role)?;
     let role = match role_text.value.as_str() {
         "provider" => Role::Provider,
@@ -392,6 +399,10 @@ fn port(reader: &mut Reader<'_>, entry: &Entry) -> Option<Port> {
         role,
         many: flag(reader, many),
         optional: flag(reader, optional),
+        per_connection: match per_connection {
+            Some(entry) => reader.size(entry)?.value,
+            None => 0,
+        },
     })
 }
 

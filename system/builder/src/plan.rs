@@ -279,7 +279,7 @@ impl<'a> Planner<'a> {
                 name: written.name.value.clone(),
                 priority: priorities[index],
                 scheduling: self.scheduling(written, &program),
-                memory: self.heap(written, &program),
+                memory: self.heap(index, &program, &connections),
                 stack: self.stack(written, &program),
                 device,
                 config: self.config(written, &program),
@@ -395,6 +395,29 @@ impl<'a> Planner<'a> {
             }
             first = Some(written);
         }
+    }
+}
+
+impl Connection {
+    /// How many connections of a `streams` port can be open at once.
+    fn open_at_once(&self) -> u64 {
+        let parameters = self.parameters.iter();
+        let mut numbers = parameters.filter_map(|(name, value)| match value {
+            Value::Integer(number) if name == "connections" => u64::try_from(*number).ok(),
+            _ => None,
+        });
+        numbers.next().unwrap_or(0)
+    }
+
+    /// The heap in bytes that the program of this protection needs for each connection that is open here.
+    fn heap_for_each(&self, protection: usize, program: &Program) -> u64 {
+        let ends = [
+            (self.consumer, &self.consumer_port),
+            (self.provider, &self.provider_port),
+        ];
+        let of_end = ends.into_iter().filter(|(index, _)| *index == protection);
+        let ports = of_end.filter_map(|(_, name)| program.ports.iter().find(|p| p.name == *name));
+        ports.map(|port| port.per_connection).sum()
     }
 }
 

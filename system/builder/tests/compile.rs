@@ -572,7 +572,7 @@ proptest! {
             if behind_tls {
                 from = format!("tls{index}");
                 text += &format!(
-                    "\n[protection.{from}]\nprogram = \"tls\"\nmemory = \"64K\"\nstreams = {{ from = \"tcpip\", connections = 2, buffer = 512 }}\nsign = \"vault\"\n"
+                    "\n[protection.{from}]\nprogram = \"tls\"\nstreams = {{ from = \"tcpip\", connections = 2, buffer = 512 }}\nsign = \"vault\"\n"
                 );
             }
             text += &format!(

@@ -67,6 +67,7 @@ const LINES: &[&str] = &[
     "priority = 254",
     "priority = -1",
     "memory = \"4K\"",
+    "memory = \"10M\"",
     "memory = 9223372036854775807",
     "stack = \"16M\"",
     "device = \"net0\"",
@@ -121,7 +122,7 @@ program = "vault"
 program = "tls"
 streams = { from = "tcpip", listen = [443, 8443] }
 sign = "vault"
-memory = "1M"
+memory = "9M"
 
 [protection.site]
 program = "http"

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::doorbell::{ALWAYS, Doorbell};
 use crate::memory::{OwnRegion, OwnWords, PeerRegion};
+use crate::read::Read;
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
@@ -98,7 +99,7 @@ impl Driver {
             return Ok(Some(ReceiveBuffer(index)));
         }
         let taken = self.try_take_receive_buffer();
-        self.peer.judge(taken)
+        self.peer.judge(taken).map(Read::available)
     }
 
     fn try_take_receive_buffer(&mut self) -> Result<Option<ReceiveBuffer>, PeerMisbehaved> {
@@ -120,7 +121,7 @@ impl Driver {
         let length = length.min(self.layout.frame_size());
         let pushed = self.receive_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a stack that misbehaved.
-        self.peer.note(pushed);
+        self.peer.judge_push(pushed);
         self.news |= ALWAYS;
     }
 
@@ -135,9 +136,9 @@ impl Driver {
             return Ok(None);
         }
         let next = self.try_next_transmit();
-        let next = self.peer.judge(next);
-        self.under_way += usize::from(matches!(next, Ok(Some(_))));
-        next
+        let next = self.peer.judge(next)?.available();
+        self.under_way += usize::from(next.is_some());
+        Ok(next)
     }
 
     fn try_next_transmit(&mut self) -> Result<Option<(TransmitBuffer, usize)>, PeerMisbehaved> {
@@ -162,7 +163,7 @@ impl Driver {
         }
         self.transmitted.give(buffer.0);
         let pushed = self.transmit_free.push(descriptor(buffer.0, 0));
-        self.peer.note(pushed);
+        self.peer.judge_push(pushed);
         self.news |= RETURNED;
     }
 

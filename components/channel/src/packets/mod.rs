@@ -32,6 +32,7 @@ use core::ptr::NonNull;
 
 use crate::epoch::Epoch;
 use crate::memory::{LINE, OwnRegion, PeerRegion};
+use crate::read::Read;
 use crate::{LayoutError, PeerMisbehaved, doorbell, epoch, ring};
 
 /// Bytes in front of every frame, for the driver's use.
@@ -229,7 +230,7 @@ mod pool {
     }
 }
 
-/// The other end: which of its lives this one has joined, and whether it is still heard.
+/// The other end: which of its incarnations this one has joined, and whether it has violated the protocol.
 struct Peer {
     epoch: Epoch,
     failed: Option<PeerMisbehaved>,
@@ -247,21 +248,19 @@ impl Peer {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// What was read, if anything. From a peer that has started over it is nothing; one whose words are not what they
-    /// should be has misbehaved otherwise, and is heard no more.
-    fn judge<T>(
-        &mut self,
-        read: Result<Option<T>, PeerMisbehaved>,
-    ) -> Result<Option<T>, PeerMisbehaved> {
-        read.or_else(|misbehaved| match self.epoch.has_changed() {
-            true => Ok(None),
-            false => Err(*self.failed.get_or_insert(misbehaved)),
-        })
+    /// Judges a read of the peer's words. Words that violate the protocol fail the port, unless the peer has restarted.
+    fn judge<T>(&mut self, read: Result<T, PeerMisbehaved>) -> Result<Read<T>, PeerMisbehaved> {
+        match read {
+            Ok(value) => Ok(Read::Value(value)),
+            Err(_) if self.epoch.has_changed() => Ok(Read::Restarted),
+            Err(misbehaved) => Err(*self.failed.get_or_insert(misbehaved)),
+        }
     }
 
-    /// As [`Peer::judge`], of something written: an error is found again at the next check.
-    fn note<T>(&mut self, written: Result<T, PeerMisbehaved>) {
-        let _ = self.judge(written.map(Some));
+    /// As [`Peer::judge`], for a push, whose caller goes on alike: the next [`Peer::check`] returns a violation, and the
+    /// next look at the epoch finds a restart.
+    fn judge_push(&mut self, pushed: Result<bool, PeerMisbehaved>) {
+        let _ = self.judge(pushed);
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::doorbell::{ALWAYS, Doorbell};
 use crate::memory::{OwnRegion, PeerRegion, PeerWords};
+use crate::read::Read;
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
@@ -99,7 +100,7 @@ impl Stack {
         match self.try_receive(frame) {
             // What was read may be zeros.
             Ok(_) if self.peer.epoch.has_changed() => Ok(None),
-            received => self.peer.judge(received),
+            received => self.peer.judge(received).map(Read::available),
         }
     }
 
@@ -133,8 +134,8 @@ impl Stack {
         while self.is_joined() {
             let returned = self.take_returned();
             match self.peer.judge(returned) {
-                Ok(Some(index)) => self.free.push(index),
-                Ok(None) | Err(_) => break,
+                Ok(Read::Value(Some(index))) => self.free.push(index),
+                Ok(Read::Value(None) | Read::Restarted) | Err(_) => break,
             }
         }
         self.free.len()
@@ -164,7 +165,7 @@ impl Stack {
         let length = length.min(self.layout.frame_size());
         let pushed = self.transmit_full.push(descriptor(buffer.0, length));
         // The ring has room for all buffers, so it is full only for a driver that misbehaved.
-        self.peer.note(pushed);
+        self.peer.judge_push(pushed);
         self.news |= ALWAYS;
     }
 

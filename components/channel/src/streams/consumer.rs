@@ -10,6 +10,7 @@ use super::port::{Port, Side, news};
 use super::{Busy, ConnectionId, Layout};
 use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, PeerRegion, PeerWords};
+use crate::read::Read;
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
 /// The consumer's end of a `streams` connection.
@@ -134,16 +135,16 @@ impl Consumer {
             let result = Err(Refusal::Restarted);
             return Ok(Some(ConsumerEvent::Answer { token, result }));
         }
-        let Some(message) = self.port.next_message()? else {
+        let Read::Value(Some(message)) = self.port.next_message()? else {
             return Ok(None);
         };
         let answer = answer_from_words(message)
             .filter(|(token, _)| take_token(&mut self.asked, *token))
             .ok_or(PeerMisbehaved::UnknownMessage);
-        match self.port.note(answer) {
-            Some((token, result)) => Ok(Some(ConsumerEvent::Answer { token, result })),
-            None => Err(PeerMisbehaved::UnknownMessage),
-        }
+        Ok(match self.port.judge(answer)? {
+            Read::Value((token, result)) => Some(ConsumerEvent::Answer { token, result }),
+            Read::Restarted => None,
+        })
     }
 
     /// Asks for a connection to `remote`. Then comes [`ConsumerEvent::Opened`] with the token that this gives, or an
@@ -211,7 +212,7 @@ impl Consumer {
 
 super::both_roles!(Consumer);
 
-/// A slot's news. `describe` takes note of a new connection's description, and says whether it is confidential.
+/// A slot's news. `describe` reads a new connection's description, and returns whether it is confidential.
 fn look(
     port: &mut Port,
     slot: usize,
@@ -233,6 +234,9 @@ fn look(
             return Err(PeerMisbehaved::WrongGeneration);
         }
         let confidential = describe()?;
+        if port.detect_restart() {
+            return Ok(0); // the description may have been wiped while it was read
+        }
         port.open(slot, confidential);
         found |= news::OPENED;
     } else if peer.generation != generation {

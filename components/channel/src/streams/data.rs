@@ -11,7 +11,7 @@ impl Port {
         let slot = self.slot_of(id).filter(|_| !self.gone)?;
         if self.failed.is_none() {
             let updated = self.update_incoming(slot);
-            self.note(updated)?;
+            self.usable(updated)?;
         }
         (!self.gone).then_some(slot)
     }
@@ -33,7 +33,7 @@ impl Port {
         let usable = self.failed.is_none() && !self.gone;
         let slot = self.slot_of(id).filter(|_| usable)?;
         let updated = self.update_outgoing(slot);
-        self.note(updated)?;
+        self.usable(updated)?;
         Some(slot)
     }
 
@@ -59,7 +59,7 @@ impl Port {
             return 0;
         };
         let bytes = self.slots[slot].incoming.read(target) as usize;
-        if bytes > 0 && self.notice() {
+        if bytes > 0 && self.detect_restart() {
             return 0; // they may have been wiped before they were copied
         }
         self.slots[slot].incoming.free(bytes);
@@ -69,7 +69,7 @@ impl Port {
     }
 
     pub(super) fn consume(&mut self, id: ConnectionId, bytes: usize) -> usize {
-        if self.notice() {
+        if self.detect_restart() {
             return 0; // what was looked at may have been wiped before
         }
         let taken = self.take(id, bytes);

@@ -85,6 +85,9 @@ use core::fmt;
 
 use roles::both_roles;
 
+/// Bytes of heap that either end takes for each connection of its layout, whether it is open or not.
+pub const HEAP_PER_CONNECTION: usize = 192;
+
 /// Names one connection of one port, as long as it lives.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId {

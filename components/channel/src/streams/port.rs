@@ -10,6 +10,7 @@ use super::{ConnectionId, Layout};
 use crate::doorbell::Doorbell;
 use crate::epoch::Epoch;
 use crate::memory::{OwnBytes, OwnRegion, PeerBytes, PeerRegion};
+use crate::read::Read;
 use crate::ready::Ready;
 use crate::ring::{Consumer, Producer};
 use crate::{LayoutError, Notify, PeerMisbehaved};
@@ -287,22 +288,35 @@ impl Port {
         }
     }
 
-    /// The peer's words are not what they should be: it has started over, or it misbehaved and the port has failed.
-    pub(super) fn blame(&mut self, misbehaved: PeerMisbehaved) -> Result<(), PeerMisbehaved> {
-        if self.notice() {
-            return Ok(());
+    /// Judges a read of the peer's words. Words that violate the protocol fail the port, unless the peer has restarted.
+    pub(super) fn judge<T>(
+        &mut self,
+        read: Result<T, PeerMisbehaved>,
+    ) -> Result<Read<T>, PeerMisbehaved> {
+        match read {
+            Ok(value) => Ok(Read::Value(value)),
+            Err(_) if self.detect_restart() => Ok(Read::Restarted),
+            Err(misbehaved) => Err(self.fail(misbehaved)),
         }
+    }
+
+    /// Judges a read for a caller that only asks whether it can go on with a connection. `next_event` reports why it cannot:
+    /// that the connection has ended with the peer's incarnation, or that the port has failed.
+    pub(super) fn usable<T>(&mut self, read: Result<T, PeerMisbehaved>) -> Option<T> {
+        match self.judge(read) {
+            Ok(Read::Value(value)) => Some(value),
+            Ok(Read::Restarted) | Err(_) => None,
+        }
+    }
+
+    /// Fails the port permanently. Returns the violation that failed it first, which every later call reports.
+    fn fail(&mut self, misbehaved: PeerMisbehaved) -> PeerMisbehaved {
         if self.failed.is_none() {
-            // It is told nothing more.
+            // The peer is sent nothing more.
             let slots = self.slots.iter_mut();
             slots.for_each(|slot| slot.outgoing.wipe_rest());
         }
-        Err(*self.failed.get_or_insert(misbehaved))
-    }
-
-    /// Fails the port, if the result says so and the peer has not started over.
-    pub(super) fn note<T>(&mut self, result: Result<T, PeerMisbehaved>) -> Option<T> {
-        result.map_err(|misbehaved| _ = self.blame(misbehaved)).ok()
+        *self.failed.get_or_insert(misbehaved)
     }
 }
 

@@ -9,6 +9,7 @@ use super::port::{Port, Side, news};
 use super::{ConnectionId, Layout};
 use crate::epoch::Epoch;
 use crate::memory::{OwnRegion, OwnWords, PeerRegion};
+use crate::read::Read;
 use crate::{LayoutError, Notify, PeerMisbehaved};
 
 /// The provider's end of a `streams` connection.
@@ -114,13 +115,12 @@ impl Provider {
     }
 
     fn next_request(&mut self) -> Result<Option<ProviderEvent>, PeerMisbehaved> {
-        let Some(message) = self.port.next_message()? else {
+        let Read::Value(Some(message)) = self.port.next_message()? else {
             return Ok(None);
         };
         let request = self.check_request(message);
-        let (token, request) = match request {
-            Ok(request) => request,
-            Err(misbehaved) => return self.port.blame(misbehaved).map(|()| None),
+        let Read::Value((token, request)) = self.port.judge(request)? else {
+            return Ok(None);
         };
         self.unanswered += 1;
         Ok(Some(match request {

@@ -5,6 +5,7 @@ use super::port::{Port, news};
 use crate::PeerMisbehaved;
 use crate::doorbell::ALWAYS;
 use crate::memory::store_load_fence;
+use crate::read::Read;
 
 impl Port {
     pub(super) fn check(&self) -> Result<(), PeerMisbehaved> {
@@ -21,7 +22,7 @@ impl Port {
         self.bell.wake();
         if !self.collected {
             self.collected = true;
-            if !self.notice() && self.epoch.is_joined() {
+            if !self.detect_restart() && self.epoch.is_joined() {
                 self.ready.collect();
             }
         }
@@ -35,9 +36,11 @@ impl Port {
             let Some(slot) = self.ready.take() else {
                 return Ok(None);
             };
-            match look(self, slot) {
-                Ok(news) => self.current = Some((slot, news)),
-                Err(misbehaved) => self.blame(misbehaved)?,
+            let looked = look(self, slot);
+            match self.judge(looked)? {
+                Read::Value(news) => self.current = Some((slot, news)),
+                // The ends of the connections come next.
+                Read::Restarted => {}
             }
         }
     }
@@ -58,16 +61,15 @@ impl Port {
     }
 
     /// The next message from the peer, at most as many a round as may be outstanding.
-    pub(super) fn next_message(&mut self) -> Result<Option<[u64; MESSAGE]>, PeerMisbehaved> {
+    pub(super) fn next_message(&mut self) -> Result<Read<Option<[u64; MESSAGE]>>, PeerMisbehaved> {
         if self.messages == REQUESTS || self.gone || !self.epoch.is_joined() {
-            return Ok(None);
+            return Ok(Read::Value(None));
         }
         self.messages += 1;
         match self.inbox.pop() {
-            // What was read may be of a life that has not been joined, or zeros.
-            Ok(Some(_)) if self.notice() => Ok(None),
-            Ok(popped) => Ok(popped),
-            Err(misbehaved) => self.blame(misbehaved).map(|()| None),
+            // The message may be of an incarnation that was not joined, or zeros.
+            Ok(Some(_)) if self.detect_restart() => Ok(Read::Restarted),
+            popped => self.judge(popped),
         }
     }
 
@@ -77,7 +79,7 @@ impl Port {
             return false;
         }
         let pushed = self.outbox.push(message);
-        let posted = self.note(pushed) == Some(true);
+        let posted = self.usable(pushed) == Some(true);
         self.posted |= posted;
         posted
     }
@@ -91,7 +93,7 @@ impl Port {
         if !self.touched.is_empty() {
             while let Some(slot) = self.touched.pop() {
                 let looked = self.look_at_wishes(slot.into());
-                if self.note(looked).is_none() {
+                if self.usable(looked).is_none() {
                     return;
                 }
             }

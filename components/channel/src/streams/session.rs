@@ -4,8 +4,9 @@ use super::layout::{State, Word};
 use super::port::{Port, Side, news};
 
 impl Port {
-    /// Looks whether the peer is still the one that was joined; `true` if it is not, and the new one was not joined yet.
-    pub(super) fn notice(&mut self) -> bool {
+    /// Returns whether the peer is another incarnation than the one that was joined, and was not joined itself yet. The
+    /// first call that finds so ends the session.
+    pub(super) fn detect_restart(&mut self) -> bool {
         if !self.gone && self.epoch.has_changed() {
             self.gone = true;
             self.ending = Some(0);
@@ -20,7 +21,7 @@ impl Port {
         if self.failed.is_some() {
             return false;
         }
-        self.notice();
+        self.detect_restart();
         self.join_if_free();
         !self.gone && self.epoch.is_joined() && (self.greeted || self.session == 0)
     }

@@ -59,6 +59,10 @@ pub(super) struct State {
     pub(super) queue_select: usize,
     pub(super) queues: Vec<FakeQueue>,
     pub(super) config: Vec<u8>,
+    /// Counts the changes of the configuration (virtio 1.2, section 2.5.3).
+    pub(super) generation: u8,
+    /// What the configuration becomes when its first byte has been read.
+    pub(super) next_config: Option<Vec<u8>>,
     /// Resets so far.
     resets: u32,
     /// Whether the device forgets to become quiet.
@@ -131,6 +135,8 @@ impl FakeDevice {
             queue_select: 0,
             queues,
             config: config.to_vec(),
+            generation: 0,
+            next_config: None,
             resets: 0,
             stuck: false,
             refuses_features: false,
@@ -216,6 +222,15 @@ impl FakeDevice {
     pub fn configure(&self, offset: usize, bytes: &[u8]) {
         let mut state = self.state.borrow_mut();
         state.config[offset..][..bytes.len()].copy_from_slice(bytes);
+        state.generation = state.generation.wrapping_add(1);
+        state.isr |= 2;
+    }
+    /// Changes the device configuration as soon as the driver has read the first byte of it, and says so before.
+    pub fn configure_during_read(&self, offset: usize, bytes: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        let mut next = state.config.clone();
+        next[offset..][..bytes.len()].copy_from_slice(bytes);
+        state.next_config = Some(next);
         state.isr |= 2;
     }
     /// Notifications that the driver sent for a queue.

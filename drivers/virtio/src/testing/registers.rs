@@ -59,14 +59,19 @@ impl State {
         }
     }
 
-    fn config(&self, offset: usize) -> u8 {
-        self.config.get(offset).copied().unwrap_or(0)
+    fn config(&mut self, offset: usize) -> u8 {
+        let byte = self.config.get(offset).copied().unwrap_or(0);
+        if let Some(next) = self.next_config.take() {
+            self.config = next;
+            self.generation = self.generation.wrapping_add(1);
+        }
+        byte
     }
 
     fn pci8(&mut self, offset: usize) -> u8 {
         match offset {
             0x14 => self.status,
-            0x15 => 0,
+            0x15 => self.generation,
             ISR => std::mem::take(&mut self.isr),
             DEVICE.. => self.config(offset - DEVICE),
             _ => self.none("an 8-bit read", offset),
@@ -96,7 +101,7 @@ impl State {
             0x044 => self.queue().map_or(0, |queue| queue.enabled.into()),
             0x060 => self.isr.into(),
             0x070 => self.status.into(),
-            0x0fc => 0,
+            0x0fc => self.generation.into(),
             _ => self.none("a 32-bit read", offset),
         }
     }
@@ -154,7 +159,7 @@ impl Registers for FakeDevice {
         match self.bus {
             Bus::Pci => state.pci16(offset),
             Bus::Mmio if offset >= MMIO_CONFIG => {
-                let byte = |n| state.config(offset - MMIO_CONFIG + n);
+                let mut byte = |n| state.config(offset - MMIO_CONFIG + n);
                 u16::from_le_bytes([byte(0), byte(1)])
             }
             Bus::Mmio => state.none("a 16-bit read", offset),

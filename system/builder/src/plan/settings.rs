@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use microkit_sdf::{MAX_STACK_SIZE, MIN_STACK_SIZE};
 use wiring::Value;
 
-use super::{Content, Planner, pages};
+use super::{Connection, Content, Planner, pages};
 use crate::compile::bundle;
 use crate::description::Written;
 use crate::diagnostics::Problem;
@@ -14,11 +14,60 @@ use crate::manifest::{self, Data, DataKind, Program};
 use crate::toml::{Entry, Fields, Spanned, show_size};
 
 impl Planner<'_> {
-    /// The heap of a protection in bytes.
-    pub(super) fn heap(&mut self, written: &Written, program: &Program) -> u64 {
-        let given = written.entry("memory");
-        let size = given.and_then(|entry| self.reader().size(entry));
-        pages(size.map_or(program.memory, |size| size.value))
+    /// The heap of a protection in bytes: what its connections need, unless the description gives more.
+    pub(super) fn heap(
+        &mut self,
+        index: usize,
+        program: &Program,
+        connections: &[Connection],
+    ) -> u64 {
+        let of_ports = connections.iter().map(|connection| {
+            let open = connection.open_at_once();
+            open.saturating_mul(connection.heap_for_each(index, program))
+        });
+        let needed = pages(of_ports.fold(program.memory, u64::saturating_add));
+        let given = self.written(index).entry("memory");
+        let Some(size) = given.and_then(|entry| self.reader().size(entry)) else {
+            return needed;
+        };
+        let bytes = pages(size.value);
+        if bytes < needed {
+            self.too_little(index, program, size, needed, connections);
+        }
+        bytes
+    }
+
+    /// Reports a heap that the protection's connections could use up.
+    fn too_little(
+        &mut self,
+        index: usize,
+        program: &Program,
+        given: Spanned<u64>,
+        needed: u64,
+        connections: &[Connection],
+    ) {
+        let mut parts = vec![show_size(program.memory)];
+        for connection in connections {
+            let each = connection.heap_for_each(index, program);
+            if each > 0 {
+                let open = connection.open_at_once();
+                parts.push(format!(
+                    "{} for each of {open} connections",
+                    show_size(each)
+                ));
+            }
+        }
+        let message = format!(
+            "`{}` needs at least {} of memory",
+            self.name(index),
+            show_size(needed)
+        );
+        let problem = Problem::at(self.source, given.span, message);
+        self.problems.push(
+            problem
+                .label(format!("the program needs {}", parts.join(" and ")))
+                .help("leave the key out: the builder gives what the connections need"),
+        );
     }
 
     /// The stack of a protection in bytes.

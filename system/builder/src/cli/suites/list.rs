@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub words: Vec<String>,
     /// Folder below the repository.
     pub folder: &'static str,
+    /// A folder, below that one, that is made empty before the command runs.
+    pub scratch: Option<String>,
     pub environment: Vec<(&'static str, &'static str)>,
     /// The board and configuration that it is about, if it is about one.
     pub board: Option<(&'static str, Configuration)>,
@@ -46,6 +48,7 @@ pub(super) fn once(what: &str, words: &str) -> Job {
         counted: Counted::Once,
         words: words.split_ascii_whitespace().map(str::to_string).collect(),
         folder: ".",
+        scratch: None,
         environment: Vec::new(),
         board: None,
     }
@@ -216,7 +219,9 @@ fn boards() -> Vec<Job> {
     boards.flat_map(each).collect()
 }
 
-/// One job a fuzz target. A crash, a hang of a minute or a leak fails it. As with property tests, the seed is fixed.
+/// One job a fuzz target. A crash, a hang of a minute or a leak fails it. As with property tests, the seed is fixed. It begins
+/// with the inputs of `corpus/TARGET`; what libFuzzer adds to them goes to the first folder that it is given, which is not of
+/// the repository.
 fn fuzz(root: &Path) -> Vec<Job> {
     let entries = fs::read_dir(root.join(FUZZ).join("fuzz_targets"));
     let mut targets: Vec<String> = entries
@@ -230,11 +235,20 @@ fn fuzz(root: &Path) -> Vec<Job> {
     targets
         .iter()
         .map(|target| {
+            let scratch = format!("target/corpus/{target}");
+            let corpus = format!("corpus/{target}");
+            let seeds = match root.join(FUZZ).join(&corpus).is_dir() {
+                true => corpus.as_str(),
+                false => "",
+            };
             let command = format!(
-                "cargo run --release --bin {target} -- -seed=2 -runs=20000 -max_len=8192 -timeout=60 \
+                "cargo run --release --bin {target} -- {scratch} {seeds} -seed=2 -runs=20000 -max_len=8192 -timeout=60 \
                  -max_total_time=60 -print_final_stats=1"
             );
-            once(target, &command).within(FUZZ)
+            Job {
+                scratch: Some(scratch),
+                ..once(target, &command).within(FUZZ)
+            }
         })
         .collect()
 }
@@ -242,6 +256,47 @@ fn fuzz(root: &Path) -> Vec<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fuzz_target_begins_with_its_corpus_and_adds_to_another_folder() {
+        let root = crate::cli::root();
+        let jobs = fuzz(&root);
+        let corpora = fs::read_dir(root.join(FUZZ).join("corpus")).unwrap();
+        let mut corpora: Vec<String> = corpora
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        corpora.sort();
+        let with_corpus = jobs.iter().filter(|job| {
+            let seeds = format!("corpus/{}", job.what);
+            let at = job.words.iter().position(|word| *word == seeds);
+            let scratch = job
+                .words
+                .iter()
+                .position(|word| Some(word) == job.scratch.as_ref());
+            assert!(scratch.is_some_and(|scratch| at.is_none_or(|at| scratch < at)));
+            at.is_some()
+        });
+        let with_corpus: Vec<&str> = with_corpus.map(|job| job.what.as_str()).collect();
+        assert_eq!(with_corpus, corpora, "a corpus without a target");
+    }
+
+    #[test]
+    fn a_corpus_is_small() {
+        let corpora = fs::read_dir(crate::cli::root().join(FUZZ).join("corpus")).unwrap();
+        for corpus in corpora {
+            let folder = corpus.unwrap().path();
+            let sizes: Vec<u64> = fs::read_dir(&folder)
+                .unwrap()
+                .map(|input| input.unwrap().metadata().unwrap().len())
+                .collect();
+            let (count, bytes) = (sizes.len(), sizes.iter().sum::<u64>());
+            assert!(
+                count <= 200 && bytes <= 200_000,
+                "{}: {count}, {bytes}",
+                folder.display()
+            );
+        }
+    }
 
     #[test]
     fn every_suite_has_work_and_a_name_of_its_own() {

@@ -67,6 +67,13 @@ pub(super) fn perform(
 
 /// Starts the command in a process group of its own.
 fn start(root: &Path, job: &Job) -> std::io::Result<Child> {
+    if let Some(scratch) = &job.scratch {
+        let folder = root.join(job.folder).join(scratch);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::create_dir_all(&folder)?,
+        }
+    }
     Command::new("sh")
         .args(["-c", GUARDED])
         .args(&job.words)
