@@ -9,8 +9,11 @@ use crate::server::{Budget, Share};
 /// Enough for the heads of browsers without large cookies.
 const SMALL: usize = 2048;
 
-/// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows once, to
-/// the limit on heads.
+/// How many times larger a buffer becomes when it grows.
+const GROWTH: usize = 4;
+
+/// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows in steps, up
+/// to the limit on heads.
 #[derive(Debug, Default)]
 pub(crate) struct HeadBuffer {
     /// Its capacity is the size that `share` was taken for.
@@ -67,10 +70,7 @@ impl HeadBuffer {
             self.start = 0;
         }
         if self.filled == self.bytes.len() {
-            let size = match self.bytes.is_empty() {
-                true => SMALL.min(limits.head()),
-                false => limits.head(),
-            };
+            let size = SMALL.max(self.bytes.len() * GROWTH).min(limits.head());
             let share = budget.take(size)?;
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(size).ok()?;

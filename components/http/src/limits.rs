@@ -3,7 +3,8 @@
 /// Bounds on requests. Sizes are in bytes, times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The request line, its line break included; longer ones get 414.
+    /// The request line, its line break included; longer ones get 414. RFC 9112, section 3, asks for at
+    /// least 8,000 octets.
     pub line: usize,
     /// Request line and header section together; larger ones get 431. At most 64 KiB is used.
     pub head: usize,
@@ -27,8 +28,9 @@ pub struct Limits {
     pub linger_time: u64,
 }
 
-/// Most header fields of a request; more get 431. They are parsed into an array of this size.
-pub(crate) const MAX_FIELDS: usize = 64;
+/// Most header fields of a request; more get 431. They are parsed into an array of this size, 32 bytes each
+/// on the stack.
+pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Most bytes that one call of `Connection::work` moves before others get their turn.
 pub(crate) const TURN: usize = 256 * 1024;
@@ -39,13 +41,13 @@ pub(crate) const STEP: usize = 1024;
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            line: 4 * 1024,
-            head: 8 * 1024,
+            line: 8 * 1024 + 256,
+            head: 16 * 1024,
             skipped_body: 64 * 1024,
             memory: 1024 * 1024,
             head_time: 10_000,
             idle_time: 30_000,
-            stall_time: 15_000,
+            stall_time: 60_000,
             least_rate: 1024,
             linger_time: 2_000,
         }

@@ -74,6 +74,7 @@ fn site() -> Bundle<'static> {
     writer.add("index.html", b"<h1>home</h1>").unwrap();
     writer.add("404.html", b"<h1>lost</h1>").unwrap();
     writer.add("a b/index.html", b"<h1>folder</h1>").unwrap();
+    writer.add("empty.txt", b"").unwrap();
     Bundle::new(writer.finish().unwrap().leak()).unwrap()
 }
 
@@ -177,6 +178,40 @@ fn a_file_is_served_and_the_connection_kept() {
 }
 
 #[test]
+fn empty_elements_of_lists_are_ignored() {
+    let mut talk = Talk::new();
+    let home = talk.say(get("/"));
+    let tag = field(&home, "ETag").unwrap();
+    let mut ask =
+        |fields: String| statuses(&talk.say(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")));
+    assert_eq!(ask(format!("If-None-Match: \"x\", , {tag}\r\n")), [304]);
+    assert_eq!(ask(format!("If-Match: , {tag}\r\n")), [200]);
+    assert_eq!(ask("If-Match: \"x\", ,\r\n".into()), [412]);
+    assert_eq!(ask("Range: bytes=,1-2\r\n".into()), [206]);
+}
+
+#[test]
+fn an_empty_file_has_no_ranges() {
+    let mut talk = Talk::new();
+    for range in ["-5", "0-", "3-4"] {
+        let heard = talk.say(format!(
+            "GET /empty.txt HTTP/1.1\r\nHost: h\r\nRange: bytes={range}\r\n\r\n"
+        ));
+        assert_eq!(statuses(&heard), [200], "{range}");
+        assert_eq!(field(&heard, "Content-Length"), Some("0"));
+        assert_eq!(field(&heard, "Content-Range"), None);
+    }
+}
+
+#[test]
+fn a_target_of_8000_octets_is_taken() {
+    let query = "q".repeat(8000 - "/?".len());
+    let mut talk = Talk::new();
+    assert_eq!(statuses(&talk.say(get(&format!("/?{query}")))), [200]);
+    assert_eq!(talk.server.memory.left(), Limits::default().memory);
+}
+
+#[test]
 fn folders_redirect_and_missing_files_get_the_sites_page() {
     let mut talk = Talk::new();
     let moved = talk.say(get("/a%20b?q=1"));
@@ -216,8 +251,8 @@ fn vec405() -> Vec<u16> {
 
 #[test]
 fn what_is_refused_ends_the_connection() {
-    let long = format!("GET /{}", "a".repeat(5000));
-    let fields = format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(2000));
+    let long = format!("GET /{}", "a".repeat(9000));
+    let fields = format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(5000));
     for (bytes, status) in [
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\nHost: h\n\n", 400),
@@ -416,12 +451,12 @@ fn dribbling_does_not_move_the_deadline_for_ever() {
     let mut talk = Talk::new();
     talk.say("POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n");
     let mut heard = String::new();
-    while heard.is_empty() && talk.now < 100_000 {
+    while heard.is_empty() && talk.now < 1_000_000 {
         talk.now += 1000;
         heard = talk.say("a");
     }
     assert_eq!(statuses(&heard), [408]);
-    assert!(talk.now <= 16_000);
+    assert!(talk.now <= 61_000);
 }
 
 #[test]
