@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::{Budget, Share};
 use crate::limits::Limits;
 use crate::response::Status;
-use crate::server::{Budget, Share};
 
 /// Enough for the heads of browsers without large cookies.
 const SMALL: usize = 2048;
@@ -49,6 +49,14 @@ impl HeadBuffer {
     pub(crate) fn first(&mut self, length: usize) -> &mut [u8] {
         let end = self.filled.min(self.start + length);
         &mut self.bytes[self.start..end]
+    }
+
+    /// Gives the share of the memory back if these are all bytes, for a response that takes their place. They are to be
+    /// removed next.
+    pub(crate) fn release_share(&mut self, length: usize) {
+        if self.start + length >= self.filled {
+            self.share = None;
+        }
     }
 
     /// Takes the first bytes off, at most as many as there are. An empty buffer gives its memory back:

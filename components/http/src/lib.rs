@@ -42,7 +42,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod accept;
+mod access_log;
 mod body;
+mod budget;
 pub mod bundle;
 mod chunked;
 mod clients;
@@ -61,20 +64,24 @@ mod response;
 mod router;
 mod server;
 mod service;
+mod site;
 mod stream;
 mod target;
 
 #[cfg(test)]
 mod service_tests;
 #[cfg(test)]
+mod site_tests;
+#[cfg(test)]
 mod tests;
 
+pub use access_log::LogFormat;
 pub use clients::Clients;
 pub use connection::{Connection, Outcome};
 pub use limits::Limits;
 pub use request::{Method, Request, Version};
-pub use response::{Body, Fill, Response, Status};
+pub use response::{Body, Fill, Response, Sent, Status};
 pub use router::{Router, Upload};
-pub use server::{Context, Counters, Server};
+pub use server::{Context, Counters, SITE_POLICY, Server};
 pub use service::{Service, Turn};
 pub use stream::Stream;

@@ -62,8 +62,8 @@ impl Stream for Pipe {
 }
 
 /// A server with a small site, and one connection to it.
-struct Talk {
-    server: Server<'static, ()>,
+pub(crate) struct Talk {
+    pub(crate) server: Server<'static, ()>,
     connection: Connection,
     pipe: Pipe,
     now: u64,
@@ -84,6 +84,11 @@ impl Talk {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::to(site(), limits)
+    }
+
+    /// A connection to a server of this site.
+    pub(crate) fn to(site: Bundle<'static>, limits: Limits) -> Self {
         fn page(_: &Request<'_>, _: Context<'_, ()>) -> Response {
             Response::text([b'x'; 5000])
         }
@@ -91,9 +96,9 @@ impl Talk {
         router.get("/bytes/*", bytes);
         router.get("/page", page);
         router.post("/digest", 100_000, digest);
-        let server = Server::new((), router, Some(site()), limits);
+        let server = Server::new((), router, Some(site), limits);
         Self {
-            connection: Connection::new(&server, 0),
+            connection: Connection::new(0),
             server,
             pipe: Pipe {
                 space: 300_000,
@@ -103,13 +108,22 @@ impl Talk {
         }
     }
 
+    /// Goes on with another connection to the same server.
+    pub(crate) fn reconnect(&mut self, connection: Connection) {
+        self.connection = connection;
+        self.pipe = Pipe {
+            space: 300_000,
+            ..Pipe::default()
+        };
+    }
+
     fn work(&mut self) -> Outcome {
         self.connection
             .work(&mut self.server, &mut self.pipe, self.now)
     }
 
     /// Sends bytes and returns what came back, once the connection waits.
-    fn say(&mut self, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.pipe.input.extend_from_slice(bytes.as_ref());
         while self.work() == Outcome::More {}
         self.heard()
@@ -129,17 +143,17 @@ impl Talk {
     }
 }
 
-fn statuses(text: &str) -> Vec<u16> {
+pub(crate) fn statuses(text: &str) -> Vec<u16> {
     text.match_indices("HTTP/1.1 ")
         .map(|(at, _)| text[at + 9..at + 12].parse().unwrap())
         .collect()
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
 }
 
-fn field<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let (head, _) = response.split_once("\r\n\r\n").unwrap();
     head.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -425,11 +439,11 @@ fn times() {
         talk.say(first);
         talk.now = now - 1;
         assert_eq!(talk.work(), Outcome::Wait, "{first}");
-        assert!(talk.connection.deadline() <= now);
+        assert!(talk.connection.deadline(&talk.server) <= now);
         talk.now = now;
         let outcome = talk.work();
         assert!(talk.pipe.finished);
-        talk.now = talk.connection.deadline();
+        talk.now = talk.connection.deadline(&talk.server);
         assert_eq!(talk.now, now + limits.linger_time);
         assert_eq!(talk.work(), Outcome::Close);
         (statuses(&talk.heard()), outcome)
@@ -442,7 +456,7 @@ fn times() {
     stuck.pipe.space = 10;
     stuck.pipe.input = get("/").into_bytes();
     stuck.work();
-    stuck.now = stuck.connection.deadline();
+    stuck.now = stuck.connection.deadline(&stuck.server);
     assert_eq!(stuck.work(), Outcome::Abort);
 }
 
@@ -471,7 +485,7 @@ fn memory_is_bounded_and_given_back() {
     talk.work();
     assert!(talk.server.memory.left() < 1001);
     // A second connection finds no memory for its head.
-    let mut second = Connection::new(&talk.server, 0);
+    let mut second = Connection::new(0);
     let mut pipe = Pipe {
         space: 5000,
         input: get("/").into_bytes(),

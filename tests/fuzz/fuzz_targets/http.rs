@@ -26,7 +26,7 @@ fn talk(mut input: &[u8]) {
     let mut server = Server::new((), router, Some(site), Limits::default());
     server.set_clock(0, 1 << 40);
 
-    let mut connection = Connection::new(&server, 0);
+    let mut connection = Connection::new(0);
     let mut wire = Wire::default();
     let mut now = 0;
     while let [length, room, time, rest @ ..] = input {
@@ -46,7 +46,7 @@ fn talk(mut input: &[u8]) {
         if matches!(outcome, Outcome::Close | Outcome::Abort) {
             break;
         }
-        assert!(connection.deadline() > now);
+        assert!(connection.deadline(&server) > now);
     }
     let counters = server.counters;
     assert!(counters.content_sent <= counters.bytes_sent);

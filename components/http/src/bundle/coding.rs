@@ -1,0 +1,45 @@
+//! Content codings in which a file can lie beside itself.
+
+/// A content coding (RFC 9110, section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// `zstd` (RFC 8878), in a file with the suffix `.zst`.
+    Zstd,
+    /// `br` (RFC 7932), in a file with the suffix `.br`.
+    Brotli,
+    /// `gzip` (RFC 1952), in a file with the suffix `.gz`.
+    Gzip,
+}
+
+impl Coding {
+    /// All codings. Of those that a client likes equally and that make a file equally small, the first is
+    /// used.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
+    /// The name in `Accept-Encoding` and `Content-Encoding`.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What follows the file's name in the name of its encoded form.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Zstd => ".zst",
+            Self::Brotli => ".br",
+            Self::Gzip => ".gz",
+        }
+    }
+
+    /// Whether the bytes can be of this coding, as far as their beginning tells; Brotli has no mark.
+    pub fn fits(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Zstd => bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+            Self::Brotli => !bytes.is_empty(),
+            Self::Gzip => bytes.starts_with(&[0x1f, 0x8b, 8]),
+        }
+    }
+}
