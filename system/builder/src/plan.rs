@@ -10,6 +10,7 @@ mod peers;
 mod priorities;
 mod scheduling;
 mod settings;
+mod site;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -181,6 +182,7 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
         programs: Vec::new(),
         description: &description,
         left_out,
+        site_notes: Vec::new(),
         source: &source,
         problems,
     };
@@ -226,6 +228,8 @@ struct Planner<'a> {
     programs: Vec<Option<Program>>,
     /// The protections for which the board has no device.
     left_out: Vec<String>,
+    /// What is to be known of the sites.
+    site_notes: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
 }
@@ -282,6 +286,7 @@ impl<'a> Planner<'a> {
         left_out
             .chain(self.ignored_scheduling())
             .chain(keys::notes(protections, self.board.kernel))
+            .chain(self.site_notes.iter().cloned())
             .collect()
     }
 

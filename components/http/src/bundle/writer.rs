@@ -334,7 +334,7 @@ impl Writer {
     fn variant(&self, file: &Draft, coding: Coding) -> usize {
         let path = alloc::format!("{}{}", file.path, coding.suffix());
         let found = self.file(&path);
-        match found.is_some_and(|found| coding.fits(&found.content)) {
+        match found.is_some_and(|found| coding.fits(&found.content, &file.content)) {
             true => self.number(&path),
             false => 0,
         }
@@ -466,7 +466,7 @@ mod tests {
     fn encoded_forms_lie_beside_their_file() {
         let mut writer = Writer::new();
         writer.add("a.js", b"let a").unwrap();
-        writer.add("a.js.gz", b"\x1f\x8b\x08...").unwrap();
+        writer.add("a.js.gz", b"\x1f\x8b\x08...\x05\0\0\0").unwrap();
         writer.add("a.js.br", b"...").unwrap();
         writer.add("a.js.zst", b"no zstd").unwrap();
         let bytes = writer.finish().unwrap();
