@@ -49,7 +49,7 @@ pub use writer::{AddError, Draft, RuleError, Writer};
 
 #[cfg(test)]
 mod tests {
-    use super::format::{ENTRY, HEADER};
+    use super::format::{ENTRY, HEADER, RULE, entry};
     use super::*;
     use proptest::prelude::*;
     use std::vec::Vec;
@@ -59,6 +59,13 @@ mod tests {
         writer.add("style.css", b"a{}").unwrap();
         writer.add("docs/index.html", b"<p>").unwrap();
         writer.add("empty", b"").unwrap();
+        writer.add("style.css.br", b"br").unwrap();
+        for file in writer.files_mut() {
+            file.set_field("X-A", "b").unwrap();
+        }
+        writer.redirect("/old/*", "/new/$1", 301).unwrap();
+        writer.rewrite("/a/**", "/docs/").unwrap();
+        writer.set_fallback("empty").unwrap();
         writer.finish().unwrap()
     }
 
@@ -69,7 +76,7 @@ mod tests {
         let bundle = Bundle::new(&bytes).unwrap();
         assert_eq!(
             bundle.files().map(|f| f.path).collect::<Vec<_>>(),
-            ["docs/index.html", "empty", "style.css"]
+            ["docs/index.html", "empty", "style.css", "style.css.br"]
         );
         let css = bundle.file(bundle.find("style.css").unwrap()).unwrap();
         assert_eq!(
@@ -101,6 +108,57 @@ mod tests {
     }
 
     #[test]
+    fn header_and_rules_are_checked() {
+        let right = example();
+        let rules = HEADER + 4 * ENTRY;
+        for (at, value, error) in [
+            (20, 5u32, BundleError::BadHeader),
+            (24, 5, BundleError::BadHeader),
+            // A status that is none, and a rewrite made a redirect, whose target is a path all the same.
+            (rules, 304, BundleError::BadRule(0)),
+            (rules + RULE, 300, BundleError::BadRule(1)),
+            // The pattern of the first rule without its first byte.
+            (rules + 8, 0, BundleError::BadRule(0)),
+            // A variant that is not there.
+            (HEADER + entry::VARIANTS, 5, BundleError::BadEntry(0)),
+        ] {
+            let mut bytes = right.clone();
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            assert_eq!(Bundle::new(&bytes).unwrap_err(), error, "{at}");
+        }
+        let mut bytes = right.clone();
+        let count = bytes[16..20].iter_mut().next().unwrap();
+        *count = 200;
+        assert!(Bundle::new(&bytes).is_err());
+        let at = right.windows(6).position(|w| w == b"X-A: b").unwrap();
+        let mut bytes = right.clone();
+        bytes[at + 5] = b'\n';
+        assert!(matches!(Bundle::new(&bytes), Err(BundleError::BadEntry(_))));
+    }
+
+    #[test]
+    fn joined_paths_are_found() {
+        let bytes = example();
+        let bundle = Bundle::new(&bytes).unwrap();
+        let docs = bundle.find("docs/index.html");
+        assert!(docs.is_some());
+        for parts in [
+            &["docs", "/", "index.html"][..],
+            &["", "docs/", "", "index.html", ""],
+        ] {
+            assert_eq!(bundle.find_joined(parts), docs);
+        }
+        for parts in [
+            &["docs"][..],
+            &["docs/", "index.html", "x"],
+            &["docs/", "index.htm"],
+            &[],
+        ] {
+            assert_eq!(bundle.find_joined(parts), None, "{parts:?}");
+        }
+    }
+
+    #[test]
     fn the_index_must_be_sorted() {
         let mut bytes = example();
         let (first, rest) = bytes[HEADER..].split_at_mut(ENTRY);
@@ -110,16 +168,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(changes in prop::collection::vec((0usize..400, any::<u8>()), 1..8)) {
+        fn damage_never_panics(changes in prop::collection::vec((0usize..700, any::<u8>()), 1..8)) {
             let mut bytes = example();
             for (at, byte) in changes {
                 let at = at % bytes.len();
                 bytes[at] = byte;
             }
             if let Ok(bundle) = Bundle::new(&bytes) {
+                prop_assert_eq!(bundle.rules().count(), 2);
+                for id in [bundle.fallback(), bundle.not_found()].into_iter().flatten() {
+                    prop_assert!(bundle.file(id).is_some());
+                }
                 for file in bundle.files() {
                     prop_assert!(file.content.len() <= bytes.len());
                     prop_assert!(bundle.find(file.path).is_some());
+                    prop_assert!(!file.fields.contains("\r\n\r\n"));
                 }
             }
         }

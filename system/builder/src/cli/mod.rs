@@ -9,6 +9,7 @@ mod banner;
 mod build;
 mod describe;
 mod doctor;
+mod led;
 mod make;
 mod probe;
 mod provision;

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use selkie_qemu::{Accelerator, Forward, Guest, Launch, Network, is_free};
 
 use super::build;
+use super::led;
 use super::make::Built;
 use super::runs::{self, Run};
 use super::setup::{self, Scope};
@@ -82,6 +83,7 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
         first.host = port;
     }
     let forwards = forwards(&built.endpoints, &options.forward)?;
+    let built = led::as_forwarded(context, &request, built, &forwards)?;
     describe(context, &built);
     if signals.caught().is_some() {
         return Ok(signals.exit_code());
