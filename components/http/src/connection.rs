@@ -479,6 +479,10 @@ impl Connection {
                 self.phase = Phase::Over(Outcome::Close);
                 return;
             }
+            // Its request came just in time: the deadline may have moved because connections are short.
+            Phase::Head if self.head.is_empty() && !stream.received().is_empty() => {
+                return self.wait_for(Wait::Head, now);
+            }
             Phase::Head if self.head.is_empty() => {
                 self.close_down(stream, now);
             }

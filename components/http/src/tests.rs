@@ -461,6 +461,18 @@ fn times() {
 }
 
 #[test]
+fn a_request_that_has_arrived_is_answered_however_late_it_is_looked_at() {
+    let mut talk = Talk::new();
+    talk.say(get("/"));
+    talk.now = 100_000;
+    assert_eq!(statuses(&talk.say(get("/"))), [200]);
+    // But what was not complete in time is late.
+    talk.say("GET");
+    talk.now += 100_000;
+    assert_eq!(statuses(&talk.say(" / HTTP/1.1\r\nHost: h\r\n\r\n")), [408]);
+}
+
+#[test]
 fn dribbling_does_not_move_the_deadline_for_ever() {
     let mut talk = Talk::new();
     talk.say("POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n");

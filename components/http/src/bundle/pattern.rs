@@ -110,6 +110,11 @@ impl<'a> Pattern<'a> {
         Ok(Self(text))
     }
 
+    /// A pattern that was checked before.
+    pub(super) fn checked(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// The pattern as it is written.
     pub fn text(&self) -> &'a str {
         self.0

@@ -123,7 +123,7 @@ impl<'a> Bundle<'a> {
                 return Err(BundleError::BadHeader);
             }
         }
-        match (0..rules).find(|number| bundle.rule(*number).is_none()) {
+        match (0..rules).find(|number| !bundle.is_rule(*number)) {
             Some(number) => Err(BundleError::BadRule(number)),
             None => Ok(bundle),
         }
@@ -218,18 +218,31 @@ impl<'a> Bundle<'a> {
         (0..self.rules).filter_map(move |number| bundle.rule(number))
     }
 
+    /// Whether pattern, target and status of a rule are such.
+    fn is_rule(&self, number: u32) -> bool {
+        let (pattern, target, url) = match self.rule(number) {
+            Some(Rule::Redirect {
+                pattern, target, ..
+            }) => (pattern, target, true),
+            Some(Rule::Rewrite { pattern, target }) => (pattern, target, false),
+            None => return false,
+        };
+        let target = match url {
+            true => Template::url(target.text(), pattern.wildcards()),
+            false => Template::path(target.text(), pattern.wildcards()),
+        };
+        Pattern::new(pattern.text()).is_ok() && target.is_ok()
+    }
+
     fn rule(&self, number: u32) -> Option<Rule<'a>> {
         let at = HEADER + self.count as usize * ENTRY + number as usize * RULE;
-        let pattern = Pattern::new(self.text(at + 4)?).ok()?;
-        let (target, wildcards) = (self.text(at + 12)?, pattern.wildcards());
+        let pattern = Pattern::checked(self.text(at + 4)?);
+        let target = Template::checked(self.text(at + 12)?);
         match word(self.bytes, at)? {
-            0 => Some(Rule::Rewrite {
-                pattern,
-                target: Template::path(target, wildcards).ok()?,
-            }),
+            0 => Some(Rule::Rewrite { pattern, target }),
             status @ (301..=303 | 307 | 308) => Some(Rule::Redirect {
                 pattern,
-                target: Template::url(target, wildcards).ok()?,
+                target,
                 status: status as u16,
             }),
             _ => None,

@@ -112,6 +112,11 @@ impl<'a> Template<'a> {
         }
     }
 
+    /// A target that was checked before.
+    pub(super) fn checked(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// A text with references to this many wildcards.
     fn new(text: &'a str, wildcards: usize) -> Result<Self, TemplateError> {
         if text.len() > MAX_LENGTH {
