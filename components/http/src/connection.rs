@@ -5,14 +5,14 @@ use core::net::IpAddr;
 
 use channel::streams::{Opened, PeerIdentity};
 
-use crate::access_log::{Answered, Asked, Note};
+use crate::access_log::{Asked, Note};
 use crate::body::{BodyError, BodyReader};
 use crate::budget::Share;
 use crate::framing::{Framing, Refusal};
 use crate::head::{HeadBuffer, Scan};
 use crate::limits::{STEP, TURN};
 use crate::outgoing::Outgoing;
-use crate::pace::Pace;
+use crate::patience::{Patience, Wait};
 use crate::phase::{Phase, Then};
 use crate::request::{Method, with_request};
 use crate::response::{Response, Status};
@@ -38,31 +38,13 @@ pub enum Outcome {
 pub struct Connection {
     phase: Phase,
     head: HeadBuffer,
-    wait: Wait,
-    /// When the wait began, in milliseconds.
-    since: u64,
-    pace: Pace,
+    patience: Patience,
     /// Where the client is.
     address: Option<IpAddr>,
     /// Who the client is, if the transport has verified it.
     identity: Option<Box<PeerIdentity>>,
     /// Whether the transport is encrypted.
     is_secure: bool,
-}
-
-/// What is waited for, which bounds the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// The first request.
-    First,
-    /// Another request.
-    Next,
-    /// The rest of a head.
-    Head,
-    /// Progress of a body or response.
-    Progress,
-    /// The peer's end.
-    Linger,
 }
 
 /// What one step did.
@@ -80,9 +62,7 @@ impl Connection {
         Self {
             phase: Phase::Head,
             head: HeadBuffer::default(),
-            wait: Wait::First,
-            since: now,
-            pace: Pace::default(),
+            patience: Patience::new(now),
             address: None,
             identity: None,
             is_secure: false,
@@ -103,24 +83,17 @@ impl Connection {
     /// When [`Connection::work`] must be called at the latest. It moves when `work` is called, and with the server's
     /// limits.
     pub fn deadline<S>(&self, server: &Server<'_, S>) -> u64 {
-        let limits = &server.limits;
-        let time = match self.wait {
-            Wait::First | Wait::Next => limits.idle_time,
-            Wait::Head => limits.head_time,
-            Wait::Linger => limits.linger_time,
-            Wait::Progress => return self.pace.deadline(limits, self.since),
-        };
-        self.since.saturating_add(time)
+        self.patience.deadline(&server.limits)
     }
 
     /// Since when it waits for another request, after at least one.
     pub(crate) fn kept_since(&self) -> Option<u64> {
-        (self.wait == Wait::Next).then_some(self.since)
+        (self.patience.wait() == Wait::Next).then_some(self.patience.since())
     }
 
     /// Whether it only waits for the peer's end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.wait == Wait::Linger
+        self.patience.wait() == Wait::Linger
     }
 
     /// Ends a connection that waits for another request, to make room for others. One whose request has just arrived
@@ -131,7 +104,7 @@ impl Connection {
         stream: &mut impl Stream,
         now: u64,
     ) {
-        if self.wait == Wait::Next && stream.received().is_empty() {
+        if self.patience.wait() == Wait::Next && stream.received().is_empty() {
             server.counters.made_room += 1;
             self.close_down(stream, now);
         }
@@ -192,8 +165,9 @@ impl Connection {
         let length = stream.read(free);
         self.head.filled(length);
         server.counters.head_bytes += length as u64;
-        if was_empty {
-            self.wait_for(Wait::Head, now);
+        // Empty lines, which leave the buffer empty, do not buy more time.
+        if was_empty && self.patience.wait() != Wait::Head {
+            self.patience.begin(Wait::Head, now);
         }
         match length {
             0 => Step::Blocked,
@@ -219,8 +193,7 @@ impl Connection {
                     let (response, share) = server.settle(response);
                     let size = response.content_length(with_content);
                     let asked = Some(Asked::new(request));
-                    log(
-                        server,
+                    server.log(
                         (address, client.identity),
                         asked,
                         response.status(),
@@ -256,7 +229,7 @@ impl Connection {
                     keep: framing.keep,
                     note,
                 };
-                self.start_pace(now);
+                self.patience.begin(Wait::Progress, now);
                 Step::Moved(length)
             }
         }
@@ -294,7 +267,7 @@ impl Connection {
         if body.has_ended() {
             return self.finish_upload(server, now);
         }
-        self.moved(taken, now);
+        self.patience.moved(taken, now);
         match taken {
             0 if stream.has_ended() => {
                 self.phase = Phase::Over(Outcome::Abort);
@@ -344,7 +317,7 @@ impl Connection {
         let (response, share) = server.settle(response);
         let client = (self.address, self.identity.as_deref());
         let (status, size) = (response.status(), response.content_length(true));
-        log(server, client, note.map(Note::asked), status, size, now);
+        server.log(client, note.map(Note::asked), status, size, now);
         self.begin(server, (response, share), then, true, now)
     }
 
@@ -364,7 +337,7 @@ impl Connection {
             then,
             _memory: share,
         };
-        self.start_pace(now);
+        self.patience.begin(Wait::Progress, now);
         Step::Moved(0)
     }
 
@@ -388,7 +361,7 @@ impl Connection {
         if outgoing.is_sent() {
             self.after_response(stream, now);
         } else {
-            self.moved(written, now);
+            self.patience.moved(written, now);
         }
         Step::Moved(written)
     }
@@ -405,7 +378,7 @@ impl Connection {
                 ..
             } => {
                 self.phase = Phase::Skip(body);
-                self.start_pace(now);
+                self.patience.begin(Wait::Progress, now);
             }
             _ => {
                 self.close_down(stream, now);
@@ -418,7 +391,7 @@ impl Connection {
         stream.finish();
         self.head = HeadBuffer::default();
         self.phase = Phase::Linger;
-        self.wait_for(Wait::Linger, now);
+        self.patience.begin(Wait::Linger, now);
         Step::Moved(0)
     }
 
@@ -428,11 +401,7 @@ impl Connection {
             true => Wait::Next,
             false => Wait::Head,
         };
-        self.wait_for(wait, now);
-    }
-
-    fn wait_for(&mut self, wait: Wait, now: u64) {
-        (self.wait, self.since) = (wait, now);
+        self.patience.begin(wait, now);
     }
 
     fn skip_body<S>(
@@ -451,7 +420,7 @@ impl Connection {
             self.await_head(now);
             return Step::Moved(taken);
         }
-        self.moved(taken, now);
+        self.patience.moved(taken, now);
         match taken {
             0 if stream.has_ended() => self.close_down(stream, now),
             0 => Step::Blocked,
@@ -480,8 +449,8 @@ impl Connection {
                 return;
             }
             // Its request came just in time: the deadline may have moved because connections are short.
-            Phase::Head if self.head.is_empty() && !stream.received().is_empty() => {
-                return self.wait_for(Wait::Head, now);
+            Phase::Head if self.patience.wait() != Wait::Head && !stream.received().is_empty() => {
+                return self.patience.begin(Wait::Head, now);
             }
             Phase::Head if self.head.is_empty() => {
                 self.close_down(stream, now);
@@ -493,18 +462,6 @@ impl Connection {
         }
         server.counters.timeouts += 1;
     }
-
-    fn start_pace(&mut self, now: u64) {
-        self.pace = Pace::start(now);
-        self.wait_for(Wait::Progress, now);
-    }
-
-    fn moved(&mut self, bytes: usize, now: u64) {
-        if bytes > 0 {
-            self.pace.moved(bytes);
-            self.since = now;
-        }
-    }
 }
 
 /// How a request goes on.
@@ -512,30 +469,6 @@ enum Answer {
     /// The response, its memory, what follows it, and whether it has content.
     Now(Response, Option<Share>, Then, bool),
     After(Box<dyn Upload>, BodyReader, Framing, Option<Note>),
-}
-
-/// Gives the access log a line, if there is one.
-fn log<S>(
-    server: &mut Server<'_, S>,
-    (address, identity): (Option<IpAddr>, Option<&PeerIdentity>),
-    request: Option<Asked<'_>>,
-    status: Status,
-    size: u64,
-    now: u64,
-) {
-    let time = server.unix_time(now);
-    let Some(log) = &mut server.access_log else {
-        return;
-    };
-    let answered = Answered {
-        time,
-        client: address,
-        user: identity.and_then(PeerIdentity::name),
-        request,
-        status,
-        size,
-    };
-    log.write(&answered, now);
 }
 
 /// Reads some of a body: first what came with the head, then the stream. Returns the bytes taken.

@@ -58,6 +58,7 @@ mod limits;
 mod outgoing;
 mod pace;
 pub mod pages;
+mod patience;
 mod phase;
 mod request;
 mod response;

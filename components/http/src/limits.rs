@@ -1,7 +1,7 @@
 //! What a connection may take up: bytes and time.
 
 /// Bounds on requests. Sizes are in bytes, times in milliseconds. While few connections are free, the times are shorter:
-/// see [`Pressure`].
+/// by eighths of what is free, down to 1 s idle, 2 s for a head and 5 s without progress ([`crate::Service`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The request line, its line break included; longer ones get 414. RFC 9112, section 3, asks for at

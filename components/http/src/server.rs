@@ -1,10 +1,11 @@
 //! What all connections share, and how a request is answered.
 
 use alloc::boxed::Box;
+use core::net::IpAddr;
 
 use channel::streams::PeerIdentity;
 
-use crate::access_log::{AccessLog, LogFormat};
+use crate::access_log::{AccessLog, Answered, Asked, LogFormat};
 use crate::budget::{Budget, Share};
 use crate::bundle::Bundle;
 use crate::clients::Clients;
@@ -210,6 +211,31 @@ impl<'a, S> Server<'a, S> {
             *count += 1;
         }
         (response, share)
+    }
+
+    /// Gives the access log a line, if there is one. The client is an address and, if it has proved it, an identity;
+    /// `size` is the content's in bytes.
+    pub(crate) fn log(
+        &mut self,
+        (address, identity): (Option<IpAddr>, Option<&PeerIdentity>),
+        request: Option<Asked<'_>>,
+        status: Status,
+        size: u64,
+        now: u64,
+    ) {
+        let time = self.unix_time(now);
+        let Some(log) = &mut self.access_log else {
+            return;
+        };
+        let answered = Answered {
+            time,
+            client: address,
+            user: identity.and_then(PeerIdentity::name),
+            request,
+            status,
+            size,
+        };
+        log.write(&answered, now);
     }
 
     /// Answers a request, or says what reads its body first.

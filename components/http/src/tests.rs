@@ -473,6 +473,17 @@ fn a_request_that_has_arrived_is_answered_however_late_it_is_looked_at() {
 }
 
 #[test]
+fn empty_lines_do_not_hold_a_connection() {
+    let mut talk = Talk::new();
+    while !talk.pipe.finished && talk.now < 100_000 {
+        talk.say("\r\n");
+        talk.now += 1000;
+    }
+    assert_eq!(talk.now, Limits::default().head_time + 1000);
+    assert_eq!(talk.heard(), "");
+}
+
+#[test]
 fn dribbling_does_not_move_the_deadline_for_ever() {
     let mut talk = Talk::new();
     talk.say("POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n");
