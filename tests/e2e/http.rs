@@ -20,6 +20,7 @@ const TESTS: &[(&str, Test)] = &[
     ("page", page),
     ("head", head),
     ("missing", missing),
+    ("particular_requests", particular_requests),
     ("download", download),
     ("upload", upload),
     ("keep_alive", keep_alive),
@@ -42,7 +43,33 @@ pub fn trials() -> Vec<Trial> {
     [("http", Protocol::Http), ("https", Protocol::Https)]
         .into_iter()
         .flat_map(each)
+        .chain([trial("https::redirect", redirect)])
         .collect()
+}
+
+/// Without TLS every request is led to HTTPS, at the port of the description and with the host that the client named.
+fn redirect() -> Outcome {
+    let system = SYSTEMS.system("https")?;
+    let endpoint = system.endpoint(Protocol::Http)?;
+    let mut stream = client::connect(endpoint)?;
+    for (path, to) in [
+        ("/", "https://test/"),
+        ("/status.json?a=b", "https://test/status.json?a=b"),
+        ("//other.example/%0a", ""),
+        ("//other.example/", "https://test//other.example/"),
+    ] {
+        if to.is_empty() {
+            let response = client::get(&mut client::connect(endpoint)?, path)?;
+            ensure(response.status == 400, || format!("{response:?}"))?;
+            continue;
+        }
+        let response = client::get(&mut stream, path)?;
+        let location = response.field("location");
+        ensure(response.status == 308 && location == Some(to), || {
+            format!("{path}: {response:?}")
+        })?;
+    }
+    Ok(())
 }
 
 /// Something that reads and writes, encrypted or not.
@@ -107,6 +134,37 @@ fn missing(endpoint: &Endpoint) -> Outcome {
         &["-o", "/dev/null", "-w", "%{http_code}"],
     )?;
     ensure(code.text() == "404", || code.text())
+}
+
+/// What careful clients and scanners send: a long target, lists with empty elements, codings, a range that is none.
+fn particular_requests(endpoint: &Endpoint) -> Outcome {
+    let mut stream = open(endpoint)?;
+    let long = format!("/?{}", "q".repeat(8000 - 2));
+    let home = client::get(&mut stream, &long)?;
+    ensure(home.status == 200, || format!("{home:?}"))?;
+    let tag = home.field("etag").unwrap_or_default().to_string();
+    for (fields, status) in [
+        (format!("If-None-Match: \"x\", , {tag}"), 304),
+        (format!("If-Match: , {tag}"), 200),
+        ("If-Match: , \"x\"".into(), 412),
+        ("Range: bytes=,0-4".into(), 206),
+        ("Accept-Encoding: *;q=0".into(), 406),
+        ("Accept-Encoding: gzip;q=0.5, identity;q=0.1".into(), 200),
+    ] {
+        // A 304 has no length, so each is asked on a connection that ends.
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{fields}\r\n\r\n");
+        let mut stream = open(endpoint)?;
+        stream.write_all(request.as_bytes())?;
+        stream.flush()?;
+        let mut line = [0; 12];
+        stream.read_exact(&mut line)?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        ensure(line == format!("HTTP/1.1 {status}"), || {
+            format!("{fields}: {line} and not {status}")
+        })?;
+    }
+    Ok(())
 }
 
 /// 10 MiB down, compared by hash.

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     router.get("/bytes/*", pages::bytes);
     let mut server = Server::new((), router, Some(Bundle::new(&bytes)?), Limits::default());
     server.set_clock(0, 1_700_000_000_000);
-    let mut connection = Connection::new(&server, 0);
+    let mut connection = Connection::new(0);
     let mut memory = Memory {
         left: &[],
         out: [0; 4096],

@@ -59,7 +59,7 @@ fn serve(
         if let Ok((socket, _)) = listener.accept() {
             socket.set_nonblocking(true)?;
             server.counters.connections += 1;
-            connections.push((Connection::new(server, now), Socket::new(socket)));
+            connections.push((Connection::new(now), Socket::new(socket)));
         }
         server.counters.connections_open = connections.len() as u64;
         connections.retain_mut(|(connection, socket)| {

@@ -39,13 +39,14 @@ pub(crate) fn select(request: &Request<'_>, tag: &str, length: u64) -> Selection
 }
 
 /// Whether a list of entity tags is `*` or has this strong tag; `weak` tells whether weak tags in the
-/// list count as well. A malformed list matches nothing behind the malformed place.
+/// list count as well. Empty elements are ignored (RFC 9110, section 5.6.1.2). A malformed list matches
+/// nothing behind the malformed place.
 fn list_has(mut list: &[u8], tag: &[u8], weak: bool) -> bool {
     if list == b"*" {
         return true;
     }
     loop {
-        list = list.trim_ascii_start();
+        list = without_empty(list);
         let after_weak = list.strip_prefix(b"W/");
         let Some((one, rest)) = unquoted(after_weak.unwrap_or(list)) else {
             return false;
@@ -60,6 +61,17 @@ fn list_has(mut list: &[u8], tag: &[u8], weak: bool) -> bool {
     }
 }
 
+/// A list without the empty elements that it begins with.
+fn without_empty(mut list: &[u8]) -> &[u8] {
+    loop {
+        list = list.trim_ascii_start();
+        match list.strip_prefix(b",") {
+            Some(rest) => list = rest,
+            None => return list,
+        }
+    }
+}
+
 /// What stands between the quotes that the text begins with, and what follows them.
 fn unquoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = text.strip_prefix(b"\"")?;
@@ -68,7 +80,12 @@ fn unquoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// One byte range. Several ranges and anything malformed are ignored, as RFC 9110, section 14.2 allows.
+/// So are ranges of nothing: `Content-Range` cannot name an empty one, and a client that goes on with a
+/// download would take 416 for an error (sections 14.1.2 and 14.4).
 fn part(value: &[u8], length: u64) -> Selection {
+    if length == 0 {
+        return Selection::Whole;
+    }
     let Some((first, last)) = parse_range(value) else {
         return Selection::Whole;
     };
@@ -87,9 +104,12 @@ fn part(value: &[u8], length: u64) -> Selection {
 }
 
 fn parse_range(value: &[u8]) -> Option<(Option<u64>, Option<u64>)> {
-    let value = core::str::from_utf8(value).ok()?;
-    let (unit, set) = value.split_once('=')?;
-    let (first, last) = set.trim().split_once('-')?;
+    let (unit, set) = core::str::from_utf8(value).ok()?.split_once('=')?;
+    let mut ranges = set.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let (range, None) = (ranges.next()?, ranges.next()) else {
+        return None;
+    };
+    let (first, last) = range.split_once('-')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
@@ -123,6 +143,10 @@ mod tests {
             ("ab", false, false),
             ("\"ab", false, false),
             ("", false, false),
+            ("\"x\", , \"ab\"", true, true),
+            (",, ,\"ab\",", true, true),
+            (", W/\"ab\"", true, false),
+            (" , ,", false, false),
             ("\"x\" \"ab\"", false, false),
         ] {
             assert_eq!(list_has(list.as_bytes(), tag, true), weak, "{list}");
@@ -146,12 +170,16 @@ mod tests {
             ("bytes=3-2", Whole),
             ("bytes=-", Whole),
             ("bytes=0-1,3-4", Whole),
+            ("bytes=,", Whole),
+            ("bytes= , 2-3 ,", Part(2..4)),
             ("bytes=+1-2", Whole),
             ("lines=0-1", Whole),
             ("bytes", Whole),
         ] {
             assert_eq!(part(value.as_bytes(), 10), expected, "{value}");
         }
-        assert_eq!(part(b"bytes=0-", 0), Unsatisfiable);
+        for empty in ["bytes=0-", "bytes=-5", "bytes=0-0", "bytes=5-", "bytes=-0"] {
+            assert_eq!(part(empty.as_bytes(), 0), Whole, "{empty}");
+        }
     }
 }

@@ -1,19 +1,23 @@
 //! One connection: a state machine between a [`Stream`] and the [`Server`].
 
 use alloc::boxed::Box;
+use core::net::IpAddr;
 
-use channel::streams::PeerIdentity;
+use channel::streams::{Opened, PeerIdentity};
 
+use crate::access_log::{Asked, Note};
 use crate::body::{BodyError, BodyReader};
-use crate::framing::Refusal;
+use crate::budget::Share;
+use crate::framing::{Framing, Refusal};
 use crate::head::{HeadBuffer, Scan};
-use crate::limits::{Limits, STEP, TURN};
+use crate::limits::{STEP, TURN};
 use crate::outgoing::Outgoing;
-use crate::pace::Pace;
+use crate::patience::{Patience, Wait};
 use crate::phase::{Phase, Then};
 use crate::request::{Method, with_request};
 use crate::response::{Response, Status};
-use crate::server::{Reply, Server};
+use crate::router::Upload;
+use crate::server::{Client, Reply, Server};
 use crate::stream::Stream;
 
 /// What a connection needs next.
@@ -34,10 +38,13 @@ pub enum Outcome {
 pub struct Connection {
     phase: Phase,
     head: HeadBuffer,
-    deadline: u64,
-    pace: Pace,
+    patience: Patience,
+    /// Where the client is.
+    address: Option<IpAddr>,
     /// Who the client is, if the transport has verified it.
-    peer: Option<Box<PeerIdentity>>,
+    identity: Option<Box<PeerIdentity>>,
+    /// Whether the transport is encrypted.
+    is_secure: bool,
 }
 
 /// What one step did.
@@ -51,28 +58,56 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Connection {
     /// A connection that was opened at `now`, in milliseconds of any clock that does not go back.
-    pub fn new<S>(server: &Server<'_, S>, now: u64) -> Self {
+    pub fn new(now: u64) -> Self {
         Self {
             phase: Phase::Head,
             head: HeadBuffer::default(),
-            deadline: now.saturating_add(server.limits.idle_time),
-            pace: Pace::default(),
-            peer: None,
+            patience: Patience::new(now),
+            address: None,
+            identity: None,
+            is_secure: false,
         }
     }
 
-    /// The same with a client that the transport has verified.
+    /// The same with what the transport says of the client.
     #[must_use]
-    pub fn with_peer(self, peer: Option<PeerIdentity>) -> Self {
+    pub fn with_client(self, opened: &Opened) -> Self {
         Self {
-            peer: peer.map(Box::new),
+            address: Some(opened.peer.ip()),
+            identity: opened.identity.map(Box::new),
+            is_secure: opened.confidential,
             ..self
         }
     }
 
-    /// When [`Connection::work`] must be called at the latest. It only moves when `work` is called.
-    pub fn deadline(&self) -> u64 {
-        self.deadline
+    /// When [`Connection::work`] must be called at the latest. It moves when `work` is called, and with the server's
+    /// limits.
+    pub fn deadline<S>(&self, server: &Server<'_, S>) -> u64 {
+        self.patience.deadline(&server.limits)
+    }
+
+    /// Since when it waits for another request, after at least one.
+    pub(crate) fn kept_since(&self) -> Option<u64> {
+        (self.patience.wait() == Wait::Next).then_some(self.patience.since())
+    }
+
+    /// Whether it only waits for the peer's end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.patience.wait() == Wait::Linger
+    }
+
+    /// Ends a connection that waits for another request, to make room for others. One whose request has just arrived
+    /// goes on.
+    pub(crate) fn give_up<S>(
+        &mut self,
+        server: &mut Server<'_, S>,
+        stream: &mut impl Stream,
+        now: u64,
+    ) {
+        if self.patience.wait() == Wait::Next && stream.received().is_empty() {
+            server.counters.made_room += 1;
+            self.close_down(stream, now);
+        }
     }
 
     /// Does what can be done, up to a bounded amount. After [`Outcome::Close`] or [`Outcome::Abort`] the
@@ -83,7 +118,7 @@ impl Connection {
         stream: &mut impl Stream,
         now: u64,
     ) -> Outcome {
-        if now >= self.deadline {
+        if now >= self.deadline(server) {
             self.expire(server, stream, now);
         }
         let mut left = TURN;
@@ -118,7 +153,7 @@ impl Connection {
             Scan::Partial => {}
         }
         if stream.has_ended() {
-            return self.close_down(&server.limits, stream, now);
+            return self.close_down(stream, now);
         }
         if stream.received().is_empty() {
             return Step::Blocked;
@@ -130,8 +165,9 @@ impl Connection {
         let length = stream.read(free);
         self.head.filled(length);
         server.counters.head_bytes += length as u64;
-        if was_empty {
-            self.deadline = now.saturating_add(server.limits.head_time);
+        // Empty lines, which leave the buffer empty, do not buy more time.
+        if was_empty && self.patience.wait() != Wait::Head {
+            self.patience.begin(Wait::Head, now);
         }
         match length {
             0 => Step::Blocked,
@@ -143,27 +179,57 @@ impl Connection {
     fn request<S>(&mut self, server: &mut Server<'_, S>, length: usize, now: u64) -> Step {
         server.counters.requests += 1;
         let limits = server.limits;
+        self.head.release_share(length);
         let head = self.head.first(length);
+        let client = Client {
+            identity: self.identity.as_deref(),
+            is_secure: self.is_secure,
+        };
+        let address = self.address;
         let parsed = with_request(head, &limits, |request, framing| {
-            let reply = server.answer(request, framing, now, self.peer.as_deref());
-            (reply, framing, request.method != Method::Head)
+            let with_content = request.method != Method::Head;
+            match server.answer(request, framing, now, client) {
+                Reply::Now(response) => {
+                    let (response, share) = server.settle(response);
+                    let size = response.content_length(with_content);
+                    let asked = Some(Asked::new(request));
+                    server.log(
+                        (address, client.identity),
+                        asked,
+                        response.status(),
+                        size,
+                        now,
+                    );
+                    Answer::Now(response, share, Then::after(&limits, framing), with_content)
+                }
+                Reply::After(upload, largest) => {
+                    let log = server.access_log.as_ref();
+                    let note = log.and_then(|_| Note::new(request, &server.memory));
+                    Answer::After(
+                        upload,
+                        BodyReader::new(framing.body, largest),
+                        framing,
+                        note,
+                    )
+                }
+            }
         });
         self.head.remove(length);
         match parsed {
             Err(Refusal(status)) => self.refuse(server, status, now),
-            Ok((Reply::Now(response), framing, with_content)) => {
-                let then = Then::after(&limits, framing);
-                self.respond(server, response, then, with_content, now)
+            Ok(Answer::Now(response, share, then, with_content)) => {
+                self.begin(server, (response, share), then, with_content, now)
             }
-            Ok((Reply::After(upload, largest), framing, _)) => {
+            Ok(Answer::After(upload, body, framing, note)) => {
                 let awaited = framing.expects_continue && self.head.is_empty();
                 self.phase = Phase::Upload {
                     upload,
-                    body: BodyReader::new(framing.body, largest),
+                    body,
                     interim: if awaited { CONTINUE } else { &[] },
                     keep: framing.keep,
+                    note,
                 };
-                self.start_pace(&limits, now);
+                self.patience.begin(Wait::Progress, now);
                 Step::Moved(length)
             }
         }
@@ -201,7 +267,7 @@ impl Connection {
         if body.has_ended() {
             return self.finish_upload(server, now);
         }
-        self.moved(&server.limits, taken, now);
+        self.patience.moved(taken, now);
         match taken {
             0 if stream.has_ended() => {
                 self.phase = Phase::Over(Outcome::Abort);
@@ -214,9 +280,15 @@ impl Connection {
 
     fn finish_upload<S>(&mut self, server: &mut Server<'_, S>, now: u64) -> Step {
         match core::mem::replace(&mut self.phase, Phase::Linger) {
-            Phase::Upload { upload, keep, .. } => {
-                self.respond(server, upload.finish(), Then::next(keep), true, now)
-            }
+            Phase::Upload {
+                upload, keep, note, ..
+            } => self.respond(
+                server,
+                upload.finish(),
+                Then::next(keep),
+                note.as_ref(),
+                now,
+            ),
             other => {
                 self.phase = other;
                 Step::Blocked
@@ -226,37 +298,46 @@ impl Connection {
 
     /// Answers a request after which the connection cannot be kept.
     fn refuse<S>(&mut self, server: &mut Server<'_, S>, status: Status, now: u64) -> Step {
-        self.respond(server, Response::error(status), Then::Close, true, now)
+        let phase = core::mem::replace(&mut self.phase, Phase::Linger);
+        let note = match &phase {
+            Phase::Upload { note, .. } => note.as_ref(),
+            _ => None,
+        };
+        self.respond(server, Response::error(status), Then::Close, note, now)
     }
 
     fn respond<S>(
         &mut self,
         server: &mut Server<'_, S>,
-        mut response: Response,
+        response: Response,
+        then: Then,
+        note: Option<&Note>,
+        now: u64,
+    ) -> Step {
+        let (response, share) = server.settle(response);
+        let client = (self.address, self.identity.as_deref());
+        let (status, size) = (response.status(), response.content_length(true));
+        server.log(client, note.map(Note::asked), status, size, now);
+        self.begin(server, (response, share), then, true, now)
+    }
+
+    /// Begins to send a response that was settled.
+    fn begin<S>(
+        &mut self,
+        server: &mut Server<'_, S>,
+        (response, share): (Response, Option<Share>),
         then: Then,
         with_content: bool,
         now: u64,
     ) -> Step {
-        response.shrink();
-        let mut share = server.memory.take(response.memory());
-        if share.is_none() {
-            response = Response::empty(Status::SERVICE_UNAVAILABLE).with("Retry-After", "1");
-            share = server.memory.take(0);
-        }
-        let class = usize::from(response.status().code() / 100);
-        if let Some(count) = class
-            .checked_sub(2)
-            .and_then(|at| server.counters.responses.get_mut(at))
-        {
-            *count += 1;
-        }
-        let keep = then.keep();
+        let policy = server.transport_policy.filter(|_| self.is_secure);
+        let outgoing = Outgoing::new(response, server.date(now), then.keep(), with_content);
         self.phase = Phase::Respond {
-            outgoing: Outgoing::new(response, server.date(now), keep, with_content),
+            outgoing: outgoing.with_transport_policy(policy),
             then,
             _memory: share,
         };
-        self.start_pace(&server.limits, now);
+        self.patience.begin(Wait::Progress, now);
         Step::Moved(0)
     }
 
@@ -273,54 +354,54 @@ impl Connection {
         if free.is_empty() {
             return Step::Blocked;
         }
-        let (written, content) = outgoing.write(server.site(), free);
+        let (written, content) = outgoing.write(server.site, free);
         stream.commit(written);
         server.counters.bytes_sent += written as u64;
         server.counters.content_sent += content as u64;
         if outgoing.is_sent() {
-            self.after_response(server, stream, now);
+            self.after_response(stream, now);
         } else {
-            self.moved(&server.limits, written, now);
+            self.patience.moved(written, now);
         }
         Step::Moved(written)
     }
 
-    fn after_response<S>(&mut self, server: &Server<'_, S>, stream: &mut impl Stream, now: u64) {
+    fn after_response(&mut self, stream: &mut impl Stream, now: u64) {
         let phase = core::mem::replace(&mut self.phase, Phase::Linger);
         match phase {
             Phase::Respond {
                 then: Then::Next(_),
                 ..
-            } => self.await_head(&server.limits, now),
+            } => self.await_head(now),
             Phase::Respond {
                 then: Then::Skip(_, body),
                 ..
             } => {
                 self.phase = Phase::Skip(body);
-                self.start_pace(&server.limits, now);
+                self.patience.begin(Wait::Progress, now);
             }
             _ => {
-                self.close_down(&server.limits, stream, now);
+                self.close_down(stream, now);
             }
         }
     }
 
     /// Says that nothing more will be sent, and listens for a while.
-    fn close_down(&mut self, limits: &Limits, stream: &mut impl Stream, now: u64) -> Step {
+    fn close_down(&mut self, stream: &mut impl Stream, now: u64) -> Step {
         stream.finish();
         self.head = HeadBuffer::default();
         self.phase = Phase::Linger;
-        self.deadline = now.saturating_add(limits.linger_time);
+        self.patience.begin(Wait::Linger, now);
         Step::Moved(0)
     }
 
-    fn await_head(&mut self, limits: &Limits, now: u64) {
+    fn await_head(&mut self, now: u64) {
         self.phase = Phase::Head;
-        let time = match self.head.is_empty() {
-            true => limits.idle_time,
-            false => limits.head_time,
+        let wait = match self.head.is_empty() {
+            true => Wait::Next,
+            false => Wait::Head,
         };
-        self.deadline = now.saturating_add(time);
+        self.patience.begin(wait, now);
     }
 
     fn skip_body<S>(
@@ -333,15 +414,15 @@ impl Connection {
             return Step::Blocked;
         };
         let Ok(taken) = take_body(body, &mut self.head, stream, server, &mut |_| {}) else {
-            return self.close_down(&server.limits, stream, now);
+            return self.close_down(stream, now);
         };
         if body.has_ended() {
-            self.await_head(&server.limits, now);
+            self.await_head(now);
             return Step::Moved(taken);
         }
-        self.moved(&server.limits, taken, now);
+        self.patience.moved(taken, now);
         match taken {
-            0 if stream.has_ended() => self.close_down(&server.limits, stream, now),
+            0 if stream.has_ended() => self.close_down(stream, now),
             0 => Step::Blocked,
             taken => Step::Moved(taken),
         }
@@ -367,8 +448,12 @@ impl Connection {
                 self.phase = Phase::Over(Outcome::Close);
                 return;
             }
+            // Its request came just in time: the deadline may have moved because connections are short.
+            Phase::Head if self.patience.wait() != Wait::Head && !stream.received().is_empty() => {
+                return self.patience.begin(Wait::Head, now);
+            }
             Phase::Head if self.head.is_empty() => {
-                self.close_down(&server.limits, stream, now);
+                self.close_down(stream, now);
             }
             Phase::Head | Phase::Upload { .. } => {
                 self.refuse(server, Status::REQUEST_TIMEOUT, now);
@@ -377,18 +462,13 @@ impl Connection {
         }
         server.counters.timeouts += 1;
     }
+}
 
-    fn start_pace(&mut self, limits: &Limits, now: u64) {
-        self.pace = Pace::start(now);
-        self.deadline = now.saturating_add(limits.stall_time);
-    }
-
-    fn moved(&mut self, limits: &Limits, bytes: usize, now: u64) {
-        if bytes > 0 {
-            self.pace.moved(bytes);
-            self.deadline = self.pace.deadline(limits, now);
-        }
-    }
+/// How a request goes on.
+enum Answer {
+    /// The response, its memory, what follows it, and whether it has content.
+    Now(Response, Option<Share>, Then, bool),
+    After(Box<dyn Upload>, BodyReader, Framing, Option<Note>),
 }
 
 /// Reads some of a body: first what came with the head, then the stream. Returns the bytes taken.

@@ -6,6 +6,14 @@ use core::fmt::{self, Write};
 #[derive(Clone, Copy)]
 struct Date(u64);
 
+/// Seconds since 1970-01-01 00:00:00 UTC, shown as in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
+#[derive(Clone, Copy)]
+pub(crate) struct Common(pub(crate) u64);
+
+/// Seconds since 1970-01-01 00:00:00 UTC, shown as in RFC 3339: `1994-11-06T08:49:37Z`.
+#[derive(Clone, Copy)]
+pub(crate) struct Iso(pub(crate) u64);
+
 /// The text of a date, made once a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DateText {
@@ -53,19 +61,48 @@ const MONTHS: [&str; 12] = [
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.min(LAST);
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (days, clock) = split(self.0);
         let (year, month, day) = civil(days);
+        let weekday = DAYS[(days % 7) as usize];
         write!(
             f,
-            "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-            DAYS[(days % 7) as usize],
-            MONTHS[month],
-            second / 3600,
-            second / 60 % 60,
-            second % 60,
+            "{weekday}, {day:02} {} {year:04} {clock} GMT",
+            MONTHS[month]
         )
     }
+}
+
+impl fmt::Display for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, clock) = split(self.0);
+        let (year, month, day) = civil(days);
+        write!(f, "{day:02}/{}/{year:04}:{clock} +0000", MONTHS[month])
+    }
+}
+
+impl fmt::Display for Iso {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, clock) = split(self.0);
+        let (year, month, day) = civil(days);
+        write!(f, "{year:04}-{:02}-{day:02}T{clock}Z", month + 1)
+    }
+}
+
+/// The time of a day.
+struct Clock(u64);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = self.0;
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        write!(f, "{hour:02}:{minute:02}:{:02}", second % 60)
+    }
+}
+
+/// Days since 1970-01-01, and the time of the day.
+fn split(seconds: u64) -> (u64, Clock) {
+    let seconds = seconds.min(LAST);
+    (seconds / 86_400, Clock(seconds % 86_400))
 }
 
 /// Year, month (0 to 11) and day of the month (from 1) of a day counted from 1970-01-01.

@@ -2,7 +2,7 @@
 
 use httparse::Header;
 
-use crate::request::{Version, values};
+use crate::request::{Version, elements, values};
 use crate::response::Status;
 
 /// What the header section says of the message as such.
@@ -42,7 +42,9 @@ impl Refusal {
 impl Framing {
     /// Everything that two HTTP implementations could read differently, and so could be used to smuggle
     /// a request past one of them, is refused: both lengths at once, any repeated length (equal or
-    /// not), a coding in HTTP/1.0, and `chunked` that is not the only coding.
+    /// not), a coding in HTTP/1.0, and `chunked` that is not the only coding. An empty element beside
+    /// `chunked` is one of these forms: RFC 9110, section 5.6.1.2, would have it ignored, but servers and
+    /// proxies differ there, and no client sends it.
     pub(crate) fn new(version: Version, fields: &[Header<'_>]) -> Result<Self, Refusal> {
         Ok(Self {
             body: body_length(version, fields)?,
@@ -75,7 +77,8 @@ fn body_length(version: Version, fields: &[Header<'_>]) -> Result<BodyLength, Re
 fn ends_chunked(codings: &[u8]) -> bool {
     let mut names = codings.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let is_chunked = |name: &[u8]| name.eq_ignore_ascii_case(b"chunked");
-    names.next_back().is_some_and(is_chunked) && !names.any(is_chunked)
+    let is_other = |name: &[u8]| !name.is_empty() && !is_chunked(name);
+    names.next_back().is_some_and(is_chunked) && names.all(is_other)
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
@@ -93,8 +96,8 @@ fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
 fn keep(version: Version, fields: &[Header<'_>]) -> Persistence {
     let has = |option: &[u8]| {
         values(fields, "connection")
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .any(|name| name.trim_ascii().eq_ignore_ascii_case(option))
+            .flat_map(elements)
+            .any(|name| name.eq_ignore_ascii_case(option))
     };
     match version {
         _ if has(b"close") => Persistence::Close,
@@ -107,8 +110,8 @@ fn keep(version: Version, fields: &[Header<'_>]) -> Persistence {
 /// RFC 9110, section 10.1.1. An HTTP/1.0 client cannot expect it.
 fn expects_continue(version: Version, fields: &[Header<'_>]) -> Result<bool, Refusal> {
     let mut expected = false;
-    for value in values(fields, "expect") {
-        if !value.eq_ignore_ascii_case(b"100-continue") {
+    for expectation in values(fields, "expect").flat_map(elements) {
+        if !expectation.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refusal(Status::EXPECTATION_FAILED));
         }
         expected = true;
@@ -171,6 +174,8 @@ mod tests {
             "xchunked",
             "",
             "chunked;a=b",
+            "chunked,",
+            ", chunked",
         ] {
             assert_eq!(body(&[(te, bad)]), Err(400), "{bad}");
         }
@@ -183,6 +188,7 @@ mod tests {
         let keep = |version, value| framing(version, &[("Connection", value)]).map(|f| f.keep);
         assert_eq!(keep(Version::Http11, "x"), Ok(Persistence::Keep));
         assert_eq!(keep(Version::Http11, "x, Close"), Ok(Persistence::Close));
+        assert_eq!(keep(Version::Http11, ", ,close,"), Ok(Persistence::Close));
         assert_eq!(keep(Version::Http10, "Keep-Alive"), Ok(Persistence::Say));
         assert_eq!(keep(Version::Http10, "x"), Ok(Persistence::Close));
     }
@@ -193,6 +199,10 @@ mod tests {
         let got = |value| expect(Version::Http11, value).map(|f| f.expects_continue);
         assert_eq!(got("100-Continue"), Ok(true));
         assert_eq!(got("200-ok"), Err(417));
+        assert_eq!(got(", 100-continue,"), Ok(true));
+        assert_eq!(got("100-continue, 100-continue"), Ok(true));
+        assert_eq!(got(" ,"), Ok(false));
+        assert_eq!(got("100-continue, 200-ok"), Err(417));
         let old = expect(Version::Http10, "100-continue").map(|f| f.expects_continue);
         assert_eq!(old, Ok(false));
     }

@@ -2,15 +2,18 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::{Budget, Share};
 use crate::limits::Limits;
 use crate::response::Status;
-use crate::server::{Budget, Share};
 
 /// Enough for the heads of browsers without large cookies.
 const SMALL: usize = 2048;
 
-/// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows once, to
-/// the limit on heads.
+/// How many times larger a buffer becomes when it grows.
+const GROWTH: usize = 4;
+
+/// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows in steps, up
+/// to the limit on heads.
 #[derive(Debug, Default)]
 pub(crate) struct HeadBuffer {
     /// Its capacity is the size that `share` was taken for.
@@ -48,6 +51,14 @@ impl HeadBuffer {
         &mut self.bytes[self.start..end]
     }
 
+    /// Gives the share of the memory back if these are all bytes, for a response that takes their place. They are to be
+    /// removed next.
+    pub(crate) fn release_share(&mut self, length: usize) {
+        if self.start + length >= self.filled {
+            self.share = None;
+        }
+    }
+
     /// Takes the first bytes off, at most as many as there are. An empty buffer gives its memory back:
     /// a peer that reads a response slowly, or is idle, holds none.
     pub(crate) fn remove(&mut self, length: usize) {
@@ -67,10 +78,7 @@ impl HeadBuffer {
             self.start = 0;
         }
         if self.filled == self.bytes.len() {
-            let size = match self.bytes.is_empty() {
-                true => SMALL.min(limits.head()),
-                false => limits.head(),
-            };
+            let size = SMALL.max(self.bytes.len() * GROWTH).min(limits.head());
             let share = budget.take(size)?;
             let mut bytes = Vec::new();
             bytes.try_reserve_exact(size).ok()?;

@@ -1,16 +1,12 @@
 //! A response on its way into the stream.
 
-use crate::bundle::{Bundle, File};
 use crate::date::DateText;
 use crate::framing::Persistence;
-use crate::response::{Body, Response, Status};
+use crate::response::{Body, Response, Sent, Status};
+use crate::site::Site;
 
-/// The site, as responses need it.
-#[derive(Clone, Copy)]
-pub(crate) struct Site<'a> {
-    pub(crate) bundle: Option<&'a Bundle<'a>>,
-    pub(crate) policy: Option<&'static str>,
-}
+/// The content is of the type that `Content-Type` says, and of no other.
+const NO_SNIFFING: &str = "\r\nX-Content-Type-Options: nosniff";
 
 /// A response and how much of it was written.
 #[derive(Debug)]
@@ -19,6 +15,8 @@ pub(crate) struct Outgoing {
     /// The `Date` field's value, fixed so that the head stays the same when it is written in pieces.
     date: Option<DateText>,
     keep: Persistence,
+    /// The value of `Strict-Transport-Security`.
+    transport_policy: Option<&'static str>,
     head_length: Option<usize>,
     /// Bytes written of the head.
     head_sent: usize,
@@ -42,6 +40,7 @@ impl Outgoing {
         Self {
             date,
             keep,
+            transport_policy: None,
             head_length: None,
             head_sent: 0,
             position,
@@ -52,6 +51,14 @@ impl Outgoing {
             },
             content_length: end.saturating_sub(position),
             response,
+        }
+    }
+
+    /// The same with this value of `Strict-Transport-Security`.
+    pub(crate) fn with_transport_policy(self, policy: Option<&'static str>) -> Self {
+        Self {
+            transport_policy: policy,
+            ..self
         }
     }
 
@@ -80,14 +87,14 @@ impl Outgoing {
             written: 0,
             total: 0,
         };
-        self.compose(site, &mut head);
+        self.compose(&site, &mut head);
         let Piece { written, total, .. } = head;
         self.head_length = Some(total);
         self.head_sent += written;
         written
     }
 
-    fn compose(&self, site: Site<'_>, head: &mut Piece<'_>) {
+    fn compose(&self, site: &Site<'_>, head: &mut Piece<'_>) {
         let status = self.response.status;
         head.text("HTTP/1.1 ");
         head.number(status.code().into());
@@ -97,11 +104,13 @@ impl Outgoing {
             head.text("\r\nDate: ");
             head.bytes(date.bytes());
         }
-        head.text("\r\nServer: Selkie\r\nX-Content-Type-Options: nosniff");
-        if let Body::File { id, .. } = self.response.body
-            && let Some(file) = site.bundle.and_then(|bundle| bundle.file(id))
-        {
-            self.compose_file(&file, site.policy, head);
+        head.text("\r\nServer: Selkie");
+        if let Some(policy) = self.transport_policy {
+            head.field("Strict-Transport-Security", policy);
+        }
+        match &self.response.body {
+            Body::File(sent) => self.compose_file(*sent, site, head),
+            _ => head.text(NO_SNIFFING),
         }
         for (name, value) in &self.response.fields {
             head.field(name, value);
@@ -120,19 +129,38 @@ impl Outgoing {
 
     /// The fields of a file: what can be revalidated gets its tag (RFC 9110, section 15.4.5 asks for the
     /// same fields in a 304).
-    fn compose_file(&self, file: &File<'_>, policy: Option<&str>, head: &mut Piece<'_>) {
+    fn compose_file(&self, sent: Sent, site: &Site<'_>, head: &mut Piece<'_>) {
+        let file = |id| site.bundle.and_then(|bundle| bundle.file(id));
+        let (Some(file), Some(content)) = (file(sent.file), file(sent.content)) else {
+            return;
+        };
         let status = self.response.status;
+        if !file.has_own_sniffing {
+            head.text(NO_SNIFFING);
+        }
         if status.has_content() {
             head.field("Content-Type", file.media_type);
         }
-        if let Some(policy) = policy {
+        if let Some(policy) = site.policy.filter(|_| !file.has_own_policy) {
             head.field("Content-Security-Policy", policy);
         }
-        if status != Status::NOT_FOUND {
-            head.text("\r\nETag: \"");
-            head.text(file.tag);
-            head.text("\"\r\nCache-Control: no-cache\r\nAccept-Ranges: bytes");
+        if let Some(coding) = sent.coding.filter(|_| status.has_content()) {
+            head.field("Content-Encoding", coding.token());
         }
+        if sent.varies {
+            head.field("Vary", "Accept-Encoding");
+        }
+        // What is not there now may be there soon, whatever the rule for the page that says so.
+        if status == Status::NOT_FOUND {
+            head.field("Cache-Control", "no-cache");
+        } else {
+            head.text("\r\nETag: \"");
+            head.text(content.tag);
+            head.text("\"");
+            head.field("Cache-Control", file.cache);
+            head.field("Accept-Ranges", "bytes");
+        }
+        head.text(file.fields);
     }
 
     fn write_content(&mut self, site: Site<'_>, out: &mut [u8]) -> usize {
@@ -151,9 +179,9 @@ impl Outgoing {
             Body::Empty => &[],
             Body::Fixed(bytes) => bytes,
             Body::Owned(bytes) => bytes,
-            Body::File { id, .. } => site
+            Body::File(sent) => site
                 .bundle
-                .and_then(|bundle| bundle.file(*id))
+                .and_then(|bundle| bundle.file(sent.content))
                 .map_or(&[], |file| file.content),
         };
         let from = usize::try_from(self.position).unwrap_or(usize::MAX);

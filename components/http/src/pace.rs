@@ -23,12 +23,13 @@ impl Pace {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
 
-    pub(crate) fn deadline(&self, limits: &Limits, now: u64) -> u64 {
+    /// The time at which a transfer is given up that moved last at `since`.
+    pub(crate) fn deadline(&self, limits: &Limits, since: u64) -> u64 {
         let earned = self.moved.saturating_mul(1000) / limits.least_rate.max(1);
         let average = self
             .start
             .saturating_add(limits.stall_time)
             .saturating_add(earned);
-        average.min(now.saturating_add(limits.stall_time))
+        average.min(since.saturating_add(limits.stall_time))
     }
 }

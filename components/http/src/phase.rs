@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 
+use crate::access_log::Note;
 use crate::body::BodyReader;
+use crate::budget::Share;
 use crate::connection::Outcome;
 use crate::framing::{BodyLength, Framing, Persistence};
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::router::Upload;
-use crate::server::Share;
 
 pub(crate) enum Phase {
     Head,
@@ -18,6 +19,8 @@ pub(crate) enum Phase {
         /// Bytes of the interim response that are still to be written.
         interim: &'static [u8],
         keep: Persistence,
+        /// What the access log will say of the request.
+        note: Option<Note>,
     },
     Respond {
         outgoing: Outgoing,

@@ -23,6 +23,10 @@ pub struct Request<'a> {
     pub rest: &'a str,
     /// What follows the first `?`, not decoded.
     pub query: Option<&'a str>,
+    /// The authority that the client named: that of the target, or else of `Host`. Empty or absent if it named none.
+    pub host: Option<&'a str>,
+    /// The request's target as it came.
+    pub target: &'a str,
     fields: &'a [Header<'a>],
 }
 
@@ -81,11 +85,10 @@ impl Method {
             _ => return None,
         })
     }
-}
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// As it stands in a request line.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Post => "POST",
@@ -95,7 +98,23 @@ impl fmt::Display for Method {
             Self::Options => "OPTIONS",
             Self::Trace => "TRACE",
             Self::Patch => "PATCH",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Version {
+    /// As it stands in a request line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
     }
 }
 
@@ -130,8 +149,9 @@ pub(crate) fn with_request<R>(
     let fields: &[Header<'_>] = parsed.headers;
     let framing = Framing::new(version, fields)?;
     let method = Method::parse(method).ok_or(Refusal(Status::NOT_IMPLEMENTED))?;
-    let target = Target::parse(target, method == Method::Connect)?;
-    check_host(version, fields, &target)?;
+    let written = target;
+    let target = Target::parse(written, method == Method::Connect)?;
+    let host = check_host(version, fields, &target)?;
     let (path, query) = match &target {
         Target::Path { path, query, .. } => (path.as_ref(), *query),
         Target::Asterisk if method == Method::Options => ("*", None),
@@ -144,6 +164,8 @@ pub(crate) fn with_request<R>(
         path,
         rest: "",
         query,
+        host,
+        target: written,
         fields,
     };
     Ok(then(&request, framing))
@@ -157,6 +179,13 @@ pub(crate) fn values<'a, 'n>(
         .iter()
         .filter(move |field| field.name.eq_ignore_ascii_case(name))
         .map(|field| field.value.trim_ascii())
+}
+
+/// The elements of a list of tokens, without empty ones (RFC 9110, section 5.6.1.2).
+pub(crate) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
 }
 
 /// The request line's length with its line break, if it is not too long.
@@ -200,23 +229,25 @@ fn lower_version(line: &mut [u8]) -> Result<(), Refusal> {
 }
 
 /// RFC 9112, section 3.2: HTTP/1.1 needs exactly one valid `Host`. An absolute target's authority
-/// replaces the field's value, but the field still has to be there.
-fn check_host(version: Version, fields: &[Header<'_>], target: &Target<'_>) -> Result<(), Refusal> {
+/// replaces the field's value, but the field still has to be there. Returns the authority that counts.
+fn check_host<'a>(
+    version: Version,
+    fields: &'a [Header<'a>],
+    target: &Target<'a>,
+) -> Result<Option<&'a str>, Refusal> {
     let mut hosts = values(fields, "host");
     let host = hosts.next();
     if hosts.next().is_some() || (host.is_none() && version == Version::Http11) {
         return Err(Refusal::BAD);
     }
-    let replaced = matches!(
-        target,
-        Target::Path {
-            authority: Some(_),
-            ..
-        }
-    );
+    let authority = match target {
+        Target::Path { authority, .. } => *authority,
+        _ => None,
+    };
     match host.map(core::str::from_utf8) {
-        Some(Ok(host)) if replaced || is_authority(host) => Ok(()),
-        None => Ok(()),
+        Some(Ok(_)) if authority.is_some() => Ok(authority),
+        Some(Ok(host)) if is_authority(host) => Ok(Some(host)),
+        None => Ok(authority),
         Some(_) => Err(Refusal::BAD),
     }
 }
@@ -269,8 +300,11 @@ mod tests {
         ] {
             assert_eq!(get(line), Err(status), "{line}");
         }
-        let long = std::format!("GET /{} HTTP/1.1", "a".repeat(5000));
-        assert_eq!(get(&long), Err(414));
+        // RFC 9112, section 3: at least 8,000 octets.
+        let long = |length: usize| std::format!("GET /{} HTTP/1.1", "a".repeat(length - 1));
+        assert_eq!(get(&long(8000)).map(|r| r.2.len()), Ok(8000));
+        assert_eq!(get(&long(8192)).map(|r| r.2.len()), Ok(8192));
+        assert_eq!(get(&long(9000)), Err(414));
     }
 
     #[test]

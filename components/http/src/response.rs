@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use crate::bundle::FileId;
+use crate::bundle::{Coding, FileId};
 
 /// A response: status, header fields and content. `Date`, `Content-Length`, `Connection` and the
 /// framing are the connection's business.
@@ -41,12 +41,22 @@ pub enum Body {
         fill: Fill,
     },
     /// A file of the site.
-    File {
-        /// Which one.
-        id: FileId,
-        /// Its length in bytes.
-        length: u64,
-    },
+    File(Sent),
+}
+
+/// A file of the site in the form in which it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// The file, whose media type and fields count.
+    pub(crate) file: FileId,
+    /// The file with its content in the form that is sent, whose tag counts.
+    pub(crate) content: FileId,
+    /// The content coding, if any.
+    pub(crate) coding: Option<Coding>,
+    /// Whether other clients get another form.
+    pub(crate) varies: bool,
+    /// Bytes of content.
+    pub(crate) length: u64,
 }
 
 impl Response {
@@ -68,9 +78,9 @@ impl Response {
     }
 
     /// A file of the site. The fields that follow from the file are added when the response is sent.
-    pub(crate) fn file(status: Status, id: FileId, length: u64) -> Self {
+    pub(crate) fn file(status: Status, sent: Sent) -> Self {
         let mut response = Self::empty(status);
-        response.body = Body::File { id, length };
+        response.body = Body::File(sent);
         response
     }
 
@@ -136,15 +146,24 @@ impl Response {
 
     /// Returns the bytes of memory whose number a request decides, and that it holds until it is sent.
     pub(crate) fn memory(&self) -> usize {
-        let values = self.fields.iter().map(|(_, value)| match value {
-            Cow::Owned(value) => value.capacity(),
-            Cow::Borrowed(_) => 0,
-        });
         let body = match &self.body {
             Body::Owned(bytes) => bytes.capacity(),
             _ => 0,
         };
-        values.sum::<usize>() + body
+        let owned = self.fields.iter().map(|(_, value)| match value {
+            Cow::Owned(value) => value.capacity(),
+            Cow::Borrowed(_) => 0,
+        });
+        owned.sum::<usize>() + body
+    }
+
+    /// Bytes of content that the answer to a request has; that to `HEAD` has none.
+    pub(crate) fn content_length(&self, with_content: bool) -> u64 {
+        match &self.part {
+            _ if !with_content || !self.status.has_content() => 0,
+            Some(part) => part.end.saturating_sub(part.start),
+            None => self.body.length(),
+        }
     }
 }
 
@@ -155,7 +174,8 @@ impl Body {
             Self::Empty => 0,
             Self::Fixed(bytes) => bytes.len() as u64,
             Self::Owned(bytes) => bytes.len() as u64,
-            Self::Generated { length, .. } | Self::File { length, .. } => *length,
+            Self::Generated { length, .. } => *length,
+            Self::File(sent) => sent.length,
         }
     }
 }
@@ -167,7 +187,7 @@ impl fmt::Debug for Body {
             Self::Fixed(_) => "Fixed",
             Self::Owned(_) => "Owned",
             Self::Generated { .. } => "Generated",
-            Self::File { .. } => "File",
+            Self::File(_) => "File",
         };
         write!(f, "{kind}({} bytes)", self.length())
     }
@@ -206,10 +226,13 @@ statuses! {
     FOUND = 302 "Found";
     SEE_OTHER = 303 "See Other";
     NOT_MODIFIED = 304 "Not Modified";
+    TEMPORARY_REDIRECT = 307 "Temporary Redirect";
+    PERMANENT_REDIRECT = 308 "Permanent Redirect";
     BAD_REQUEST = 400 "Bad Request";
     FORBIDDEN = 403 "Forbidden";
     NOT_FOUND = 404 "Not Found";
     METHOD_NOT_ALLOWED = 405 "Method Not Allowed";
+    NOT_ACCEPTABLE = 406 "Not Acceptable";
     REQUEST_TIMEOUT = 408 "Request Timeout";
     CONFLICT = 409 "Conflict";
     LENGTH_REQUIRED = 411 "Length Required";
@@ -229,6 +252,14 @@ statuses! {
 }
 
 impl Status {
+    /// The redirect of this code; [`Status::FOUND`] for all others.
+    pub(crate) fn redirect(code: u16) -> Self {
+        match code {
+            301..=303 | 307 | 308 => Self(code),
+            _ => Self::FOUND,
+        }
+    }
+
     /// The three digits.
     pub fn code(self) -> u16 {
         self.0

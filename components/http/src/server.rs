@@ -1,25 +1,21 @@
 //! What all connections share, and how a request is answered.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::rc::Rc;
-use alloc::string::String;
-use core::cell::Cell;
-use core::fmt::Write;
+use core::net::IpAddr;
 
 use channel::streams::PeerIdentity;
 
-use crate::bundle::{Bundle, File, FileId};
+use crate::access_log::{AccessLog, Answered, Asked, LogFormat};
+use crate::budget::{Budget, Share};
+use crate::bundle::Bundle;
 use crate::clients::Clients;
-use crate::conditional::{Selection, select};
 use crate::date::DateText;
 use crate::framing::{BodyLength, Framing};
 use crate::limits::Limits;
-use crate::outgoing::Site;
 use crate::request::{Method, Request};
 use crate::response::{Response, Status};
 use crate::router::{Allow, Found, Handler, Router, Upload};
+use crate::site::{self, Site};
 
 /// The shared half of a server. `S` is the service's own state, which its handlers may change.
 #[derive(Debug)]
@@ -28,12 +24,16 @@ pub struct Server<'a, S> {
     pub state: S,
     /// What the connections did so far.
     pub counters: Counters,
-    site: Option<Bundle<'a>>,
+    pub(crate) site: Site<'a>,
     pub(crate) limits: Limits,
     pub(crate) memory: Budget,
     router: Router<S>,
-    policy: Option<&'static str>,
     clients: Clients,
+    /// The port of the HTTPS service that plain requests are led to.
+    https_port: Option<u16>,
+    /// `Strict-Transport-Security` of answers over TLS.
+    pub(crate) transport_policy: Option<&'static str>,
+    pub(crate) access_log: Option<AccessLog>,
     date: Option<DateText>,
     /// Milliseconds between 1970-01-01 00:00:00 UTC and the zero of the caller's clock.
     epoch: Option<u64>,
@@ -67,6 +67,8 @@ pub struct Counters {
     pub refused: u64,
     /// Connections closed because a time limit had passed.
     pub timeouts: u64,
+    /// Connections closed between two requests because others needed the room.
+    pub made_room: u64,
     /// Bytes of request heads, and what came with them into private memory: all of these were copied.
     pub head_bytes: u64,
     /// Bytes of request bodies, chunked framing not counted.
@@ -82,7 +84,7 @@ pub struct Counters {
 impl Counters {
     /// Names and values for a status page. All bytes that are received are payload here; those of
     /// bodies are consumed where they lie, all others copied once. What is sent is written once.
-    pub fn entries(&self) -> [(&'static str, u64); 14] {
+    pub fn entries(&self) -> [(&'static str, u64); 15] {
         let in_place = self.body_bytes.saturating_sub(self.body_bytes_copied);
         [
             ("connections_open", self.connections_open),
@@ -94,6 +96,7 @@ impl Counters {
             ("answers_5xx", self.responses[3]),
             ("timeouts", self.timeouts),
             ("refused", self.refused),
+            ("made_room", self.made_room),
             ("content_sent", self.content_sent),
             ("payload_received", self.head_bytes.saturating_add(in_place)),
             ("copied_in", self.head_bytes),
@@ -103,6 +106,15 @@ impl Counters {
     }
 }
 
+/// What is known of the client beyond its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'c> {
+    /// Who it is, if the transport has verified it.
+    pub(crate) identity: Option<&'c PeerIdentity>,
+    /// Whether the connection is encrypted.
+    pub(crate) is_secure: bool,
+}
+
 /// How a request is answered.
 pub(crate) enum Reply {
     Now(Response),
@@ -110,7 +122,8 @@ pub(crate) enum Reply {
     After(Box<dyn Upload>, u64),
 }
 
-const SITE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
+/// The `Content-Security-Policy` of a site's files where none is given.
+pub const SITE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 impl<'a, S> Server<'a, S> {
@@ -119,21 +132,44 @@ impl<'a, S> Server<'a, S> {
         Self {
             state,
             counters: Counters::default(),
-            site,
+            site: Site {
+                bundle: site,
+                policy: Some(SITE_POLICY),
+            },
             limits,
-            memory: Budget(Rc::new(Cell::new(limits.memory))),
+            memory: Budget::new(limits.memory),
             router,
-            policy: Some(SITE_POLICY),
             clients: Clients::default(),
+            https_port: None,
+            transport_policy: None,
+            access_log: None,
             date: None,
             epoch: None,
         }
     }
 
-    /// The `Content-Security-Policy` of the site's files; none, if there is to be no such field. By
-    /// default pages may load from their own site only, and styles may be inline.
+    /// The `Content-Security-Policy` of the site's files, if there is to be such a field; a file's own one counts
+    /// more. Without this it is [`SITE_POLICY`]: pages may load from their own site only, and styles may be inline.
     pub fn set_policy(&mut self, policy: Option<&'static str>) {
-        self.policy = policy;
+        self.site.policy = policy;
+    }
+
+    /// Answers every request of a connection without TLS with a redirect (308) to the same target over HTTPS, at this
+    /// port.
+    pub fn set_https_port(&mut self, port: Option<u16>) {
+        self.https_port = port;
+    }
+
+    /// The value of `Strict-Transport-Security` (RFC 6797, section 6.1) in all answers over TLS; over connections without
+    /// TLS the field is never sent (section 7.2).
+    pub fn set_transport_policy(&mut self, policy: Option<&'static str>) {
+        self.transport_policy = policy;
+    }
+
+    /// Gives `sink` a line for each answered request, at most `rate` a second. What is left out is counted, and
+    /// told in a line before the next one.
+    pub fn set_access_log(&mut self, format: LogFormat, rate: u32, sink: fn(&str)) {
+        self.access_log = Some(AccessLog::new(format, rate, sink));
     }
 
     /// Serves these clients only; others get 403 for whatever they ask.
@@ -148,21 +184,61 @@ impl<'a, S> Server<'a, S> {
         self.epoch = Some(unix.saturating_sub(now));
     }
 
-    /// The site, for sending its files.
-    pub(crate) fn site(&self) -> Site<'_> {
-        Site {
-            bundle: self.site.as_ref(),
-            policy: self.policy,
-        }
-    }
-
     /// The value of `Date`, made anew once a second.
     pub(crate) fn date(&mut self, now: u64) -> Option<DateText> {
-        let second = self.epoch?.saturating_add(now) / 1000;
+        let second = self.unix_time(now)?;
         if self.date.is_none_or(|date| date.second() != second) {
             self.date = Some(DateText::new(second));
         }
         self.date
+    }
+
+    /// Seconds since 1970-01-01 00:00:00 UTC, if the clock was set.
+    pub(crate) fn unix_time(&self, now: u64) -> Option<u64> {
+        Some(self.epoch?.saturating_add(now) / 1000)
+    }
+
+    /// Counts a response, and takes the memory for it; if there is none left, another response takes its place.
+    pub(crate) fn settle(&mut self, mut response: Response) -> (Response, Option<Share>) {
+        response.shrink();
+        let mut share = self.memory.take(response.memory());
+        if share.is_none() {
+            response = Response::empty(Status::SERVICE_UNAVAILABLE).with("Retry-After", "1");
+            share = self.memory.take(0);
+        }
+        let class = usize::from(response.status().code() / 100);
+        if let Some(count) = class
+            .checked_sub(2)
+            .and_then(|at| self.counters.responses.get_mut(at))
+        {
+            *count += 1;
+        }
+        (response, share)
+    }
+
+    /// Gives the access log a line, if there is one. The client is an address and, if it has proved it, an identity;
+    /// `size` is the content's in bytes.
+    pub(crate) fn log(
+        &mut self,
+        (address, identity): (Option<IpAddr>, Option<&PeerIdentity>),
+        request: Option<Asked<'_>>,
+        status: Status,
+        size: u64,
+        now: u64,
+    ) {
+        let time = self.unix_time(now);
+        let Some(log) = &mut self.access_log else {
+            return;
+        };
+        let answered = Answered {
+            time,
+            client: address,
+            user: identity.and_then(PeerIdentity::name),
+            request,
+            status,
+            size,
+        };
+        log.write(&answered, now);
     }
 
     /// Answers a request, or says what reads its body first.
@@ -171,8 +247,14 @@ impl<'a, S> Server<'a, S> {
         request: &Request<'_>,
         framing: Framing,
         now: u64,
-        peer: Option<&PeerIdentity>,
+        client: Client<'_>,
     ) -> Reply {
+        let peer = client.identity;
+        if let Some(port) = self.https_port
+            && !client.is_secure
+        {
+            return Reply::Now(site::to_https(request, port));
+        }
         if !self.clients.admit(peer) {
             return Reply::Now(Response::error(Status::FORBIDDEN));
         }
@@ -192,12 +274,32 @@ impl<'a, S> Server<'a, S> {
             Found::Only(allow) => Some(allow),
             Found::Nothing => None,
         };
-        Reply::Now(match (self.site_path(request.path), only) {
-            (SitePath::File(id, file), only) => self.file(request, id, file, only),
-            (SitePath::Nothing, Some(allow)) => not_allowed(allow),
-            (SitePath::Folder, _) => redirect(request),
-            (SitePath::Nothing, None) => self.not_found(),
-        })
+        Reply::Now(self.site_answer(request, only))
+    }
+
+    /// What the site answers; `only` are the methods that the path has besides.
+    fn site_answer(&self, request: &Request<'_>, only: Option<Allow>) -> Response {
+        let is_get = matches!(request.method, Method::Get | Method::Head);
+        let file = |id| match is_get {
+            true => self.site.answer(request, id),
+            false => {
+                let post = only.is_some_and(|allow| allow.post);
+                not_allowed(Allow { get: true, post })
+            }
+        };
+        match (self.site.find(request.path), only) {
+            (site::Found::Redirect(parts, target, status), _) => {
+                site::redirect(request, &parts, target, Status::redirect(status))
+            }
+            (site::Found::File(id), _) => file(id),
+            (site::Found::Nothing, Some(allow)) => not_allowed(allow),
+            (site::Found::Folder, _) if !is_get => not_allowed(Allow::GET),
+            (site::Found::Folder, _) => site::into_folder(request),
+            (site::Found::Nothing, None) => match self.site.fallback(request.path) {
+                Some(id) => file(id),
+                None => self.site.not_found(request),
+            },
+        }
     }
 
     fn options(&self, request: &Request<'_>) -> Response {
@@ -205,77 +307,14 @@ impl<'a, S> Server<'a, S> {
             Found::Only(allow) => allow,
             Found::Handler(..) | Found::Nothing => Allow::default(),
         };
-        allow.get |=
-            request.path == "*" || !matches!(self.site_path(request.path), SitePath::Nothing);
+        allow.get |= request.path == "*"
+            || !matches!(self.site.find(request.path), site::Found::Nothing)
+            || allow == Allow::default() && self.site.fallback(request.path).is_some();
         match allow == Allow::default() {
-            true => self.not_found(),
+            true => self.site.not_found(request),
             false => Response::empty(Status::NO_CONTENT).with("Allow", allow.value()),
         }
     }
-
-    /// The site's file for a path. A folder stands for its `index.html`, at the path with a slash.
-    fn site_path(&self, path: &str) -> SitePath<'a> {
-        let (Some(site), Some(path)) = (&self.site, path.strip_prefix('/')) else {
-            return SitePath::Nothing;
-        };
-        let find = |path: &str| {
-            let id = site.find(path)?;
-            Some((id, site.file(id)?))
-        };
-        let found = match path.is_empty() || path.ends_with('/') {
-            true => find(&format!("{path}index.html")),
-            false => find(path),
-        };
-        match found {
-            Some((id, file)) => SitePath::File(id, file),
-            None if find(&format!("{path}/index.html")).is_some() => SitePath::Folder,
-            None => SitePath::Nothing,
-        }
-    }
-
-    fn file(
-        &self,
-        request: &Request<'_>,
-        id: FileId,
-        file: File<'a>,
-        only: Option<Allow>,
-    ) -> Response {
-        if !matches!(request.method, Method::Get | Method::Head) {
-            let post = only.is_some_and(|allow| allow.post);
-            return not_allowed(Allow { get: true, post });
-        }
-        let length = file.content.len() as u64;
-        match select(request, file.tag, length) {
-            Selection::PreconditionFailed => Response::error(Status::PRECONDITION_FAILED),
-            Selection::Unsatisfiable => Response::error(Status::RANGE_NOT_SATISFIABLE)
-                .with("Content-Range", format!("bytes */{length}")),
-            Selection::NotModified => Response::file(Status::NOT_MODIFIED, id, length),
-            Selection::Whole => Response::file(Status::OK, id, length),
-            Selection::Part(part) => {
-                let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-                let response = Response::file(Status::PARTIAL_CONTENT, id, length);
-                let mut response = response.with("Content-Range", range);
-                response.part = Some(part);
-                response
-            }
-        }
-    }
-
-    /// The site's `404.html`, if it has one.
-    fn not_found(&self) -> Response {
-        match self.site_path("/404.html") {
-            SitePath::File(id, file) => {
-                Response::file(Status::NOT_FOUND, id, file.content.len() as u64)
-            }
-            _ => Response::error(Status::NOT_FOUND),
-        }
-    }
-}
-
-enum SitePath<'a> {
-    File(FileId, File<'a>),
-    Folder,
-    Nothing,
 }
 
 fn handle<S>(
@@ -302,60 +341,4 @@ fn handle<S>(
 
 fn not_allowed(allow: Allow) -> Response {
     Response::error(Status::METHOD_NOT_ALLOWED).with("Allow", allow.value())
-}
-
-/// To the same path with a slash at its end, encoded again.
-fn redirect(request: &Request<'_>) -> Response {
-    if !matches!(request.method, Method::Get | Method::Head) {
-        return not_allowed(Allow::GET);
-    }
-    let mut location = String::with_capacity(request.path.len() + 1);
-    for byte in request.path.bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                location.push(char::from(byte));
-            }
-            // Writing into a String does not fail.
-            _ => write!(location, "%{byte:02X}").unwrap_or_default(),
-        }
-    }
-    location.push('/');
-    if let Some(query) = request.query {
-        location.push('?');
-        location.push_str(query);
-    }
-    let location: Cow<'static, str> = location.into();
-    Response::error(Status::MOVED_PERMANENTLY).with("Location", location)
-}
-
-/// Bytes of memory that connections may still take.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget(Rc<Cell<usize>>);
-
-/// A share of the budget; given back when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Share {
-    budget: Budget,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(crate) fn take(&self, bytes: usize) -> Option<Share> {
-        self.0.set(self.0.get().checked_sub(bytes)?);
-        Some(Share {
-            budget: self.clone(),
-            bytes,
-        })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn left(&self) -> usize {
-        self.0.get()
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.0.set(self.budget.0.get() + self.bytes);
-    }
 }

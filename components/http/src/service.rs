@@ -8,6 +8,7 @@ use channel::PeerMisbehaved;
 use channel::streams::{ConnectionId, Consumer, ConsumerEvent, Opened};
 
 use crate::connection::{Connection, Outcome};
+use crate::limits::{Limits, Pressure};
 use crate::server::Server;
 use crate::stream::Stream;
 
@@ -28,6 +29,9 @@ pub struct Service<S> {
     deadline: Option<u64>,
     /// Whether so many bytes of memory are free.
     has_room: Box<dyn Fn(usize) -> bool>,
+    /// The limits while connections are not short.
+    limits: Limits,
+    pressure: Pressure,
 }
 
 struct Entry {
@@ -38,7 +42,7 @@ struct Entry {
 
 enum State {
     Live(Box<Connection>),
-    /// Both sides have finished; until this time what was written may still be on its way.
+    /// Both sides have finished, at this time; what was written may still be on its way.
     Closing(u64),
 }
 
@@ -54,13 +58,27 @@ pub struct Turn {
 /// How long a connection that both sides are done with may take until the last bytes are acknowledged.
 const CLOSING: u64 = 15_000 * MILLISECOND;
 
+/// The same while connections are short.
+const LEAST_CLOSING: u64 = 1_000 * MILLISECOND;
+
 /// Nanoseconds in a millisecond, the unit of [`crate::Limits`].
 const MILLISECOND: u64 = 1_000_000;
+
+impl Entry {
+    fn is_closing(&self) -> bool {
+        match &self.state {
+            State::Live(connection) => connection.is_closing(),
+            State::Closing(_) => true,
+        }
+    }
+}
 
 impl<S> Service<S> {
     /// A service over the connections that `streams` brings.
     pub fn new(server: Server<'static, S>, streams: Consumer) -> Self {
         Self {
+            limits: server.limits,
+            pressure: Pressure::default(),
             server,
             streams,
             entries: Vec::new(),
@@ -92,6 +110,7 @@ impl<S> Service<S> {
         while let Some(event) = self.streams.next_event()? {
             self.take(event, now);
         }
+        self.make_room(now);
         self.find_expired(now);
         for _ in 0..self.ready.len() {
             if let Some(slot) = self.ready.pop_front() {
@@ -127,8 +146,7 @@ impl<S> Service<S> {
         if self.entries.len() <= id.slot() {
             self.entries.resize_with(id.slot() + 1, || None);
         }
-        let connection =
-            Connection::new(&self.server, now / MILLISECOND).with_peer(opened.identity);
+        let connection = Connection::new(now / MILLISECOND).with_client(opened);
         let before = self.entries[id.slot()].replace(Entry {
             id,
             state: State::Live(Box::new(connection)),
@@ -182,7 +200,9 @@ impl<S> Service<S> {
                 Outcome::Abort
             }
         };
-        let deadline = connection.deadline().saturating_mul(MILLISECOND);
+        let deadline = connection
+            .deadline(&self.server)
+            .saturating_mul(MILLISECOND);
         match outcome {
             Outcome::Wait => self.due(deadline),
             Outcome::More => {
@@ -190,12 +210,73 @@ impl<S> Service<S> {
                 self.wake(id);
             }
             Outcome::Close => {
-                let deadline = now.saturating_add(CLOSING);
-                entry.state = State::Closing(deadline);
-                self.due(deadline);
+                entry.state = State::Closing(now);
+                self.due(closed_by(now, self.pressure));
             }
             Outcome::Abort => self.release(id),
         }
+    }
+
+    /// While connections are short, times are shorter, and those that are kept for another request are closed, the
+    /// longest idle first, until one sixteenth of all is free or on the way to it.
+    fn make_room(&mut self, now: u64) {
+        let slots = self.streams.layout().connections();
+        let open = usize::try_from(self.server.counters.connections_open).unwrap_or(usize::MAX);
+        let pressure = Pressure::new(open, slots);
+        if pressure != self.pressure {
+            self.pressure = pressure;
+            self.server.limits = self.limits.under(pressure);
+            // Every connection has another deadline now.
+            self.deadline = Some(now);
+        }
+        let wanted = (slots / 16)
+            .max(1)
+            .saturating_sub(slots.saturating_sub(open));
+        if wanted == 0 {
+            return;
+        }
+        let closing = self
+            .entries
+            .iter()
+            .flatten()
+            .filter(|entry| entry.is_closing());
+        for _ in closing.count()..wanted {
+            let kept = self
+                .entries
+                .iter()
+                .flatten()
+                .filter_map(|entry| match &entry.state {
+                    State::Live(connection) if !entry.is_ready => {
+                        Some((connection.kept_since()?, entry.id))
+                    }
+                    _ => None,
+                });
+            let Some((_, id)) = kept.min_by_key(|(since, _)| *since) else {
+                return;
+            };
+            if !self.give_up(id, now) {
+                return;
+            }
+        }
+    }
+
+    /// Ends a connection that waits for another request; whether it did.
+    fn give_up(&mut self, id: ConnectionId, now: u64) -> bool {
+        let entry = self.entries.get_mut(id.slot()).and_then(Option::as_mut);
+        let Some(State::Live(connection)) = entry.map(|entry| &mut entry.state) else {
+            return false;
+        };
+        let mut lane = Lane {
+            streams: &mut self.streams,
+            id,
+        };
+        connection.give_up(&mut self.server, &mut lane, now / MILLISECOND);
+        let is_closing = connection.is_closing();
+        let deadline = connection
+            .deadline(&self.server)
+            .saturating_mul(MILLISECOND);
+        self.due(deadline);
+        is_closing
     }
 
     fn due(&mut self, deadline: u64) {
@@ -215,10 +296,13 @@ impl<S> Service<S> {
             };
             let id = entry.id;
             let (deadline, is_live) = match &entry.state {
-                State::Live(connection) => {
-                    (connection.deadline().saturating_mul(MILLISECOND), true)
-                }
-                State::Closing(deadline) => (*deadline, false),
+                State::Live(connection) => (
+                    connection
+                        .deadline(&self.server)
+                        .saturating_mul(MILLISECOND),
+                    true,
+                ),
+                State::Closing(since) => (closed_by(*since, self.pressure), false),
             };
             match (deadline <= now, is_live) {
                 (false, _) => self.due(deadline),
@@ -227,6 +311,11 @@ impl<S> Service<S> {
             }
         }
     }
+}
+
+/// When a connection that both sides are done with since then is released at the latest.
+fn closed_by(since: u64, pressure: Pressure) -> u64 {
+    since.saturating_add(pressure.shorten(CLOSING, LEAST_CLOSING))
 }
 
 /// One connection of the port.

@@ -25,7 +25,12 @@ struct Port {
 
 impl Port {
     fn new() -> Self {
-        let layout = Layout::new(4, 512).unwrap();
+        Self::with(4)
+    }
+
+    /// A port with this many slots.
+    fn with(slots: usize) -> Self {
+        let layout = Layout::new(slots, 512).unwrap();
         let (provider, consumer, _) = streams_pair(layout).unwrap();
         let mut router = Router::new();
         router.get("/bytes/*", pages::bytes);
@@ -178,6 +183,96 @@ fn a_closed_or_reset_connection_is_released() {
     let again = port.open();
     let answer = port.ask(again, "GET /bytes/0 HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+const ONE: &str = "GET /bytes/1 HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Of 32 slots the last two are kept free: the connections that are idle the longest go.
+#[test]
+fn kept_connections_make_room_for_new_ones() {
+    let mut port = Port::with(32);
+    let mut kept = Vec::new();
+    for number in 0..30 {
+        port.now = number * SECOND / 10;
+        let id = port.open();
+        assert!(port.ask(id, ONE).starts_with("HTTP/1.1 200"));
+        kept.push(id);
+    }
+    assert_eq!(port.service.server().counters.made_room, 0);
+    // The first one is busy again, so the second is the oldest.
+    port.now += SECOND / 10;
+    port.ask(kept[0], ONE);
+    port.now += SECOND / 10;
+    let new = port.open();
+    port.run();
+    let events = port.events();
+    assert!(
+        events.contains(&ProviderEvent::HalfClosed(kept[1])),
+        "{events:?}"
+    );
+    let closed = events
+        .iter()
+        .filter(|event| matches!(event, ProviderEvent::HalfClosed(_)));
+    assert_eq!(closed.count(), 1, "{events:?}");
+    assert_eq!(port.service.server().counters.made_room, 1);
+    // As long as the one is on its way out, no other has to go for it.
+    port.run();
+    assert_eq!(port.service.server().counters.made_room, 1);
+    assert!(port.ask(new, ONE).starts_with("HTTP/1.1 200"));
+}
+
+/// A client that says nothing has its 30 s while there is room, and 1 s when there is none.
+#[test]
+fn silent_connections_have_less_time_when_slots_are_short() {
+    let mut port = Port::with(16);
+    let ids: Vec<_> = (0..12).map(|_| port.open()).collect();
+    assert_eq!(port.run(), Some(30 * SECOND));
+    let more: Vec<_> = (0..4).map(|_| port.open()).collect();
+    assert_eq!(port.run(), Some(SECOND));
+    port.now = SECOND;
+    port.run();
+    let events = port.events();
+    for id in ids.iter().chain(&more) {
+        assert!(
+            events.contains(&ProviderEvent::HalfClosed(*id)),
+            "{events:?}"
+        );
+    }
+    // Those that do not end are let go soon after.
+    port.now += SECOND / 4;
+    port.run();
+    port.now += SECOND;
+    port.run();
+    assert_eq!(port.service.server().counters.connections_open, 0);
+    // With room again a new one has its full time.
+    port.events();
+    port.open();
+    assert_eq!(port.run(), Some(port.now + 30 * SECOND));
+}
+
+/// A response that does not move is given up after 60 s, or sooner when slots are short.
+#[test]
+fn stalled_responses_have_less_time_when_slots_are_short() {
+    let mut port = Port::with(16);
+    let mut stalled = Vec::new();
+    for _ in 0..14 {
+        let id = port.open();
+        let request = b"GET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(port.provider.write(id, request), request.len());
+        stalled.push(id);
+        port.run();
+    }
+    // Half of a quarter is free: half of the time.
+    port.now = 30 * SECOND - 1_000_000;
+    port.run();
+    assert_eq!(port.service.server().counters.timeouts, 0);
+    port.now = 30 * SECOND;
+    port.run();
+    assert_eq!(port.service.server().counters.timeouts, 14);
+    let events = port.events();
+    for id in stalled {
+        assert!(events.contains(&ProviderEvent::Released(id)), "{events:?}");
+    }
 }
 
 /// What the crate's documentation says of an idle connection.

@@ -1,5 +1,6 @@
 //! From the wiring to a service, and from the status regions to the status page.
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -8,7 +9,7 @@ use channel::status::Reader;
 use http::bundle::Bundle;
 use http::pages::status::{self, Domain, Observed, Report};
 use http::pages::{self, MAX_DIGEST};
-use http::{Clients, Counters, Limits, Router, Server, Service};
+use http::{Clients, Counters, Limits, LogFormat, Router, Server, Service};
 use wiring::{Value, Wiring};
 
 /// What the status page knows.
@@ -46,6 +47,14 @@ pub fn service() -> Service<System> {
     if let Ok(policy) = wiring.text("policy") {
         server.set_policy(Some(policy).filter(|policy| !policy.is_empty()));
     }
+    let port = wiring.integer("redirect_https").ok();
+    server.set_https_port(port.and_then(|port| u16::try_from(port).ok()));
+    server.set_transport_policy(transport_policy(wiring));
+    if let Some(format) = log_format(wiring) {
+        let rate = wiring.integer("access_log_rate").ok();
+        let rate = rate.and_then(|rate| u32::try_from(rate).ok());
+        server.set_access_log(format, rate.unwrap_or(1), |line| pd::info!("{line}"));
+    }
     if let (Some(unix), Ok(now)) = (pd::wall_clock(), pd::time().now()) {
         server.set_clock(now / 1_000_000, unix / 1_000_000);
     }
@@ -63,6 +72,24 @@ fn clients(wiring: &Wiring) -> Clients {
             })
             .collect(),
     )
+}
+
+/// The value of `Strict-Transport-Security`, made once.
+fn transport_policy(wiring: &Wiring) -> Option<&'static str> {
+    let seconds = wiring.integer("hsts").ok().filter(|seconds| *seconds > 0)?;
+    let subdomains = match wiring.boolean("hsts_subdomains") {
+        Ok(true) => "; includeSubDomains",
+        _ => "",
+    };
+    Some(format!("max-age={seconds}{subdomains}").leak())
+}
+
+fn log_format(wiring: &Wiring) -> Option<LogFormat> {
+    match wiring.text("access_log") {
+        Ok("combined") => Some(LogFormat::Combined),
+        Ok("json") => Some(LogFormat::Json),
+        _ => None,
+    }
 }
 
 fn limits(wiring: &Wiring) -> Limits {

@@ -29,6 +29,7 @@ mod interface;
 pub mod keys;
 pub mod parcel;
 mod plan;
+mod site;
 mod toml;
 
 pub(crate) use plan::larger_machine;

@@ -13,6 +13,7 @@ mod peers;
 mod priorities;
 mod scheduling;
 mod settings;
+mod site;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -213,6 +214,7 @@ pub fn plan_with(
         description: &description,
         left_out,
         added,
+        site_notes: Vec::new(),
         source: &source,
         problems,
     };
@@ -260,6 +262,8 @@ struct Planner<'a> {
     left_out: Vec<String>,
     /// The names of the protections that the board file adds.
     added: Vec<String>,
+    /// What is to be known of the sites.
+    site_notes: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
 }
@@ -320,6 +324,7 @@ impl<'a> Planner<'a> {
             .chain(self.ignored_scheduling())
             .chain(keys::notes(protections, self.board.kernel))
             .chain(authorities::notes(protections))
+            .chain(self.site_notes.iter().cloned())
             .collect()
     }
 

@@ -1,15 +1,22 @@
-//! The site bundle: a folder of static files as one read-only block of bytes.
+//! The site bundle: a folder of static files as one read-only block of bytes, with all that is known of them.
 //!
 //! The builder writes it on the host ([`Writer`]); the HTTP protection domain reads it in place
-//! ([`Bundle`]). Numbers are little-endian:
+//! ([`Bundle`]). What the description says of a site is checked and worked out there: header fields lie beside the
+//! file that they belong to, and only redirects and rewrites are compared with a request's path. Numbers are
+//! little-endian; a text is an offset and a length of 4 bytes each:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `selkie\x00` and the format's version, 1 |
+//! | 0 | 8 | `selkie\x00` and the format's version, 2 |
 //! | 8 | 4 | number of files |
 //! | 12 | 4 | length of the whole bundle |
-//! | 16 | 56 each | index, sorted by path: offset and length of path, media type and content (4 bytes each), tag |
-//! | … | | paths, media types; contents, each at a multiple of 16 |
+//! | 16 | 4 | number of rules |
+//! | 20 | 4 | the file for what is not found, by its place in the index from 1 on; 0: none |
+//! | 24 | 4 | the file that stands for all paths that are not found, likewise |
+//! | 28 | 4 | 0 |
+//! | 32 | 88 each | index, sorted by path: path, media type, content, value of `Cache-Control`, further fields (a line each, CR LF before it), tag (32 digits); the files that are this one in `zstd`, `br` and `gzip`, from 1 on (4 bytes each); flags (4 bytes) |
+//! | … | 20 each | rules, in the order in which they are tried: a redirect's status or 0 for a rewrite (4 bytes), pattern, target |
+//! | … | | texts; contents, each at a multiple of 16 |
 //!
 //! ```
 //! use http::bundle::{Bundle, Writer};
@@ -22,150 +29,27 @@
 //! assert_eq!(file.media_type, "text/html; charset=utf-8");
 //! ```
 
+mod coding;
+mod field;
+mod format;
 mod media_type;
+mod pattern;
+mod reader;
+mod template;
 mod writer;
 
-use core::fmt;
-
+pub use coding::Coding;
+pub use field::{FieldError, check_field, check_value};
 pub use media_type::media_type;
-pub use writer::{AddError, Writer};
-
-const MAGIC: [u8; 8] = *b"selkie\x00\x01";
-const HEADER: usize = 16;
-const ENTRY: usize = 56;
-
-/// A checked bundle, read where it lies.
-#[derive(Clone, Copy, Debug)]
-pub struct Bundle<'a> {
-    bytes: &'a [u8],
-    count: u32,
-}
-
-/// A file of a bundle: its place in the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileId(u32);
-
-/// A file's content and what is known of it.
-#[derive(Clone, Copy, Debug)]
-pub struct File<'a> {
-    /// Path relative to the site's root, without a leading slash.
-    pub path: &'a str,
-    /// Value of `Content-Type`.
-    pub media_type: &'a str,
-    /// The content.
-    pub content: &'a [u8],
-    /// The first half of the content's SHA-256, 32 hexadecimal digits: in quotes it is a strong entity
-    /// tag (RFC 9110, section 8.8.3).
-    pub tag: &'a str,
-}
-
-/// Bytes that are not a bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BundleError {
-    /// They do not begin with the bundle's mark and a known version.
-    UnknownFormat,
-    /// They are shorter than their own header says.
-    Truncated,
-    /// The index entry of this number points outside, is not text, or is out of order.
-    BadEntry(u32),
-}
-
-impl fmt::Display for BundleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownFormat => f.write_str("not a site bundle of this version"),
-            Self::Truncated => f.write_str("the site bundle is cut off"),
-            Self::BadEntry(entry) => write!(f, "entry {entry} of the site bundle is wrong"),
-        }
-    }
-}
-
-impl core::error::Error for BundleError {}
-
-impl<'a> Bundle<'a> {
-    /// Checks a bundle; bytes behind it (the rest of a page) are ignored. Contents are not hashed.
-    ///
-    /// # Errors
-    /// [`BundleError`], if anything in header or index is wrong.
-    pub fn new(bytes: &'a [u8]) -> Result<Self, BundleError> {
-        if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
-            return Err(BundleError::UnknownFormat);
-        }
-        let count = word(bytes, 8).ok_or(BundleError::Truncated)?;
-        let length = word(bytes, 12).ok_or(BundleError::Truncated)? as usize;
-        let bytes = bytes.get(..length).ok_or(BundleError::Truncated)?;
-        let index = (count as usize).checked_mul(ENTRY);
-        if index.is_none_or(|index| index > bytes.len().saturating_sub(HEADER)) {
-            return Err(BundleError::Truncated);
-        }
-        let bundle = Self { bytes, count };
-        let mut last = None;
-        for entry in 0..count {
-            let file = bundle
-                .file(FileId(entry))
-                .filter(|file| file.tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                .ok_or(BundleError::BadEntry(entry))?;
-            if last.is_some_and(|last| last >= file.path) {
-                return Err(BundleError::BadEntry(entry));
-            }
-            last = Some(file.path);
-        }
-        Ok(bundle)
-    }
-
-    /// The file with exactly this path, by binary search.
-    pub fn find(&self, path: &str) -> Option<FileId> {
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.file(FileId(middle))?.path.cmp(path) {
-                core::cmp::Ordering::Equal => return Some(FileId(middle)),
-                core::cmp::Ordering::Less => low = middle + 1,
-                core::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
-    }
-
-    /// The file itself; none for an id of another bundle that is out of range here.
-    pub fn file(&self, id: FileId) -> Option<File<'a>> {
-        if id.0 >= self.count {
-            return None;
-        }
-        let at = HEADER + id.0 as usize * ENTRY;
-        let tag = core::str::from_utf8(self.bytes.get(at + 24..at + ENTRY)?).ok()?;
-        Some(File {
-            path: self.text(at)?,
-            media_type: self.text(at + 8)?,
-            content: self.slice(at + 16)?,
-            tag,
-        })
-    }
-
-    /// All files, sorted by path.
-    pub fn files(&self) -> impl Iterator<Item = File<'a>> + use<'a> {
-        let bundle = *self;
-        (0..self.count).filter_map(move |id| bundle.file(FileId(id)))
-    }
-
-    fn text(&self, at: usize) -> Option<&'a str> {
-        core::str::from_utf8(self.slice(at)?).ok()
-    }
-
-    fn slice(&self, at: usize) -> Option<&'a [u8]> {
-        let offset = word(self.bytes, at)? as usize;
-        let length = word(self.bytes, at + 4)? as usize;
-        self.bytes.get(offset..offset.checked_add(length)?)
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(word.try_into().ok()?))
-}
+pub use pattern::{MAX_WILDCARDS, Parts, Pattern, PatternError};
+pub use reader::{Bundle, BundleError, File, FileId, Rule};
+pub(crate) use template::MAX_PIECES;
+pub use template::{Piece, Template, TemplateError};
+pub use writer::{AddError, Draft, RuleError, Writer};
 
 #[cfg(test)]
 mod tests {
+    use super::format::{ENTRY, HEADER, RULE, entry};
     use super::*;
     use proptest::prelude::*;
     use std::vec::Vec;
@@ -175,6 +59,13 @@ mod tests {
         writer.add("style.css", b"a{}").unwrap();
         writer.add("docs/index.html", b"<p>").unwrap();
         writer.add("empty", b"").unwrap();
+        writer.add("style.css.br", b"br").unwrap();
+        for file in writer.files_mut() {
+            file.set_field("X-A", "b").unwrap();
+        }
+        writer.redirect("/old/*", "/new/$1", 301).unwrap();
+        writer.rewrite("/a/**", "/docs/").unwrap();
+        writer.set_fallback("empty").unwrap();
         writer.finish().unwrap()
     }
 
@@ -185,7 +76,7 @@ mod tests {
         let bundle = Bundle::new(&bytes).unwrap();
         assert_eq!(
             bundle.files().map(|f| f.path).collect::<Vec<_>>(),
-            ["docs/index.html", "empty", "style.css"]
+            ["docs/index.html", "empty", "style.css", "style.css.br"]
         );
         let css = bundle.file(bundle.find("style.css").unwrap()).unwrap();
         assert_eq!(
@@ -217,6 +108,57 @@ mod tests {
     }
 
     #[test]
+    fn header_and_rules_are_checked() {
+        let right = example();
+        let rules = HEADER + 4 * ENTRY;
+        for (at, value, error) in [
+            (20, 5u32, BundleError::BadHeader),
+            (24, 5, BundleError::BadHeader),
+            // A status that is none, and a rewrite made a redirect, whose target is a path all the same.
+            (rules, 304, BundleError::BadRule(0)),
+            (rules + RULE, 300, BundleError::BadRule(1)),
+            // The pattern of the first rule without its first byte.
+            (rules + 8, 0, BundleError::BadRule(0)),
+            // A variant that is not there.
+            (HEADER + entry::VARIANTS, 5, BundleError::BadEntry(0)),
+        ] {
+            let mut bytes = right.clone();
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            assert_eq!(Bundle::new(&bytes).unwrap_err(), error, "{at}");
+        }
+        let mut bytes = right.clone();
+        let count = bytes[16..20].iter_mut().next().unwrap();
+        *count = 200;
+        assert!(Bundle::new(&bytes).is_err());
+        let at = right.windows(6).position(|w| w == b"X-A: b").unwrap();
+        let mut bytes = right.clone();
+        bytes[at + 5] = b'\n';
+        assert!(matches!(Bundle::new(&bytes), Err(BundleError::BadEntry(_))));
+    }
+
+    #[test]
+    fn joined_paths_are_found() {
+        let bytes = example();
+        let bundle = Bundle::new(&bytes).unwrap();
+        let docs = bundle.find("docs/index.html");
+        assert!(docs.is_some());
+        for parts in [
+            &["docs", "/", "index.html"][..],
+            &["", "docs/", "", "index.html", ""],
+        ] {
+            assert_eq!(bundle.find_joined(parts), docs);
+        }
+        for parts in [
+            &["docs"][..],
+            &["docs/", "index.html", "x"],
+            &["docs/", "index.htm"],
+            &[],
+        ] {
+            assert_eq!(bundle.find_joined(parts), None, "{parts:?}");
+        }
+    }
+
+    #[test]
     fn the_index_must_be_sorted() {
         let mut bytes = example();
         let (first, rest) = bytes[HEADER..].split_at_mut(ENTRY);
@@ -226,16 +168,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(changes in prop::collection::vec((0usize..400, any::<u8>()), 1..8)) {
+        fn damage_never_panics(changes in prop::collection::vec((0usize..700, any::<u8>()), 1..8)) {
             let mut bytes = example();
             for (at, byte) in changes {
                 let at = at % bytes.len();
                 bytes[at] = byte;
             }
             if let Ok(bundle) = Bundle::new(&bytes) {
+                prop_assert_eq!(bundle.rules().count(), 2);
+                for id in [bundle.fallback(), bundle.not_found()].into_iter().flatten() {
+                    prop_assert!(bundle.file(id).is_some());
+                }
                 for file in bundle.files() {
                     prop_assert!(file.content.len() <= bytes.len());
                     prop_assert!(bundle.find(file.path).is_some());
+                    prop_assert!(!file.fields.contains("\r\n\r\n"));
                 }
             }
         }

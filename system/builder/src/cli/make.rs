@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use microkit_sdf::System;
-use selkie_qemu::{Boot, Machine, machine};
+use selkie_qemu::{Boot, Forward, Machine, machine};
 use serde_json::{Value, json};
 use wiring::{Domain, Value as Configured};
 
-use super::{Endpoint, Protocol};
+use super::{Endpoint, Protocol, led};
 use crate::board::{Board, KernelKind};
 use crate::compile::image::sha256;
 use crate::flow::{self, Roles};
@@ -64,6 +64,8 @@ pub struct Built {
     pub endpoints: Vec<Endpoint>,
     /// The protection domain that serves at each of them.
     pub services: Vec<String>,
+    /// TCP ports of services that clients are led to by others.
+    pub leads_to: Vec<u16>,
     /// What the board makes of the system that its reader might not expect.
     pub notes: Vec<String>,
     /// What its protection domains are to private keys. Only a description says so, here and below.
@@ -91,7 +93,7 @@ pub type Observe<'a> = &'a (dyn Fn(Event<'_>) + Sync);
 /// # Errors
 /// When the description is wrong, or a part does not build; the error's text is for people.
 pub fn make(root: &Path, request: &Request, observe: Observe<'_>) -> anyhow::Result<Built> {
-    make_for(root, request, observe, Purpose::Use)
+    make_for(root, request, observe, Purpose::Use, &[])
 }
 
 /// What a system is built for.
@@ -110,7 +112,8 @@ pub(super) enum Purpose {
 /// for; a session must be resumed within one.
 pub(super) const TICKET_PERIOD: u32 = 10;
 
-/// As [`make`], for this purpose.
+/// As [`make`], for this purpose. Clients who are led to a TCP port of the system are led to the port of this machine
+/// that is forwarded there.
 ///
 /// # Errors
 /// As [`make`].
@@ -119,6 +122,7 @@ pub(super) fn make_for(
     request: &Request,
     observe: Observe<'_>,
     purpose: Purpose,
+    forwards: &[Forward],
 ) -> anyhow::Result<Built> {
     let board = board(root, &request.board)?;
     let file = find(root, &request.system)?;
@@ -129,6 +133,7 @@ pub(super) fn make_for(
         settings: Settings::load(root).map_err(|wrong| anyhow!("{wrong}"))?,
         board,
         purpose,
+        forwards,
     };
     if file
         .extension()
@@ -159,6 +164,8 @@ struct Work<'a> {
     settings: Settings,
     board: Board,
     purpose: Purpose,
+    /// Where this machine leads into the guest.
+    forwards: &'a [Forward],
 }
 
 /// What a system stands on, once it is built: the programs, and what makes an image of them.
@@ -194,6 +201,7 @@ struct Parts {
     domains: Vec<Domain>,
     endpoints: Vec<Endpoint>,
     services: Vec<String>,
+    leads_to: Vec<u16>,
     notes: Vec<String>,
     roles: Roles,
     holders: Vec<(String, Vec<Holding>)>,
@@ -221,6 +229,7 @@ impl Work<'_> {
         if self.purpose != Purpose::Use {
             shorten_ticket_period(&mut plan);
         }
+        led::lead(&mut plan, self.forwards);
         let mut ground = self.ground(&plan.programs().into_iter().collect::<Vec<_>>())?;
         if self.purpose == Purpose::Control {
             let holders = plan
@@ -257,6 +266,7 @@ impl Work<'_> {
             domains: domains(&plan, &compiled.report),
             endpoints: listeners.iter().map(|(_, endpoint)| *endpoint).collect(),
             services: listeners.into_iter().map(|(name, _)| name).collect(),
+            leads_to: led::ports(&plan),
             report: serde_json::to_value(&compiled.report)?,
             system: compiled.system.clone(),
             programs: BTreeMap::new(),
@@ -297,6 +307,7 @@ impl Work<'_> {
             domains: domains_of(&system),
             endpoints: Vec::new(),
             services: Vec::new(),
+            leads_to: Vec::new(),
             report: json!({ "system": name, "board": self.request.board }),
             name,
             board: self.board_with_memory()?,
@@ -423,6 +434,7 @@ impl Work<'_> {
             domains: parts.domains,
             endpoints: parts.endpoints,
             services: parts.services,
+            leads_to: parts.leads_to,
             notes: parts.notes,
             roles: parts.roles,
             holders: parts.holders,

@@ -10,6 +10,7 @@ mod banner;
 mod build;
 mod describe;
 mod doctor;
+mod led;
 mod logs;
 mod make;
 mod ports;

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use selkie_qemu::{Accelerator, Error, Forward, Guest, Launch, Network, is_free};
 
 use super::build;
-use super::make::Built;
+use super::led;
+use super::make::{Built, Request};
 use super::ports::{self, Choice, Service};
 use super::runs::{self, Run};
 use super::setup::{self, Scope};
@@ -73,7 +74,7 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
     let request = options.build.request(&context.settings()?)?;
     setup::ensure(context, Scope::Run, &[&request.board])?;
     let signals = Signals::catch()?;
-    let mut built = match build::build_showing(context, &request) {
+    let built = match build::build_showing(context, &request) {
         // Ctrl-C ends what the build has started as well, which then looks like a failure.
         Err(_) if signals.caught().is_some() => return Ok(signals.exit_code()),
         built => built?,
@@ -87,7 +88,7 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
         return Ok(signals.exit_code());
     }
 
-    let guest = start(context, options, &built, &mut services)?;
+    let (guest, mut built) = start(context, options, &request, built, &mut services)?;
     built.endpoints = services.iter().map(|service| service.endpoint).collect();
     let mut run = Run::new(
         &built.name,
@@ -110,13 +111,15 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
     outcome.map(|code| code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Starts QEMU. Another process may take a port between the look at it and QEMU's start: usual ports then move on.
+/// Starts QEMU with the system, which leads its clients to the ports that were free. Another process may take a port between
+/// the look at it and QEMU's start: usual ports then move on.
 fn start(
     context: &Context,
     options: &Options,
-    built: &Built,
+    request: &Request,
+    built: Built,
     services: &mut [Service],
-) -> anyhow::Result<Guest> {
+) -> anyhow::Result<(Guest, Built)> {
     const TRIES: usize = 4;
     let usual: Vec<u16> = services
         .iter()
@@ -128,7 +131,8 @@ fn start(
         }
         let moved = ports::settle(services, &options.forward, is_free)?;
         let forwards = forwards(services, &options.forward);
-        let guest = launch(built, options, forwards)?.start()?;
+        let built = led::as_forwarded(context, request, built.clone(), &forwards)?;
+        let guest = launch(&built, options, forwards)?.start()?;
         // It answers once it has made its devices; one that has ended closes the socket.
         let up = guest.qmp().is_ok() || guest.wait(PATIENCE).is_none();
         if !up && left > 0 && lost_a_port(&guest.ended_error()) {
@@ -137,7 +141,7 @@ fn start(
         for line in moved {
             context.ui.say(line);
         }
-        return Ok(guest);
+        return Ok((guest, built));
     }
     bail!("other processes take every port before QEMU does; choose one with --port")
 }

@@ -1,5 +1,6 @@
 //! Configuration keys of a program, and values for them.
 
+use http::bundle::check_value;
 use wiring::Value;
 
 use super::flag;
@@ -28,6 +29,11 @@ pub enum KeyKind {
     Text(Vec<String>),
     /// A whole number in a range.
     Integer(i64, i64),
+    /// A TCP port at which clients reach a service of the system: where `selkie run` leads another port of its machine
+    /// there, that one.
+    Port,
+    /// Text that can be the value of a header field of HTTP.
+    HeaderValue,
     /// `true` or `false`.
     Boolean,
     /// A list of texts; each one of these, if there are any.
@@ -59,11 +65,15 @@ pub(super) fn read(reader: &mut Reader<'_>, entry: &Entry) -> Option<Key> {
     let kind = match name.value.as_str() {
         "string" => KeyKind::Text(choices),
         "integer" => KeyKind::Integer(min, max),
+        "port" => KeyKind::Port,
+        "header-value" => KeyKind::HeaderValue,
         "boolean" => KeyKind::Boolean,
         "list" => KeyKind::List(choices),
         _ => {
             let problem = reader.wrong(&name.span, "there is no such type");
-            problem.help = Some("types: `string`, `integer`, `boolean`, `list`".into());
+            problem.help = Some(
+                "types: `string`, `integer`, `boolean`, `list`, `port`, `header-value`".into(),
+            );
             return None;
         }
     };
@@ -95,6 +105,16 @@ pub(crate) fn value(reader: &mut Reader<'_>, entry: &Entry, kind: &KeyKind) -> O
             Some(Value::Text(text.value))
         }
         KeyKind::Integer(min, max) => Some(Value::Integer(reader.number(entry, *min, *max)?.value)),
+        KeyKind::Port => Some(Value::Integer(reader.number(entry, 1, 65535)?.value)),
+        KeyKind::HeaderValue => {
+            let text = reader.text(entry)?;
+            if let Err(error) = check_value(&text.value) {
+                let message = format!("`{}` cannot be sent", entry.key);
+                reader.wrong(&text.span, message).help = Some(error.to_string());
+                return None;
+            }
+            Some(Value::Text(text.value))
+        }
         KeyKind::Boolean => Some(Value::Boolean(reader.boolean(entry)?)),
         KeyKind::List(choices) => {
             let texts = reader.texts(entry)?;

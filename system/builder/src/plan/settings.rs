@@ -6,7 +6,6 @@ use microkit_sdf::{MAX_STACK_SIZE, MIN_STACK_SIZE};
 use wiring::Value;
 
 use super::{Connection, Content, Planner, pages};
-use crate::compile::bundle;
 use crate::description::Written;
 use crate::diagnostics::Problem;
 use crate::keys;
@@ -172,7 +171,7 @@ impl Planner<'_> {
                 continue;
             }
             let content = match fields.take(&data.name) {
-                Some(entry) => self.content(written, entry, data),
+                Some(entry) => self.content(written, program, entry, data),
                 None if data.kind == DataKind::Keys => Some(Self::default_keys()),
                 None if data.optional => None,
                 None => {
@@ -197,13 +196,15 @@ impl Planner<'_> {
         self.problems.push(problem.help(help));
     }
 
-    fn content(&mut self, written: &Written, entry: &Entry, data: &Data) -> Option<Content> {
+    fn content(
+        &mut self,
+        written: &Written,
+        program: &Program,
+        entry: &Entry,
+        data: &Data,
+    ) -> Option<Content> {
         match data.kind {
-            DataKind::Folder => {
-                let path = self.reader().text(entry)?;
-                let folder = self.existing(&path, "folder", |path| path.is_dir())?;
-                self.made(&path, bundle::site(&folder))
-            }
+            DataKind::Folder => self.site(written, program, entry),
             DataKind::File => {
                 let path = self.reader().text(entry)?;
                 let file = self.existing(&path, "file", |path| path.is_file())?;
@@ -245,7 +246,11 @@ impl Planner<'_> {
         None
     }
 
-    fn made(&mut self, path: &Spanned<String>, bytes: Result<Vec<u8>, String>) -> Option<Content> {
+    pub(super) fn made(
+        &mut self,
+        path: &Spanned<String>,
+        bytes: Result<Vec<u8>, String>,
+    ) -> Option<Content> {
         match bytes {
             Ok(bytes) => Some(Content::Bytes(bytes)),
             Err(reason) => {

@@ -94,8 +94,8 @@ fn secrets(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
     let step = context
         .ui
         .step("building the system, and the control that does not wipe");
-    let built = make_for(&context.root, &request, &observe, Purpose::Audit)?;
-    let control = make_for(&context.root, &request, &observe, Purpose::Control)?;
+    let built = make_for(&context.root, &request, &observe, Purpose::Audit, &[])?;
+    let control = make_for(&context.root, &request, &observe, Purpose::Control, &[])?;
     step.done("");
     let folder = context.output().join("audit").join(&options.board);
     let known = keys(&options.key)?;
