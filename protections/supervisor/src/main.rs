@@ -97,7 +97,7 @@ impl Supervisor {
         match (entries, self.policies.get_mut(child.index())) {
             (Some(entries), Some(policy)) => {
                 let restart = domain.is_some_and(|domain| domain.restart);
-                policy.next(entries, restart, counter::ticks())
+                policy.next(entries, restart, pd::processor_counter())
             }
             _ => Next::Stay,
         }
