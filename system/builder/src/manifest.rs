@@ -75,8 +75,10 @@ pub struct Program {
     pub package: String,
     /// What it does, in one line.
     pub description: String,
-    /// Heap in bytes that it needs besides what its connections take ([`Port::per_connection`]).
+    /// Heap in bytes that it gets besides what its connections take ([`Port::per_connection`]).
     pub memory: u64,
+    /// The least that a description may give in place of [`Program::memory`], in bytes.
+    pub least_memory: u64,
     /// Stack in bytes, where a description gives none.
     pub stack: u64,
     /// The kinds of device it can drive; if there are any, it needs one, unless it can do without.
@@ -250,6 +252,7 @@ fn selkie_table(document: &Node) -> Option<&Entry> {
 fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program> {
     let mut fields = Fields::new(reader.table("selkie", &entry.value)?);
     let (description, memory) = (fields.take("description"), fields.take("memory"));
+    let least_memory = fields.take("least_memory");
     if let Some(given) = fields.take("program").and_then(|entry| reader.text(entry))
         && given.value != name
     {
@@ -271,6 +274,7 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             "a program has a `description` and `memory`",
         );
     }
+    let memory = reader.size(memory?)?.value;
     let devices = device.map_or_else(|| Some(Vec::new()), |entry| drives(reader, entry));
     let holds = holds.map_or_else(|| Some(Vec::new()), |entry| holdings(reader, entry));
     let ports: Vec<Port> = tables(reader, ports, port);
@@ -279,7 +283,11 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
         name: name.to_string(),
         package: String::new(),
         description: reader.text(description?)?.value,
-        memory: reader.size(memory?)?.value,
+        memory,
+        least_memory: match least_memory {
+            Some(entry) => reader.size(entry)?.value,
+            None => memory,
+        },
         stack: match stack {
             Some(entry) => reader.size(entry)?.value,
             None => DEFAULT_STACK,

@@ -24,12 +24,13 @@ impl Planner<'_> {
             let open = connection.open_at_once();
             open.saturating_mul(connection.heap_for_each(index, program))
         });
-        let needed = pages(of_ports.fold(program.memory, u64::saturating_add));
+        let of_ports = of_ports.fold(0, u64::saturating_add);
         let given = self.written(index).entry("memory");
         let Some(size) = given.and_then(|entry| self.reader().size(entry)) else {
-            return needed;
+            return pages(program.memory.saturating_add(of_ports));
         };
         let bytes = pages(size.value);
+        let needed = pages(program.least_memory.saturating_add(of_ports));
         if bytes < needed {
             self.too_little(index, program, size, needed, connections);
         }
@@ -45,7 +46,7 @@ impl Planner<'_> {
         needed: u64,
         connections: &[Connection],
     ) {
-        let mut parts = vec![show_size(program.memory)];
+        let mut parts = vec![show_size(program.least_memory)];
         for connection in connections {
             let each = connection.heap_for_each(index, program);
             if each > 0 {
