@@ -13,6 +13,7 @@
 pub mod board;
 pub mod cli;
 pub mod elf;
+pub mod files;
 pub mod flow;
 pub mod manifest;
 pub mod microkit;
