@@ -217,6 +217,7 @@ pub fn plan_with(
         site_notes: Vec::new(),
         source: &source,
         problems,
+        warnings: Vec::new(),
     };
     let plan = planner.plan();
     match plan {
@@ -266,6 +267,8 @@ struct Planner<'a> {
     site_notes: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
+    /// What is not wrong, but should be known.
+    warnings: Vec<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -325,6 +328,7 @@ impl<'a> Planner<'a> {
             .chain(keys::notes(protections, self.board.kernel))
             .chain(authorities::notes(protections))
             .chain(self.site_notes.iter().cloned())
+            .chain(self.warnings.iter().cloned())
             .collect()
     }
 

@@ -7,9 +7,10 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use vault::ChainError;
 use vault::provision::{Certificates, MAX_NAMES, Parcel};
+use x509_parser::prelude::ASN1Time;
 
 use super::{Context, vault_line};
-use crate::keys;
+use crate::keys::{self, Chain};
 
 /// Options of `selkie provision`.
 #[derive(Debug, Args)]
@@ -19,21 +20,23 @@ pub(super) struct Options {
     /// PEM file with the certificates, the key's own first, each behind one that it signed.
     #[arg(long, value_name = "FILE")]
     chain: PathBuf,
-    /// PEM file with the private key (PKCS#8 or PKCS#1). Left out: the vault has the key that the first certificate is
+    /// PEM file with the private key (PKCS#8, PKCS#1 or SEC 1). Left out: the vault has the key that the first certificate is
     /// for, and the certificates take the place of those that it shows.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
 
 pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<ExitCode> {
-    let chain = keys::read_whole_chain(&options.chain)?;
-    let names = keys::names_of(&chain[0]);
-    let shown = shown(&names, &chain)
+    let chain = Chain::read(&options.chain, ASN1Time::now())?;
+    for warning in &chain.warnings {
+        context.ui.say(format!("warning: {warning}"));
+    }
+    let shown = shown(&chain.names, &chain.certificates)
         .with_context(|| format!("a vault does not take {}", options.chain.display()))?;
     let name = &options.name;
     let (what, names) = match &options.key {
         Some(file) => {
-            let key = keys::read_fitting_key(&options.chain, &chain, file)?;
+            let key = keys::read_fitting_key(&chain, file)?;
             let parcel = Parcel::Key(shown, &key);
             ("the key", vault_line::send(context, name, &parcel)?)
         }

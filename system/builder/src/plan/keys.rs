@@ -145,11 +145,17 @@ impl Planner<'_> {
         let chain: Spanned<String> = self.reader().text(chain)?;
         let key = self.reader().text(key)?;
         let files = (
-            self.existing(&chain, "file", |path| path.is_file()),
-            self.existing(&key, "file", |path| path.is_file()),
+            self.existing(&chain, "file", |path| path.exists()),
+            self.existing(&key, "file", |path| path.exists()),
         );
         match keys::from_files(&files.0?, &files.1?) {
-            Ok(key) => Some(key),
+            Ok(key) => {
+                let folder = format!("{}/", self.folder.display());
+                let warnings = key.warnings.into_iter();
+                let shown = warnings.map(|text| format!("warning: {}", text.replace(&folder, "")));
+                self.warnings.extend(shown);
+                Some(key.entry)
+            }
             Err(error) => {
                 self.unusable(&chain, &error.to_string());
                 None
