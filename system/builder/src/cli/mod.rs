@@ -23,6 +23,7 @@ mod setup;
 mod signals;
 mod status;
 mod suites;
+mod system_file;
 mod ui;
 mod vault_line;
 
