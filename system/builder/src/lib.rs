@@ -20,6 +20,7 @@ pub mod microkit;
 pub mod pc99;
 pub mod programs;
 pub mod report;
+pub mod schema;
 pub mod settings;
 
 mod compile;

@@ -30,8 +30,10 @@ use crate::manifest::{Manifests, Program};
 use crate::toml::{self, Reader};
 
 pub use devices::undriven;
+pub(crate) use keys::KINDS as KEY_KINDS;
 pub use memory::MAX_MEMORY;
 pub(crate) use memory::larger_machine;
+pub(crate) use scheduling::RANGE as TIME_RANGE;
 
 /// The program whose protection is the Microkit parent of all others.
 pub const SUPERVISOR: &str = "supervisor";

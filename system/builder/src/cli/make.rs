@@ -593,7 +593,7 @@ pub(super) fn find(root: &Path, system: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The systems that the repository describes.
-fn names(root: &Path) -> Vec<String> {
+pub(super) fn names(root: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(root.join("system")).into_iter().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))

@@ -14,7 +14,7 @@ use crate::manifest::{Data, DataKind};
 use crate::toml::{Entry, Fields, Kind as Toml, Node, Spanned};
 
 /// The kinds of key that a vault makes, as descriptions name them.
-const KINDS: [(&str, Kind); 3] = [
+pub(crate) const KINDS: [(&str, Kind); 3] = [
     ("ecdsa-p256", Kind::EcdsaP256),
     ("ecdsa-p384", Kind::EcdsaP384),
     ("ed25519", Kind::Ed25519),

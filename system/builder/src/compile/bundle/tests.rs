@@ -21,7 +21,11 @@ fn folder() -> TempDir {
 }
 
 fn paths(folder: &Path, follow_links: bool) -> Vec<String> {
-    let bytes = site(folder, MOST, follow_links).unwrap().writer.finish().unwrap();
+    let bytes = site(folder, MOST, follow_links)
+        .unwrap()
+        .writer
+        .finish()
+        .unwrap();
     let bundle = Bundle::new(&bytes).unwrap();
     bundle.files().map(|file| file.path.to_owned()).collect()
 }
