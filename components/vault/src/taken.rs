@@ -1,4 +1,4 @@
-//! Which clients see a certificate that has just come: a vault has several keys, and the first that fits a name answers.
+//! The clients that see a new certificate: a vault has several keys, and the first that fits a name answers.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ const MAX_LISTED: usize = 8;
 /// Most names of another key in that text.
 const MAX_ITS_NAMES: usize = 3;
 
-/// What became of a key's certificates: the key's place, and for which of the names another key answers.
+/// A key's place after new certificates, and the names for which another key answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The DNS names and IP addresses of the certificate.
@@ -123,7 +123,7 @@ mod tests {
     const ECDSA: &[Scheme] = &[Scheme::EcdsaSecp256r1Sha256];
     const ED25519: &[Scheme] = &[Scheme::Ed25519];
 
-    /// What is said of the last of these keys.
+    /// The text for the last of these keys.
     fn said(keys: &[(&[&str], &[Scheme], bool)]) -> String {
         let names: Vec<Vec<String>> = keys
             .iter()

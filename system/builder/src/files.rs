@@ -1,4 +1,4 @@
-//! Reading the files that a user names: regular files only, and no more than is expected.
+//! Reads the files that a user names: regular files only, up to a limit.
 //!
 //! A path in a description may lead to a FIFO, which would never end to open, to a device such as `/dev/zero`, which never
 //! ends to read, or to a file that another program is writing. Each is an error here.

@@ -57,7 +57,7 @@ pub enum KeyFileError {
 pub struct FromFiles {
     /// The key with its chain.
     pub entry: Entry,
-    /// What whoever uses it should know.
+    /// Warnings, each with a file's path.
     pub warnings: Vec<String>,
 }
 

@@ -27,7 +27,7 @@ pub const FILE: &str = "system/description.schema.json";
 /// The schema of descriptions, with the programs of the workspace at `root`.
 ///
 /// # Errors
-/// What is wrong with the programs' manifests.
+/// The faults of the programs' manifests.
 pub fn schema(root: &Path) -> Result<Value, Diagnostics> {
     let manifests = Manifests::find(root);
     let (mut programs, mut problems) = (Vec::new(), Vec::new());
@@ -423,7 +423,7 @@ fn key_source() -> Value {
     })
 }
 
-/// What a description says of a consumer's port.
+/// The value of a consumer's port in a description.
 fn port_schema(port: &Port) -> Value {
     let mut forms = peer(port.interface);
     if port.many {

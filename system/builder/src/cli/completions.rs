@@ -1,4 +1,4 @@
-//! `selkie completions`: what a shell completes after `selkie`.
+//! `selkie completions`: completion scripts for shells.
 //!
 //! The scripts are those of `clap_complete`, with the names of the systems and boards that the repository has when they are
 //! printed.
@@ -63,7 +63,7 @@ impl Names {
         let is = |name: &str| values.len() == 1 && values[0].as_str() == name;
         match argument.get_id().as_str() {
             "board" => argument.value_parser(PossibleValuesParser::new(self.boards.clone())),
-            // zsh offers nothing but the names that it is told, and a file may be meant too.
+            // zsh would offer the names only, and a file is possible too.
             "system" if self.shell == Shell::Zsh => argument.value_hint(ValueHint::FilePath),
             "system" => argument.value_parser(PossibleValuesParser::new(self.systems.clone())),
             _ if is("FILE") => argument.value_hint(ValueHint::FilePath),

@@ -24,9 +24,9 @@ pub(super) struct SystemFile {
     pub name: String,
     /// The folder that the paths in it are relative to.
     pub base: PathBuf,
-    /// What it describes. Where there are problems, it lacks what they are about.
+    /// The system in it. Where there are problems, it lacks the parts that they are about.
     pub system: System,
-    /// What is wrong with it, or not modelled.
+    /// Faults, and parts that the model lacks.
     problems: Vec<Problem>,
 }
 
@@ -64,7 +64,7 @@ impl SystemFile {
         domains.map(|(domain, _)| domain.program_image.as_path())
     }
 
-    /// What is wrong, each with its place. `last_word`: Microkit's tool judges what the model lacks.
+    /// The faults, each with its place. `last_word`: Microkit's tool judges the parts that the model lacks.
     fn faults(&self, last_word: bool) -> Vec<String> {
         let faults = self.problems.iter();
         let faults = faults.filter(|problem| !(last_word && problem.unsupported));
@@ -96,7 +96,7 @@ impl SystemFile {
         bail!("the system file is wrong\n{}{hint}", faults.join("\n"))
     }
 
-    /// What Selkie does not know of the file, or would refuse, where Microkit's tool has the last word.
+    /// The parts that Selkie does not know, or would refuse, where Microkit's tool has the last word.
     pub fn notes(&self) -> Vec<String> {
         let note = |problem: &Problem| {
             let place = self.placed(problem);

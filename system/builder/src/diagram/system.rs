@@ -1,5 +1,5 @@
-//! A picture of a Microkit system file: its protection domains (PDs) by priority, who notifies or calls whom, and which
-//! memory two of them share.
+//! A picture of a Microkit system file: its protection domains (PDs) by priority, their channels and calls, and the
+//! memory that two of them share.
 //!
 //! The file does not say what a PD is for, so that there are no layers: the most urgent PDs stand on top.
 
@@ -48,7 +48,7 @@ pub(crate) fn of_system(system: &System, board: &str) -> String {
     svg.finish()
 }
 
-/// What stands in a PD's box.
+/// The lines of text in a PD's box.
 fn lines(domain: &ProtectionDomain, parent: Option<&str>) -> Vec<String> {
     let program = domain.program_image.file_name().unwrap_or_default();
     let mut first = format!(
@@ -82,7 +82,7 @@ fn lines(domain: &ProtectionDomain, parent: Option<&str>) -> Vec<String> {
     lines
 }
 
-/// What joins two PDs, by their places in [`System::domains`]: channels, and regions that both map.
+/// The links between two PDs, by their places in [`System::domains`]: channels, and regions that both map.
 fn links(system: &System) -> BTreeMap<(usize, usize), Vec<String>> {
     let all = system.domains();
     let index = |name: &str| all.iter().position(|(domain, _)| domain.name == name);

@@ -1,9 +1,9 @@
-//! Which kinds of key a vault signs with, and what others are called.
+//! The kinds of key that a vault signs with, and the names of others.
 
 use pkcs8::der::asn1::ObjectIdentifier;
 use x509_parser::prelude::X509Certificate;
 
-/// What a vault signs with, for messages.
+/// The kinds that a vault signs with, for messages.
 pub(super) const SUPPORTED: &str =
     "a vault signs with ECDSA on P-256 and P-384, Ed25519, and RSA with 2048 to 4096 bits";
 

@@ -1,6 +1,6 @@
 //! Certificate chains: whether clients would accept them.
 //!
-//! What no client accepts is an error. What some clients accept, or what is accepted today and soon no more, is a warning.
+//! A chain that no client accepts is an error. One that some clients refuse, or that expires soon, gets a warning.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct Chain {
     pub certificates: Vec<Vec<u8>>,
     /// The DNS names and addresses that the first certificate is for; at least one.
     pub names: Vec<String>,
-    /// What whoever uses them should know.
+    /// Warnings, each with the file's path.
     pub warnings: Vec<String>,
 }
 
@@ -178,7 +178,8 @@ fn signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) ->
         )
 }
 
-/// What to say of a certificate that ends soon. That an issuer's has ended is no error: clients may know it by another.
+/// The warning of a certificate that expires soon, or of an issuer's that has expired, which is no error: clients may know
+/// that issuer by another certificate.
 fn ending(index: usize, certificate: &X509Certificate<'_>, now: ASN1Time) -> Option<String> {
     let end = certificate.validity().not_after;
     let left = end.timestamp() - now.timestamp();
@@ -194,7 +195,7 @@ fn ending(index: usize, certificate: &X509Certificate<'_>, now: ASN1Time) -> Opt
     }
 }
 
-/// What the first certificate's key may be used for (RFC 5280, sections 4.2.1.3, 4.2.1.9, 4.2.1.12).
+/// Checks the permitted uses of the first certificate's key (RFC 5280, sections 4.2.1.3, 4.2.1.9, 4.2.1.12).
 fn uses(first: &X509Certificate<'_>) -> Result<Vec<String>, String> {
     let mut warnings = Vec::new();
     if let Ok(Some(usage)) = first.extended_key_usage() {

@@ -1,5 +1,4 @@
-//! PEM files (RFC 7468) as OpenSSL, step, certbot and Windows write them: what they hold, and what to do where they hold
-//! something else.
+//! PEM files (RFC 7468) as OpenSSL, step, certbot and Windows write them, with advice for files of other kinds.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ const MAX_FILE: u64 = 4 << 20;
 /// The labels of certificates: RFC 7468, section 5.1.
 const CERTIFICATES: [&str; 2] = ["CERTIFICATE", "X509 CERTIFICATE"];
 
-/// What stands between a `BEGIN` line and its `END` line.
+/// The contents between a `BEGIN` line and its `END` line.
 pub(super) struct Section {
     /// The label of the two lines, such as `CERTIFICATE`.
     pub label: String,
@@ -88,7 +87,7 @@ pub(super) fn listed(sections: &[Section]) -> String {
     labels.join(", ")
 }
 
-/// What a file is that is not PEM, as far as its first bytes tell, and what to do.
+/// The kind of a file that is not PEM, by its first bytes, with the command that makes PEM of it.
 fn not_pem(bytes: &[u8], path: &Path) -> Option<String> {
     let file = quoted(path);
     match bytes {

@@ -30,7 +30,7 @@ impl Files {
         path
     }
 
-    /// What becomes of these two files.
+    /// The key that these two files make.
     fn made(&self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<FromFiles, String> {
         let (chain, key) = (self.write("chain.pem", chain), self.write("key.pem", key));
         let made = from_files(&chain, &key);

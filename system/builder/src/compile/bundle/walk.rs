@@ -1,4 +1,4 @@
-//! The files of a site's folder: which there are, and that none of them is one that was not meant.
+//! The files of a site's folder, without any that lies outside of it.
 
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(super) struct Walked {
 /// Lists the files of a folder by their paths: the same folder gives the same list.
 ///
 /// # Errors
-/// What cannot be listed, or must not be served.
+/// The entry that cannot be listed, or must not be served, with the reason.
 pub(super) fn walk(folder: &Path, follow_links: bool) -> Result<Walked, String> {
     let root = fs::canonicalize(folder).map_err(|error| plain(&error))?;
     let mut walk = Walk {
