@@ -113,7 +113,7 @@ pub(super) fn unsupported(what: &str, oid: ObjectIdentifier) -> String {
     let name = OTHERS.iter().find(|(known, _)| *known == text);
     let name = name.map_or_else(
         || format!("of the kind {text}"),
-        |(_, name)| format!("{name}"),
+        |(_, name)| (*name).to_owned(),
     );
     format!("{what} is {name}; {SUPPORTED}")
 }
