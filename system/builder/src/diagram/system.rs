@@ -1,24 +1,26 @@
 //! A picture of a Microkit system file: its protection domains (PDs) by priority, their channels and calls, and the
 //! memory that two of them share.
 //!
-//! The file does not say what a PD is for, so that there are no layers: the most urgent PDs stand on top.
+//! The file does not say what a PD is for, so that there are no layers: the most urgent PDs stand on top. Arrows have numbers,
+//! which a list below the picture explains.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use microkit_sdf::{ProtectionDomain, System};
 
-use super::{BAR, BOX_HEIGHT, BOX_WIDTH, GAP_X, MARGIN, Place, Svg};
+use super::{BAR, BOX_HEIGHT, BOX_WIDTH, GAP_X, GAP_Y, MARGIN, Place, Svg};
 use crate::toml::show_size;
 
 /// PDs beside each other.
 const COLUMNS: usize = 3;
 /// Height of a line of text.
 const LINE: usize = 16;
-/// Space between two rows of PDs: room for the labels of arrows.
-const GAP_Y: usize = 96;
-/// Space between two columns: room for the labels of arrows from side to side.
-const WIDE_GAP_X: usize = GAP_X * 4;
+/// Space between two columns.
+const WIDE_GAP_X: usize = GAP_X * 2;
+
+/// Style of an arrow's number.
+const HEADING: &str = "font-weight=\"600\" fill=\"#3b6ea5\"";
 
 /// Draws a system file's PDs for a board, in SVG 1.1.
 pub(crate) fn of_system(system: &System, board: &str) -> String {
@@ -35,11 +37,22 @@ pub(crate) fn of_system(system: &System, board: &str) -> String {
     let rows = all.len().div_ceil(COLUMNS).max(1);
     let columns = all.len().clamp(1, COLUMNS);
     let width = 2 * MARGIN + columns * (BOX_WIDTH + WIDE_GAP_X) - WIDE_GAP_X;
-    let bottom = MARGIN + rows * (BOX_HEIGHT + GAP_Y) - GAP_Y / 2;
-    let mut svg = Svg::new(width, bottom + BAR + MARGIN);
+    let bottom = MARGIN + rows * (BOX_HEIGHT + GAP_Y) - GAP_Y / 4;
+    let links = links(system);
+    let list: usize = links.values().map(|labels| labels.len() + 1).sum();
+    let mut svg = Svg::new(width, bottom + BAR + 2 * MARGIN + list * LINE);
     svg.kernel(board, width, bottom);
-    for ((one, other), labels) in links(system) {
-        connect(&mut svg, places[one], places[other], &labels);
+    let mut y = bottom + BAR + 2 * MARGIN;
+    for (index, ((one, other), labels)) in links.iter().enumerate() {
+        let number = (index + 1).to_string();
+        connect(&mut svg, places[*one], places[*other], &number);
+        let (one, other) = (&all[*one].0.name, &all[*other].0.name);
+        svg.text(MARGIN, y, HEADING, &format!("{number}: {one}, {other}"));
+        for label in labels {
+            y += LINE;
+            svg.text(2 * MARGIN, y, "fill=\"#55626f\"", label);
+        }
+        y += LINE;
     }
     for (index, (domain, parent)) in all.iter().enumerate() {
         let parent = parent.map(|parent| all[parent].0.name.as_str());
@@ -131,7 +144,7 @@ fn links(system: &System) -> BTreeMap<(usize, usize), Vec<String>> {
 }
 
 /// An arrow between two boxes, from side to side in a row, else from the bottom of the upper to the top of the lower.
-fn connect(svg: &mut Svg, one: Place, other: Place, labels: &[String]) {
+fn connect(svg: &mut Svg, one: Place, other: Place, number: &str) {
     let (first, second) = if (one.y, one.x) <= (other.y, other.x) {
         (one, other)
     } else {
@@ -153,10 +166,10 @@ fn connect(svg: &mut Svg, one: Place, other: Place, labels: &[String]) {
         )
     };
     svg.arrow_between(from, to);
-    let (x, y) = (from.0.midpoint(to.0) + 8, from.1.midpoint(to.1) + LINE);
-    for (line, label) in labels.iter().enumerate() {
-        svg.text(x, y + line * LINE, "fill=\"#3b6ea5\"", label);
-    }
+    // Off the middle, where arrows cross.
+    let third = |from: usize, to: usize| (2 * from + to) / 3;
+    let (x, y) = (third(from.0, to.0) + 4, third(from.1, to.1) - 3);
+    svg.text(x, y, HEADING, number);
 }
 
 #[cfg(test)]
@@ -200,6 +213,7 @@ mod tests {
             "ring: client rw, server r",
             "1 interrupt, 1 region",
             "2 regions",
+            "1: client, server",
         ] {
             assert!(texts.contains(&text), "{text} is not in {texts:?}");
         }
