@@ -148,7 +148,7 @@ fn a_key_is_sent(endpoint: &Endpoint) -> Outcome {
     for holder in [&holder, &other] {
         let said = send(holder, &holder.key)?.good()?;
         ensure(
-            said.text() == format!("the vault of {NAME} has the key for {HOST}\n"),
+            said.text() == format!("the vault of {NAME} has the key for {HOST} (key 1 of 2)\n"),
             || format!("{said:?}"),
         )?;
         served_with(endpoint, HOST, &trusted, &holder.certificate)?;
@@ -160,6 +160,15 @@ fn a_key_is_sent(endpoint: &Endpoint) -> Outcome {
         || format!("{mixed:?}"),
     )?;
     served_with(endpoint, HOST, &trusted, &other.certificate)?;
+    // A key for a part of another's names comes behind that one.
+    let hidden = authority.server(WAITING, &folder.path().join("hidden"))?;
+    let said = send(&hidden, &hidden.key)?.good()?;
+    let warning =
+        "clients that can verify key 2 (request.test, 192.0.2.1) still get its certificate";
+    ensure(
+        said.text().contains("(key 3 of 3)") && said.err.contains(warning),
+        || format!("{said:?}"),
+    )?;
     gone_after_a_fault(endpoint, &trusted)?;
     send(&holder, &holder.key)?.good()?;
     served_with(endpoint, HOST, &trusted, &holder.certificate)

@@ -563,5 +563,16 @@ fn small(word: u64) -> Result<usize, CallError> {
     usize::try_from(word).map_err(|_| CallError::BadRequest)
 }
 
+/// Whether a name of a certificate is for this host: letter by letter, or with `*` for its first label (RFC 9525, section
+/// 6.3).
+pub fn covers(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(parent) => name
+            .split_once('.')
+            .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => pattern.eq_ignore_ascii_case(name),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use channel::CallError;
-use channel::sign::{Content, KeyId, PublicKey, Role, Share, Sign, SignError, Transcript};
+use channel::sign::{Content, KeyId, PublicKey, Role, Share, Sign, SignError, Transcript, covers};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -97,7 +97,7 @@ impl VaultKeys {
     fn choose(&self, name: Option<&str>, offered: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let fits = |key: &&NamedKey| key.certified.key.choose_scheme(offered).is_some();
         let named = |key: &&NamedKey| {
-            name.is_some_and(|name| key.names.iter().any(|pattern| matches(pattern, name)))
+            name.is_some_and(|name| key.names.iter().any(|pattern| covers(pattern, name)))
         };
         let mut fitting = self.keys.iter().filter(fits);
         let found = fitting.clone().find(named).or_else(|| fitting.next());
@@ -119,16 +119,6 @@ impl ResolvesClientCert for VaultKeys {
     /// Also with no keys now: there may be some later.
     fn has_certs(&self) -> bool {
         true
-    }
-}
-
-/// Whether a name of a certificate is for this host: letter by letter, or with `*` for its first label (RFC 9525,
-/// section 6.3).
-fn matches(pattern: &str, name: &str) -> bool {
-    let rest_of = |text: &str| text.split_once('.').map(|(_, rest)| String::from(rest));
-    match pattern.strip_prefix("*.") {
-        Some(parent) => rest_of(name).is_some_and(|rest| rest.eq_ignore_ascii_case(parent)),
-        None => pattern.eq_ignore_ascii_case(name),
     }
 }
 
@@ -233,12 +223,12 @@ mod tests {
 
     #[test]
     fn names_match_as_certificates_mean_them() {
-        assert!(matches("selkie.test", "Selkie.TEST"));
-        assert!(matches("*.selkie.test", "www.selkie.test"));
-        assert!(!matches("*.selkie.test", "selkie.test"));
-        assert!(!matches("*.selkie.test", "a.b.selkie.test"));
-        assert!(!matches("selkie.test", "www.selkie.test"));
-        assert!(!matches("*.", "test"));
+        assert!(covers("selkie.test", "Selkie.TEST"));
+        assert!(covers("*.selkie.test", "www.selkie.test"));
+        assert!(!covers("*.selkie.test", "selkie.test"));
+        assert!(!covers("*.selkie.test", "a.b.selkie.test"));
+        assert!(!covers("selkie.test", "www.selkie.test"));
+        assert!(!covers("*.", "test"));
     }
 
     #[test]

@@ -21,10 +21,12 @@ mod key;
 mod keyring;
 mod limit;
 pub mod provision;
+mod taken;
 mod vault;
 
 pub use certificate::Subject;
 pub use error::{ChainError, KeyError, VaultError};
 pub use key::Scheme;
 pub use keyring::{Entry, Keyring, Kind};
+pub use taken::{Earlier, Taken};
 pub use vault::{Client, Vault};

@@ -6,7 +6,6 @@
 //! these bytes: a serial line loses bytes without saying so. The hash finds mistakes, not forgeries: whoever holds the line
 //! is trusted with the keys.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -16,7 +15,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::vault::MAX_CHAIN;
-use crate::{ChainError, KeyError};
+use crate::{ChainError, KeyError, Taken};
 
 /// Forgets what the line had so far (the control character CAN of ASCII).
 pub const CANCEL: u8 = 0x18;
@@ -53,10 +52,10 @@ pub struct Certificates<'a> {
 /// What a vault did with a parcel. Its text stands behind `ok` in the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// It has the key for these names.
-    Key(String),
-    /// It has certificates for these names.
-    Certificates(String),
+    /// It has the key.
+    Key(Taken),
+    /// It has certificates for a key that it had.
+    Certificates(Taken),
     /// It wrote a certificate request, in DER. The text is in hexadecimal digits.
     Request(Vec<u8>),
 }
@@ -96,7 +95,7 @@ pub enum ProvisionError {
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(names) | Self::Certificates(names) => f.write_str(names),
+            Self::Key(taken) | Self::Certificates(taken) => taken.fmt(f),
             Self::Request(der) => write!(f, "{:x}", base16ct::HexDisplay(der)),
         }
     }
@@ -172,6 +171,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use std::format;
+    use std::string::String;
     use std::vec;
 
     use proptest::prelude::*;
@@ -288,7 +288,13 @@ mod tests {
 
     #[test]
     fn a_receipt_is_one_line_of_text() {
-        assert_eq!(format!("{}", Receipt::Key("a, b".into())), "a, b");
+        let taken = Taken {
+            names: vec!["a".into(), "b".into()],
+            place: 0,
+            count: 1,
+            earlier: Vec::new(),
+        };
+        assert_eq!(format!("{}", Receipt::Key(taken)), "a, b; key 1 of 1");
         assert_eq!(
             format!("{}", Receipt::Request(vec![0x30, 0, 255])),
             "3000ff"

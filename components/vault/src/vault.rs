@@ -14,7 +14,8 @@ use crate::content::signed;
 use crate::key::{Key, Scheme};
 use crate::limit::Limit;
 use crate::provision::{Certificates, MAX_PARCEL, Parcel, ProvisionError, Receipt};
-use crate::{ChainError, Entry, KeyError, Keyring, Subject, VaultError};
+use crate::taken::Offered;
+use crate::{ChainError, Entry, KeyError, Keyring, Subject, Taken, VaultError};
 
 /// Most certificates in a chain.
 pub(crate) const MAX_CHAIN: usize = 16;
@@ -53,6 +54,8 @@ struct Held {
     written: Option<u64>,
     /// DNS names and addresses of its certificate, or for one.
     names: Vec<String>,
+    /// Whether it has a certificate.
+    certified: bool,
     /// Encoded for clients.
     public: Vec<u8>,
 }
@@ -74,6 +77,7 @@ impl Held {
             subject: subject.cloned(),
             written: None,
             names: Vec::new(),
+            certified: false,
             public: Vec::new(),
         };
         held.show(names, chain)?;
@@ -84,6 +88,7 @@ impl Held {
     fn show(&mut self, names: &[&str], chain: Vec<Vec<u8>>) -> Result<(), ChainError> {
         let fitting = names.iter().filter(|name| name.len() <= MAX_NAME);
         let names: Vec<String> = fitting.take(MAX_NAME).map(|name| (*name).into()).collect();
+        let certified = !chain.is_empty();
         let public = PublicKey {
             id: self.id,
             schemes: self.schemes.iter().map(|scheme| scheme.number()).collect(),
@@ -95,6 +100,7 @@ impl Held {
             return Err(ChainError::TooLong);
         }
         (self.names, self.public, self.written) = (names, public, None);
+        self.certified = certified;
         Ok(())
     }
 }
@@ -205,28 +211,41 @@ impl Vault {
             return Err(ProvisionError::SchemesRefused);
         }
         let same = |held: &Held| held.names[..] == shown.names[..];
-        match self.keys.iter().position(same) {
+        let place = self.keys.iter().position(same);
+        match place {
             Some(place) => self.keys[place] = held,
             None if self.keys.len() < MAX_KEYS => self.keys.push(held),
             None => return Err(ProvisionError::Full),
         }
         self.edition += 1;
-        Ok(Receipt::Key(shown.names.join(", ")))
+        let place = place.unwrap_or(self.keys.len() - 1);
+        Ok(Receipt::Key(self.taken(place)))
     }
 
     /// The certificates take the place of those of the key that the first of them is for.
     fn take_certificates(&mut self, shown: &Certificates<'_>) -> Result<Receipt, ProvisionError> {
         let chain = owned(&shown.chain);
         let mut wrong = ChainError::OtherKey;
-        let held = self.keys.iter_mut().find(|held| {
+        let place = self.keys.iter().position(|held| {
             let checked = check(&chain, &held.key);
             checked.inspect_err(|error| wrong = *error).is_ok()
         });
-        held.ok_or(wrong)
-            .and_then(|held| held.show(&shown.names, chain))
+        let place = place.ok_or(ProvisionError::Chain(wrong))?;
+        self.keys[place]
+            .show(&shown.names, chain)
             .map_err(ProvisionError::Chain)?;
         self.edition += 1;
-        Ok(Receipt::Certificates(shown.names.join(", ")))
+        Ok(Receipt::Certificates(self.taken(place)))
+    }
+
+    /// Who sees the certificates of the key at this place.
+    fn taken(&self, place: usize) -> Taken {
+        let keys = self.keys.iter().map(|held| Offered {
+            names: &held.names,
+            schemes: &held.schemes,
+            in_use: held.certified,
+        });
+        Taken::new(&keys.collect::<Vec<_>>(), place)
     }
 
     /// A request for a certificate for the key at this place.

@@ -67,8 +67,8 @@ impl Port {
             };
             let done = sent.and_then(|sent| obey(&sent));
             match &done {
-                Ok(Receipt::Key(names)) => pd::info!("took over a key for {names}"),
-                Ok(Receipt::Certificates(names)) => pd::info!("has certificates for {names}"),
+                Ok(Receipt::Key(taken)) => pd::info!("took over a key for {taken}"),
+                Ok(Receipt::Certificates(taken)) => pd::info!("has certificates for {taken}"),
                 Ok(Receipt::Request(_)) => pd::info!("wrote a certificate request"),
                 Err(error) => pd::warn!("refused what was sent: {error}"),
             }

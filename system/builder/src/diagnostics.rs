@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
+use crate::files;
+
 /// Width of a rendered diagnostic in columns.
 const WIDTH: usize = 100;
 
@@ -33,7 +35,7 @@ impl Source {
             .unwrap_or(path)
             .display()
             .to_string();
-        match std::fs::read_to_string(path) {
+        match files::read_text(path, files::MAX_TEXT) {
             Ok(text) => Ok(Arc::new(Self {
                 name,
                 text,

@@ -3,10 +3,14 @@
 //! Those that data flows through stand in layers, the service on top and the drivers below; those that
 //! serve everybody stand beside them.
 
+mod system;
+
 use std::fmt::Write;
 
 use crate::plan::{Connection, Plan};
 use crate::toml::show_size;
+
+pub(crate) use system::of_system;
 
 const BOX_WIDTH: usize = 220;
 const BOX_HEIGHT: usize = 84;
@@ -198,11 +202,15 @@ impl Svg {
         let middle = |place: Place| place.x + BOX_WIDTH / 2;
         let (x1, y1) = (middle(consumer), consumer.y + BOX_HEIGHT);
         let (x2, y2) = (middle(provider), provider.y);
+        self.arrow_between((x1, y1), (x2, y2));
+        let (x, y) = (x1.midpoint(x2) + 8, y1.midpoint(y2) + 4);
+        self.text(x, y, "fill=\"#3b6ea5\"", label);
+    }
+
+    fn arrow_between(&mut self, (x1, y1): (usize, usize), (x2, y2): (usize, usize)) {
         self.line(format_args!(
             "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"#3b6ea5\" stroke-width=\"2\" marker-start=\"url(#tip)\" marker-end=\"url(#tip)\" />"
         ));
-        let (x, y) = (x1.midpoint(x2) + 8, y1.midpoint(y2) + 4);
-        self.text(x, y, "fill=\"#3b6ea5\"", label);
     }
 
     fn device(&mut self, place: Place, name: &str) {

@@ -13,12 +13,14 @@
 pub mod board;
 pub mod cli;
 pub mod elf;
+pub mod files;
 pub mod flow;
 pub mod manifest;
 pub mod microkit;
 pub mod pc99;
 pub mod programs;
 pub mod report;
+pub mod schema;
 pub mod settings;
 
 mod compile;

@@ -30,8 +30,10 @@ use crate::manifest::{Manifests, Program};
 use crate::toml::{self, Reader};
 
 pub use devices::undriven;
+pub(crate) use keys::KINDS as KEY_KINDS;
 pub use memory::MAX_MEMORY;
 pub(crate) use memory::larger_machine;
+pub(crate) use scheduling::RANGE as TIME_RANGE;
 
 /// The program whose protection is the Microkit parent of all others.
 pub const SUPERVISOR: &str = "supervisor";
@@ -217,6 +219,7 @@ pub fn plan_with(
         site_notes: Vec::new(),
         source: &source,
         problems,
+        warnings: Vec::new(),
     };
     let plan = planner.plan();
     match plan {
@@ -266,6 +269,8 @@ struct Planner<'a> {
     site_notes: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
+    /// What is not wrong, but should be known.
+    warnings: Vec<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -325,6 +330,7 @@ impl<'a> Planner<'a> {
             .chain(keys::notes(protections, self.board.kernel))
             .chain(authorities::notes(protections))
             .chain(self.site_notes.iter().cloned())
+            .chain(self.warnings.iter().cloned())
             .collect()
     }
 

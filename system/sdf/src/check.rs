@@ -17,6 +17,8 @@ pub struct Violation {
     pub element: Element,
     /// What is wrong.
     pub message: String,
+    /// The part of the system that it is in conflict with.
+    pub other: Option<Element>,
 }
 
 /// A part of a system. Protection domains count as in [`System::domains`], everything else as in the
@@ -97,7 +99,20 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn wrong(&mut self, element: Element, message: String) {
-        self.violations.push(Violation { element, message });
+        self.violations.push(Violation {
+            element,
+            message,
+            other: None,
+        });
+    }
+
+    /// As [`wrong`](Self::wrong), for a conflict with another part of the system; the message names what it is.
+    fn conflict(&mut self, element: Element, other: Element, message: String) {
+        self.violations.push(Violation {
+            element,
+            message,
+            other: Some(other),
+        });
     }
 
     fn x86(&self) -> bool {

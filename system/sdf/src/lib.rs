@@ -5,9 +5,9 @@
 //! [`System::to_xml`] writes one that people can read and that Microkit's own tool accepts;
 //! [`System::check`] makes the checks that the tool makes, for systems that a program puts together.
 //!
-//! Not supported, and refused by name: virtual machines, domain schedules, `cspace`, `smc` and
-//! `prefill_bootinfo`. One check is stricter than the tool's: a mapping that is both writable and
-//! executable is refused.
+//! Not supported, and refused by name: virtual machines, domain schedules, `cspace`, `smc`, `domain` and
+//! `prefill_bootinfo`; [`read`] gives the rest of such a system. Two checks are stricter than the tool's: a mapping
+//! that is both writable and executable is refused, and so are two interrupts that claim one pin or message.
 //!
 //! ```
 //! use microkit_sdf::{Target, parse};
@@ -37,7 +37,7 @@ pub use model::{
     MemoryRegion, PageSize, PciAddress, Permissions, Polarity, ProtectionDomain, SetVar, System,
     Target, Trigger,
 };
-pub use parse::{Error, Problem, find, parse};
+pub use parse::{Error, Problem, Reading, find, parse, read};
 
 /// Highest channel, interrupt, I/O port and child identifier: each is a bit of a 64-bit badge, of
 /// which two are taken for calls and faults.

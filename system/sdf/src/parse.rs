@@ -38,6 +38,8 @@ pub struct Problem {
     pub column: u32,
     /// What is wrong.
     pub message: String,
+    /// Whether it is no fault: Microkit's format has it, and this crate's model lacks it.
+    pub unsupported: bool,
 }
 
 impl fmt::Display for Problem {
@@ -54,9 +56,34 @@ impl fmt::Display for Problem {
 /// # Errors
 /// Everything that is wrong with it: what cannot be read, or else what [`System::check`] finds.
 pub fn parse(text: &str, target: &Target, search_paths: &[&Path]) -> Result<System, Error> {
-    let document = Document::parse(text).map_err(|error| Error {
-        problems: vec![problem(error.pos(), error.to_string())],
-    })?;
+    let Reading { system, problems } = read(text, target, search_paths);
+    if problems.is_empty() {
+        Ok(system)
+    } else {
+        Err(Error { problems })
+    }
+}
+
+/// What could be read of a system description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The system. Where there are problems, it lacks what they are about, and is unchecked.
+    pub system: System,
+    /// What is wrong with it or not supported, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads as much of a system description as can be read. Otherwise as [`parse`].
+pub fn read(text: &str, target: &Target, search_paths: &[&Path]) -> Reading {
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            return Reading {
+                problems: vec![problem(error.pos(), error.to_string())],
+                ..Reading::default()
+            };
+        }
+    };
     let mut reader = Reader {
         document: &document,
         search_paths,
@@ -72,18 +99,20 @@ pub fn parse(text: &str, target: &Target, search_paths: &[&Path]) -> Result<Syst
         reader.problems = violations
             .into_iter()
             .map(|violation| {
-                let at = positions.get(&violation.element).copied();
-                problem(at.unwrap_or(TextPos::new(1, 1)), violation.message)
+                let at = |element| positions.get(&element).copied();
+                let message = match violation.other.and_then(at) {
+                    Some(other) => format!("{}, at {other}", violation.message),
+                    None => violation.message,
+                };
+                problem(at(violation.element).unwrap_or(TextPos::new(1, 1)), message)
             })
             .collect();
     }
-    if reader.problems.is_empty() {
-        return Ok(system);
-    }
     reader.problems.sort_by_key(|p| (p.line, p.column));
-    Err(Error {
+    Reading {
+        system,
         problems: reader.problems,
-    })
+    }
 }
 
 /// The first of the search paths under which this file exists; an absolute path stands for itself.
@@ -100,6 +129,7 @@ fn problem(at: TextPos, message: String) -> Problem {
         line: at.row,
         column: at.col,
         message,
+        unsupported: false,
     }
 }
 
@@ -123,6 +153,29 @@ impl<'a> Reader<'a> {
     fn wrong(&mut self, node: Node<'_, '_>, message: impl Into<String>) {
         let problem = problem(self.at(node), message.into());
         self.problems.push(problem);
+    }
+
+    /// An element of the format that the model lacks.
+    fn unsupported(&mut self, node: Node<'_, '_>, message: impl Into<String>) {
+        let at = self.at(node);
+        self.problems.push(Problem {
+            unsupported: true,
+            ..problem(at, message.into())
+        });
+    }
+
+    /// Attributes of the format that the model lacks.
+    fn unsupported_attributes(&mut self, node: Node<'_, '_>, names: &[&str]) {
+        for attribute in node.attributes() {
+            if names.contains(&attribute.name()) {
+                let at = self.document.text_pos_at(attribute.range().start);
+                let message = format!("`{}` is not supported", attribute.name());
+                self.problems.push(Problem {
+                    unsupported: true,
+                    ..problem(at, message)
+                });
+            }
+        }
     }
 
     fn place(&mut self, element: Element, node: Node<'_, '_>) {

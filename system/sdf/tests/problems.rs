@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use microkit_sdf::{PageSize, Target, find, parse};
+use microkit_sdf::{PageSize, Target, find, parse, read};
 
 const DOMAIN: &str = r#"<protection_domain name="a" priority="5"><program_image path="a.elf" />"#;
 
@@ -130,7 +130,7 @@ fn protection_domains() {
         ),
         (
             "<irq id=\"1\" pin=\"1\" vector=\"7\" />\n<irq id=\"2\" pin=\"2\" vector=\"7\" />",
-            "4:1: the interrupt number or vector 7 is used twice",
+            "4:1: the interrupt vector 7 is claimed twice, first by `a`, at 3:1",
         ),
         (
             "<irq id=\"1\" pin=\"1\" vector=\"6\" />\n<irq id=\"1\" pin=\"2\" vector=\"7\" />",
@@ -146,7 +146,7 @@ fn protection_domains() {
         ),
         (
             "<ioport id=\"0\" addr=\"0x60\" size=\"2\" />\n<ioport id=\"1\" addr=\"0x61\" size=\"1\" />",
-            "4:1: the ports overlap with ports of `a`",
+            "4:1: the I/O port 0x61 is claimed twice, first by `a`, at 3:1",
         ),
         (
             "<ioport id=\"0\" addr=\"0x60\" size=\"1\" />\n<ioport id=\"0\" addr=\"0x61\" size=\"1\" />",
@@ -158,7 +158,7 @@ fn protection_domains() {
         ),
         (
             "<virtual_machine name=\"v\" />",
-            "3:1: virtual machines are not supported",
+            "3:1: virtual machines (`virtual_machine`) are not supported",
         ),
         ("<cspace />", "3:1: `cspace` is not supported"),
         (
@@ -226,7 +226,7 @@ fn attributes_of_protection_domains() {
             r#"name="a" id="1""#,
             "2:29: `id` is not an attribute of `protection_domain`",
         ),
-        (r#"name="a" smc="true""#, "2:1: `smc` is not supported"),
+        (r#"name="a" smc="true""#, "2:29: `smc` is not supported"),
     ] {
         let text = format!(
             "<system>\n<protection_domain {attributes}><program_image path=\"p\" /></protection_domain></system>"
@@ -289,7 +289,7 @@ fn memory_regions() {
         ),
         (
             r#"<memory_region name="m" size="0x1000" prefill_bootinfo="fdt" />"#,
-            "1:9: `prefill_bootinfo` is not supported",
+            "1:47: `prefill_bootinfo` is not supported",
         ),
     ] {
         assert_eq!(inside(regions, ""), expected, "{regions}");
@@ -339,7 +339,10 @@ fn systems_and_channels() {
             r#"<protection_domain name="a"><program_image path="a" /></protection_domain>"#,
             "2:1: there are two protection domains `a`",
         ),
-        ("<domains />", "2:1: domain schedules are not supported"),
+        (
+            "<domains />",
+            "2:1: domain schedules (`domains`) are not supported",
+        ),
         ("<thing />", "2:1: `thing` is not an element of `system`"),
         (
             "<io_address_space name=\"n\" peripheral_id=\"0:2.0\" domain_id=\"1\" />\n<io_address_space name=\"m\" peripheral_id=\"0:2.0\" domain_id=\"2\" />",
@@ -402,5 +405,137 @@ fn a_region_takes_its_size_from_its_file_and_its_pages_from_its_addresses() {
     assert_eq!(
         find(Path::new("data.bin"), &paths),
         Some(directory.path().join("data.bin"))
+    );
+}
+
+/// All problems of a system with the protection domains `a` and `b`, on lines 2 and 5, whose second and third lines these
+/// are.
+fn both(target: &Target, a: &str, b: &str) -> Vec<String> {
+    let other = DOMAIN.replace("name=\"a\"", "name=\"b\"");
+    let text = format!(
+        "<system>\n{DOMAIN}\n{a}</protection_domain>\n{other}\n{b}</protection_domain></system>"
+    );
+    match parse(&text, target, &[]) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn one_interrupt_line_belongs_to_one_element_of_one_domain() {
+    for target in [Target::AARCH64, Target::RISCV64] {
+        let said = "the interrupt 42 is claimed twice, first by `a`, at 3:1";
+        let (one, other) = (r#"<irq irq="42" id="1" />"#, r#"<irq irq="42" id="2" />"#);
+        let twice = format!("{one}\n{other}");
+        assert_eq!(both(&target, &twice, ""), [format!("4:1: {said}")]);
+        assert_eq!(both(&target, one, other), [format!("5:1: {said}")]);
+        let edge = r#"<irq irq="42" id="2" trigger="edge" />"#;
+        assert_eq!(both(&target, one, edge), [format!("5:1: {said}")]);
+        assert!(both(&target, one, r#"<irq irq="43" id="1" />"#).is_empty());
+    }
+    let pin = |ioapic, pin, vector| {
+        format!(r#"<irq id="{vector}" ioapic="{ioapic}" pin="{pin}" vector="{vector}" />"#)
+    };
+    let message = |device, handle, vector| {
+        format!(r#"<irq id="{vector}" pcidev="{device}" handle="{handle}" vector="{vector}" />"#)
+    };
+    for (one, other, said) in [
+        (pin(0, 9, 1), pin(0, 9, 2), "the pin 9 of I/O APIC 0"),
+        (pin(0, 9, 1), pin(0, 8, 1), "the interrupt vector 1"),
+        (
+            pin(0, 9, 1),
+            message("0:1.0", 0, 1),
+            "the interrupt vector 1",
+        ),
+        (
+            message("0:1.0", 3, 1),
+            message("00:01.0", 3, 2),
+            "the message 3 of the PCI device 00:01.0",
+        ),
+    ] {
+        let expected = format!("5:1: {said} is claimed twice, first by `a`, at 3:1");
+        assert_eq!(both(&Target::X86_64, &one, &other), [expected]);
+    }
+    // A pin's default I/O APIC is the first.
+    let implicit = r#"<irq id="5" pin="9" vector="5" />"#;
+    assert_eq!(both(&Target::X86_64, &pin(0, 9, 1), implicit).len(), 1);
+    for (one, other) in [
+        (pin(0, 9, 1), pin(1, 9, 2)),
+        (message("0:1.0", 0, 1), message("0:1.0", 1, 2)),
+        (message("0:1.0", 0, 1), message("0:1.1", 0, 2)),
+    ] {
+        assert!(both(&Target::X86_64, &one, &other).is_empty());
+    }
+}
+
+#[test]
+fn an_io_port_belongs_to_one_element_of_one_domain() {
+    let ports =
+        |id, address, size| format!(r#"<ioport id="{id}" addr="{address:#x}" size="{size}" />"#);
+    let wide = ports(0, 0x60, 8);
+    let (said, place) = ("claimed twice, first by `a`", "3:1");
+    assert_eq!(
+        both(&Target::X86_64, &wide, &ports(0, 0x67, 2)),
+        [format!("5:1: the I/O port 0x67 is {said}, at {place}")]
+    );
+    assert_eq!(
+        both(&Target::X86_64, &wide, &ports(0, 0x5e, 4)),
+        [format!(
+            "5:1: the I/O ports 0x60 to 0x61 are {said}, at {place}"
+        )]
+    );
+    // Each of several is named.
+    let several = format!("{}{}", ports(0, 0x60, 1), ports(1, 0x62, 1));
+    assert_eq!(
+        both(&Target::X86_64, &several, &ports(0, 0x60, 8)),
+        [
+            format!("5:1: the I/O port 0x60 is {said}, at 3:1"),
+            format!("5:1: the I/O port 0x62 is {said}, at 3:39"),
+        ]
+    );
+    assert!(both(&Target::X86_64, &wide, &ports(0, 0x68, 8)).is_empty());
+}
+
+#[test]
+fn what_the_model_lacks_is_told_apart_from_faults() {
+    let text = r#"<system><protection_domain name="a" smc="true"><program_image path="a.elf" />
+<virtual_machine name="v" /><map mr="r" /></protection_domain></system>"#;
+    let reading = read(text, &Target::AARCH64, &[]);
+    let problems: Vec<(String, bool)> = reading
+        .problems
+        .iter()
+        .map(|problem| (problem.to_string(), problem.unsupported))
+        .collect();
+    let expected = [
+        ("1:37: `smc` is not supported", true),
+        (
+            "2:1: virtual machines (`virtual_machine`) are not supported",
+            true,
+        ),
+        ("2:29: `map` needs the attribute `vaddr`", false),
+    ];
+    assert_eq!(
+        problems,
+        expected.map(|(text, kind)| (text.to_owned(), kind))
+    );
+    // The rest is there.
+    let images: Vec<_> = reading
+        .system
+        .domains()
+        .iter()
+        .map(|(domain, _)| &domain.program_image)
+        .collect();
+    assert_eq!(images, [Path::new("a.elf")]);
+}
+
+#[test]
+fn a_prefill_file_is_a_regular_file() {
+    let text = format!(
+        r#"<system><memory_region name="m" size="0x1000" prefill_path="/dev/zero" />{DOMAIN}</protection_domain></system>"#
+    );
+    let error = parse(&text, &Target::X86_64, &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "1:9: the prefill file `/dev/zero` is not a regular file"
     );
 }

@@ -4,17 +4,20 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
 
-use super::make::find;
+use super::make::{self, find};
+use super::system_file::SystemFile;
 use super::{BoardOptions, Context, MemoryOptions};
 use crate::Plan;
+use crate::board::Board;
+use crate::diagram;
 
 /// Which system a command is about.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// A system of `system/` by name, or a description (.toml).
+    /// A system of `system/` by name, or a description (.toml), or a Microkit system file (.system).
     #[arg(value_name = "NAME|FILE")]
     system: PathBuf,
     #[command(flatten)]
@@ -44,6 +47,13 @@ pub(super) struct DiagramOptions {
 }
 
 pub(super) fn check(context: &Context, options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    if let Some((file, board)) = system_file(context, &options.description)? {
+        ensure!(
+            !options.full,
+            "`--full` is for descriptions (.toml); a system file leaves nothing out"
+        );
+        return check_system_file(context, &file, &board);
+    }
     let plan = plan(context, &options.description)?;
     if options.full {
         context.ui.result(plan.to_toml().trim_end());
@@ -87,13 +97,70 @@ fn added(plan: &Plan) -> Option<String> {
 }
 
 pub(super) fn diagram(context: &Context, options: &DiagramOptions) -> anyhow::Result<ExitCode> {
-    let picture = plan(context, &options.description)?.diagram();
+    let picture = match system_file(context, &options.description)? {
+        Some((file, board)) => {
+            file.judge(&board)?;
+            for note in file.notes() {
+                context.ui.say(note);
+            }
+            diagram::of_system(&file.system, &board.name)
+        }
+        None => plan(context, &options.description)?.diagram(),
+    };
     match &options.output {
         None => context.ui.result(picture),
         Some(file) => {
             fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))?;
             context.ui.result(format!("drawn in {}", file.display()));
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The system file that is meant, if it is one, and the board that it is for.
+fn system_file(
+    context: &Context,
+    options: &Options,
+) -> anyhow::Result<Option<(SystemFile, Board)>> {
+    let file = find(&context.root, &options.system)?;
+    if !make::is_system_file(&file) {
+        return Ok(None);
+    }
+    let board = make::board(&context.root, &options.on.name(&context.settings()?))?;
+    Ok(Some((SystemFile::read(&file, &board)?, board)))
+}
+
+fn check_system_file(
+    context: &Context,
+    file: &SystemFile,
+    board: &Board,
+) -> anyhow::Result<ExitCode> {
+    file.judge(board)?;
+    let notes = file.notes();
+    let verdict = match notes.is_empty() {
+        true => "is right",
+        false => "is right as far as Selkie checks it",
+    };
+    context.ui.result(format!(
+        "{} {verdict} for {}: {} protection domains, {} channels",
+        file.name,
+        board.name,
+        file.system.domains().len(),
+        file.system.channels.len()
+    ));
+    let built_here = make::built_here(&context.root, file);
+    let missing = file.images().filter(|image| {
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        !file.base.join(image).exists() && !built_here.contains(&*stem)
+    });
+    let missing = missing.map(|image| {
+        format!(
+            "the program image `{}` is not there yet, and no program of protections/ has its name",
+            image.display()
+        )
+    });
+    for note in notes.into_iter().chain(missing) {
+        context.ui.say(note);
     }
     Ok(ExitCode::SUCCESS)
 }

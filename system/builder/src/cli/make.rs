@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use microkit_sdf::System;
+use microkit_sdf::{ProtectionDomain, System};
 use selkie_qemu::{Boot, Forward, Machine, machine};
 use serde_json::{Value, json};
 use wiring::{Domain, Value as Configured};
 
+use super::system_file::{self, SystemFile};
 use super::{Endpoint, Protocol, led};
 use crate::board::{Board, KernelKind};
 use crate::compile::image::sha256;
@@ -60,6 +61,8 @@ pub struct Built {
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
     pub domains: Vec<wiring::Domain>,
+    /// Whether it was described by a `.toml` file: of others it is not known what their programs do.
+    pub is_described: bool,
     /// The services, at their usual ports of this machine. A system file names none.
     pub endpoints: Vec<Endpoint>,
     /// The protection domain that serves at each of them.
@@ -135,14 +138,17 @@ pub(super) fn make_for(
         purpose,
         forwards,
     };
-    if file
-        .extension()
-        .is_some_and(|extension| extension == "system")
-    {
+    if is_system_file(&file) {
         work.prepared(&file)
     } else {
         work.described(&file)
     }
+}
+
+/// Whether a file is a Microkit system file, by its name.
+pub(super) fn is_system_file(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "system")
 }
 
 /// The board of this name.
@@ -279,32 +285,24 @@ impl Work<'_> {
     }
 
     fn prepared(&self, file: &Path) -> anyhow::Result<Built> {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let base = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        let read = microkit_sdf::parse(&text, &self.board.target, &[&base]);
-        let mut notes = Vec::new();
-        let system = match (read, self.board.kernel) {
-            (Ok(system), _) => system,
-            (Err(wrong), KernelKind::Pc99) => bail!("{} is wrong:\n{wrong}", file.display()),
-            // Microkit's tool knows more than this model of it, and has the last word.
-            (Err(wrong), KernelKind::Microkit) => {
-                notes.push(format!("Selkie would not take this system file: {wrong}"));
-                System::default()
+        let read = SystemFile::read(file, &self.board)?;
+        let notes = match self.board.kernel {
+            KernelKind::Pc99 => {
+                read.judge(&self.board)?;
+                Vec::new()
             }
+            KernelKind::Microkit => read.notes(),
         };
-        let name = file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let built_here = self.built_here(&system, &base);
+        let built_here = built_here(self.root, &read);
+        let SystemFile {
+            name, base, system, ..
+        } = read;
         let names: Vec<&str> = built_here.iter().map(String::as_str).collect();
         let ground = self.ground(&names)?;
         (self.observe)(Event::Begin("putting the system together"));
         let folder = self.folder(&name);
         let parts = Parts {
-            domains: domains_of(&system),
+            domains: self.domains_of(&system, &base, &ground.elfs),
             endpoints: Vec::new(),
             services: Vec::new(),
             leads_to: Vec::new(),
@@ -324,18 +322,41 @@ impl Work<'_> {
         self.finish(parts, ground.kind)
     }
 
-    /// The programs that a system file names, that do not lie beside it, and that are the repository's own.
-    fn built_here(&self, system: &System, base: &Path) -> BTreeSet<String> {
-        let images = system.domains().into_iter();
-        images
-            .map(|(domain, _)| &domain.program_image)
-            .filter(|image| !base.join(image).exists())
-            .filter_map(|image| image.file_stem()?.to_str().map(str::to_string))
-            .filter(|name| {
-                let manifest = self.root.join("protections").join(name).join("Cargo.toml");
-                manifest.is_file()
-            })
-            .collect()
+    /// The protection domains of a system file, from the highest priority to the lowest. Their memory is what the
+    /// programs and stacks take; 0 where a program is not known.
+    fn domains_of(
+        &self,
+        system: &System,
+        base: &Path,
+        elfs: &BTreeMap<String, PathBuf>,
+    ) -> Vec<Domain> {
+        let domain = |domain: &ProtectionDomain| {
+            let image = &domain.program_image;
+            let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+            let beside = base.join(image);
+            let elf = match elfs.get(&*stem) {
+                Some(own) if !beside.exists() => own.clone(),
+                _ => beside,
+            };
+            let program = system_file::program_memory(&elf, &self.board);
+            Domain {
+                name: domain.name.clone(),
+                program: stem.into_owned(),
+                priority: domain.priority,
+                memory: if program == 0 {
+                    0
+                } else {
+                    program + domain.stack_size
+                },
+                child: None,
+                entries: None,
+                restart: false,
+            }
+        };
+        let all = system.domains().into_iter();
+        let mut domains: Vec<Domain> = all.map(|(described, _)| domain(described)).collect();
+        domains.sort_by_key(|domain| std::cmp::Reverse(domain.priority));
+        domains
     }
 
     /// The board of a hand-written system file.
@@ -432,6 +453,7 @@ impl Work<'_> {
             kernel_name: bootable.kernel_name,
             image_size: bootable.size,
             domains: parts.domains,
+            is_described: parts.compiled.is_some(),
             endpoints: parts.endpoints,
             services: parts.services,
             leads_to: parts.leads_to,
@@ -440,6 +462,18 @@ impl Work<'_> {
             holders: parts.holders,
         })
     }
+}
+
+/// The programs that a system file names, that do not lie beside it, and that are the repository's own.
+pub(super) fn built_here(root: &Path, file: &SystemFile) -> BTreeSet<String> {
+    file.images()
+        .filter(|image| !file.base.join(image).exists())
+        .filter_map(|image| image.file_stem()?.to_str().map(str::to_string))
+        .filter(|name| {
+            let manifest = root.join("protections").join(name).join("Cargo.toml");
+            manifest.is_file()
+        })
+        .collect()
 }
 
 /// The table by which the supervisor names the function of a fault.
@@ -492,30 +526,6 @@ fn domains(plan: &Plan, report: &crate::report::Report) -> Vec<Domain> {
         .collect();
     let place = |name: &str| plan.protections.iter().position(|p| p.name == name);
     domains.sort_by_key(|domain| (std::cmp::Reverse(domain.priority), place(&domain.name)));
-    domains
-}
-
-/// The protection domains of a system file; what memory they take is known when the image is made.
-fn domains_of(system: &System) -> Vec<Domain> {
-    let program = |image: &Path| {
-        image
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-    };
-    let all = system.domains();
-    let mut domains: Vec<Domain> = all
-        .into_iter()
-        .map(|(domain, _)| Domain {
-            name: domain.name.clone(),
-            program: program(&domain.program_image).unwrap_or_default(),
-            priority: domain.priority,
-            memory: 0,
-            child: None,
-            entries: None,
-            restart: false,
-        })
-        .collect();
-    domains.sort_by_key(|domain| std::cmp::Reverse(domain.priority));
     domains
 }
 
@@ -583,7 +593,7 @@ pub(super) fn find(root: &Path, system: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The systems that the repository describes.
-fn names(root: &Path) -> Vec<String> {
+pub(super) fn names(root: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(root.join("system")).into_iter().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))

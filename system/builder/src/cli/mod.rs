@@ -8,6 +8,7 @@
 mod audit;
 mod banner;
 mod build;
+mod completions;
 mod describe;
 mod doctor;
 mod led;
@@ -19,10 +20,12 @@ mod provision;
 mod request;
 mod run;
 mod runs;
+mod schema;
 mod setup;
 mod signals;
 mod status;
 mod suites;
+mod system_file;
 mod ui;
 mod vault_line;
 
@@ -78,6 +81,10 @@ enum Action {
     },
     /// Say what is installed and what is missing; install nothing.
     Doctor,
+    /// Print the JSON Schema of descriptions, for editors.
+    Schema,
+    /// Print the completions of a shell.
+    Completions(completions::Options),
 }
 
 /// What is built, and how.
@@ -191,6 +198,8 @@ fn dispatch(context: &Context, action: Action) -> anyhow::Result<ExitCode> {
         Action::Logs(options) => logs::command(context, &options),
         Action::Stop { name } => status::stop(context, name.as_deref()),
         Action::Doctor => doctor::command(context),
+        Action::Schema => schema::command(context),
+        Action::Completions(options) => completions::command(context, &options),
     }
 }
 

@@ -333,7 +333,7 @@ fn refuse_second_run(built: &Built) -> anyhow::Result<()> {
 fn describe(context: &Context, built: &Built) {
     let ui = &context.ui;
     ui.say(format!("board {}: {}", built.board, built.kernel_name));
-    for line in banner::lines(&built.board) {
+    for line in banner::lines(built) {
         ui.say(format!("  {line}"));
     }
     for note in &built.notes {
@@ -341,13 +341,17 @@ fn describe(context: &Context, built: &Built) {
     }
     ui.say("protection domains, by priority:");
     for domain in &built.domains {
-        ui.say(format!(
-            "  {:>3}  {:<12} {:<14} {:>9}",
-            domain.priority,
-            domain.name,
-            domain.program,
-            ui::bytes(domain.memory)
-        ));
+        // 0: the program's file does not tell.
+        let memory = match domain.memory {
+            0 => String::new(),
+            bytes => ui::bytes(bytes),
+        };
+        let (name, program) = (&domain.name, &domain.program);
+        let line = format!(
+            "  {:>3}  {name:<12} {program:<14} {memory:>9}",
+            domain.priority
+        );
+        ui.say(line.trim_end());
     }
     ui.say(format!("boot image {}", ui::bytes(built.image_size)));
 }

@@ -1,13 +1,15 @@
 //! A folder as a site bundle.
 
+mod walk;
+
 use std::path::Path;
 
 use http::bundle::Writer;
 
-use crate::site::is_served;
+use crate::files::{self, ReadError};
+use crate::toml::show_size;
 
-/// Most bytes that a site may have; a path that is wrong should not make the builder read a whole disk.
-const MOST_BYTES: u64 = 64 << 20;
+use walk::{Found, Walked, walk};
 
 /// The files of a folder, and what of it is no part of the site.
 #[derive(Debug, Default)]
@@ -18,51 +20,42 @@ pub(crate) struct Folder {
     pub left_out: Vec<String>,
 }
 
-/// Reads a site's folder. Hidden names are left out, see [`is_served`].
+/// Reads a site's folder. Hidden names are left out, see [`is_served`](crate::site::is_served).
+///
+/// `most` is the number of bytes that all files may have together. Links that lead out of the folder are refused, unless
+/// `follow_links` says that they are meant.
 ///
 /// # Errors
 /// Why the folder makes no bundle.
-pub(crate) fn site(folder: &Path) -> Result<Folder, String> {
-    let mut read = Folder::default();
-    let mut left = MOST_BYTES;
-    add(&mut read, folder, "", &mut left)?;
-    if left == MOST_BYTES {
+pub(crate) fn site(folder: &Path, most: u64, follow_links: bool) -> Result<Folder, String> {
+    let Walked { files, left_out } = walk(folder, follow_links)?;
+    if files.is_empty() {
         return Err("the folder holds no file; put at least one into it".into());
     }
-    Ok(read)
+    let mut writer = Writer::new();
+    let mut used: u64 = 0;
+    for Found { inside, path } in files {
+        let bytes = files::read(&path, most - used).map_err(|error| match error {
+            ReadError::TooLarge { size, .. } => too_large(&inside, size, used, most),
+            error => format!("`{inside}`: {error}"),
+        })?;
+        used += bytes.len() as u64;
+        let added = writer.add(&inside, &bytes);
+        added.map_err(|error| format!("`{inside}`: {error}"))?;
+    }
+    Ok(Folder { writer, left_out })
 }
 
-fn add(read: &mut Folder, folder: &Path, prefix: &str, left: &mut u64) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let name = name.into_string().map_err(|name| {
-            let name = name.to_string_lossy();
-            format!("the name `{name}` is not UTF-8")
-        })?;
-        names.push(name);
+fn too_large(inside: &str, size: u64, used: u64, most: u64) -> String {
+    let (size, most) = (show_size(size), show_size(most));
+    if used == 0 {
+        return format!("`{inside}` has {size}, the board's memory {most}");
     }
-    // The same folder gives the same bundle.
-    names.sort();
-    for name in names {
-        let (path, inside) = (folder.join(&name), format!("{prefix}{name}"));
-        if !is_served(&name, prefix.is_empty()) {
-            read.left_out.push(inside);
-            continue;
-        }
-        if path.is_dir() {
-            add(read, &path, &format!("{inside}/"), left)?;
-        } else {
-            // An empty file counts too: folders with nothing else are bounded by this.
-            let size = std::fs::metadata(&path).map_err(failed)?.len().max(1);
-            *left = left
-                .checked_sub(size)
-                .ok_or_else(|| format!("the folder holds more than {} MiB", MOST_BYTES >> 20))?;
-            let bytes = std::fs::read(&path).map_err(failed)?;
-            let added = read.writer.add(&inside, &bytes);
-            added.map_err(|error| format!("`{inside}`: {error}"))?;
-        }
-    }
-    Ok(())
+    let used = show_size(used);
+    format!(
+        "`{inside}` has {size}, the files before it {used}: more than the board's memory, {most}"
+    )
 }
+
+#[cfg(test)]
+mod tests;

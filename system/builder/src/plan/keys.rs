@@ -14,7 +14,7 @@ use crate::manifest::{Data, DataKind};
 use crate::toml::{Entry, Fields, Kind as Toml, Node, Spanned};
 
 /// The kinds of key that a vault makes, as descriptions name them.
-const KINDS: [(&str, Kind); 3] = [
+pub(crate) const KINDS: [(&str, Kind); 3] = [
     ("ecdsa-p256", Kind::EcdsaP256),
     ("ecdsa-p384", Kind::EcdsaP384),
     ("ed25519", Kind::Ed25519),
@@ -145,11 +145,17 @@ impl Planner<'_> {
         let chain: Spanned<String> = self.reader().text(chain)?;
         let key = self.reader().text(key)?;
         let files = (
-            self.existing(&chain, "file", |path| path.is_file()),
-            self.existing(&key, "file", |path| path.is_file()),
+            self.existing(&chain, "file", |path| path.exists()),
+            self.existing(&key, "file", |path| path.exists()),
         );
         match keys::from_files(&files.0?, &files.1?) {
-            Ok(key) => Some(key),
+            Ok(key) => {
+                let folder = format!("{}/", self.folder.display());
+                let warnings = key.warnings.into_iter();
+                let shown = warnings.map(|text| format!("warning: {}", text.replace(&folder, "")));
+                self.warnings.extend(shown);
+                Some(key.entry)
+            }
             Err(error) => {
                 self.unusable(&chain, &error.to_string());
                 None

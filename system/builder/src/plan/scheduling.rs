@@ -11,7 +11,7 @@ const DEFAULT_BUDGET: u64 = 1000;
 
 /// Shortest and longest budgets and periods in microseconds. With less, a protection would spend its time on being
 /// scheduled; with more, "a budget" would limit nothing that a person could wait for.
-const RANGE: (i64, i64) = (100, 10_000_000);
+pub(crate) const RANGE: (i64, i64) = (100, 10_000_000);
 
 /// The keys of a description.
 const KEYS: [&str; 3] = ["budget", "period", "passive"];

@@ -8,6 +8,7 @@ use wiring::Value;
 use super::{Connection, Content, Planner, pages};
 use crate::description::Written;
 use crate::diagnostics::Problem;
+use crate::files;
 use crate::keys;
 use crate::manifest::{self, Data, DataKind, Program};
 use crate::toml::{Entry, Fields, Spanned, show_size};
@@ -208,14 +209,14 @@ impl Planner<'_> {
             DataKind::Folder => self.site(written, program, entry),
             DataKind::File => {
                 let path = self.reader().text(entry)?;
-                let file = self.existing(&path, "file", |path| path.is_file())?;
-                let bytes = std::fs::read(file).map_err(|error| error.to_string());
-                self.made(&path, bytes)
+                let file = self.existing(&path, "file", |path| path.exists())?;
+                let bytes = files::read(&file, self.board.memory);
+                self.made(&path, bytes.map_err(|error| error.to_string()))
             }
             DataKind::Keys => self.keys(entry, written.entry("device").is_some()),
             DataKind::Authorities => {
                 let path = self.reader().text(entry)?;
-                let file = self.existing(&path, "file", |path| path.is_file())?;
+                let file = self.existing(&path, "file", |path| path.exists())?;
                 let authorities = keys::authorities(&file);
                 self.made(
                     &path,

@@ -17,6 +17,7 @@ const MOVED: u16 = 301;
 /// The keys of a site.
 struct Keys<'n> {
     folder: &'n Entry,
+    follow_links: Option<&'n Entry>,
     not_found: Option<&'n Entry>,
     fallback: Option<&'n Entry>,
     listing: Option<&'n Entry>,
@@ -38,7 +39,11 @@ impl Planner<'_> {
         let keys = self.site_keys(entry)?;
         let path = self.reader().text(keys.folder)?;
         let folder = self.existing(&path, "folder", |path| path.is_dir())?;
-        let mut read = match bundle::site(&folder) {
+        let follow_links = keys
+            .follow_links
+            .and_then(|entry| self.reader().boolean(entry));
+        let site = bundle::site(&folder, self.board.memory, follow_links == Some(true));
+        let mut read = match site {
             Ok(read) => read,
             Err(reason) => {
                 self.unusable(&path, &reason);
@@ -59,6 +64,7 @@ impl Planner<'_> {
         let Toml::Table(entries) = &entry.value.kind else {
             return Some(Keys {
                 folder: entry,
+                follow_links: None,
                 not_found: None,
                 fallback: None,
                 listing: None,
@@ -70,7 +76,7 @@ impl Planner<'_> {
             });
         };
         let mut fields = Fields::new(entries);
-        let folder = fields.take("folder");
+        let (folder, follow_links) = (fields.take("folder"), fields.take("follow_links"));
         let mut take = |key| fields.take(key);
         let keys = (
             [take("not_found"), take("fallback"), take("listing")],
@@ -87,6 +93,7 @@ impl Planner<'_> {
         let ([not_found, fallback, listing], [types, headers, cache], [redirects, rewrites]) = keys;
         Some(Keys {
             folder,
+            follow_links,
             not_found,
             fallback,
             listing,

@@ -1,6 +1,7 @@
 //! Checks of what protection domains share with each other and with devices: interrupts, ports, channels, symbols.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 
 use super::{Checker, Element, overlap};
@@ -8,8 +9,10 @@ use crate::model::*;
 use crate::{MAX_ID, MAX_IO_ADDRESS, MAX_VECTOR};
 
 impl<'a> Checker<'a> {
+    /// Checks that there are such interrupts, and that no two claim the same line, message or vector: in one protection
+    /// domain or in two.
     pub(super) fn interrupts(&mut self) {
-        let mut numbers = HashSet::new();
+        let mut claims: HashMap<Claim, (Element, &str)> = HashMap::new();
         for (index, (domain, _)) in self.domains.clone().into_iter().enumerate() {
             for (position, irq) in domain.irqs.iter().enumerate() {
                 let at = Element::Irq(index, position);
@@ -23,16 +26,20 @@ impl<'a> Checker<'a> {
                 if !numbered && number > MAX_VECTOR.into() {
                     self.wrong(at, format!("the vector {number} is above {MAX_VECTOR}"));
                 }
-                if !numbers.insert(number) {
-                    let message = format!("the interrupt number or vector {number} is used twice");
-                    self.wrong(at, message);
+                for claim in Claim::of(&irq.source) {
+                    if let Some((other, owner)) = claims.get(&claim).copied() {
+                        let message = format!("{claim} is claimed twice, first by `{owner}`");
+                        self.conflict(at, other, message);
+                    } else {
+                        claims.insert(claim, (at, &domain.name));
+                    }
                 }
             }
         }
     }
 
     pub(super) fn io_ports(&mut self) {
-        let mut seen: Vec<(&str, Range<u64>)> = Vec::new();
+        let mut seen: Vec<(Element, &str, Range<u64>)> = Vec::new();
         for (index, (domain, _)) in self.domains.clone().into_iter().enumerate() {
             let mut ids = HashSet::new();
             for (position, port) in domain.io_ports.iter().enumerate() {
@@ -54,11 +61,17 @@ impl<'a> Checker<'a> {
                 if range.is_empty() || range.end > 0x1_0000 {
                     self.wrong(at, "the ports are not within 0 to 0xffff".into());
                 }
-                if let Some((owner, _)) = seen.iter().find(|(_, other)| overlap(other, &range)) {
-                    let message = format!("the ports overlap with ports of `{owner}`");
-                    self.wrong(at, message);
+                for (other, owner, ports) in &seen {
+                    if overlap(ports, &range) {
+                        let common = range.start.max(ports.start)..range.end.min(ports.end);
+                        let message = format!(
+                            "{} claimed twice, first by `{owner}`",
+                            described_ports(&common)
+                        );
+                        self.conflict(at, *other, message);
+                    }
                 }
-                seen.push((&domain.name, range));
+                seen.push((at, &domain.name, range));
             }
         }
     }
@@ -236,6 +249,60 @@ impl<'a> Checker<'a> {
                 {
                     self.wrong(at, format!("`{}` has large pages", region.name));
                 }
+            }
+        }
+    }
+}
+
+fn described_ports(ports: &Range<u64>) -> String {
+    let (first, last) = (ports.start, ports.end - 1);
+    if first == last {
+        format!("the I/O port {first:#x} is")
+    } else {
+        format!("the I/O ports {first:#x} to {last:#x} are")
+    }
+}
+
+/// What one interrupt of a system has for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Claim {
+    /// A number of the interrupt controller (Arm, RISC-V).
+    Number(u32),
+    /// An x86 processor's vector.
+    Vector(u8),
+    /// A pin of an I/O APIC.
+    Pin { ioapic: u32, pin: u32 },
+    /// A message of a PCI device.
+    Message { device: PciAddress, handle: u32 },
+}
+
+impl Claim {
+    fn of(interrupt: &Interrupt) -> Vec<Self> {
+        match *interrupt {
+            Interrupt::Number { irq, .. } => vec![Self::Number(irq)],
+            Interrupt::IoApic {
+                ioapic,
+                pin,
+                vector,
+                ..
+            } => vec![Self::Pin { ioapic, pin }, Self::Vector(vector)],
+            Interrupt::Msi {
+                device,
+                handle,
+                vector,
+            } => vec![Self::Message { device, handle }, Self::Vector(vector)],
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "the interrupt {number}"),
+            Self::Vector(vector) => write!(f, "the interrupt vector {vector}"),
+            Self::Pin { ioapic, pin } => write!(f, "the pin {pin} of I/O APIC {ioapic}"),
+            Self::Message { device, handle } => {
+                write!(f, "the message {handle} of the PCI device {device}")
             }
         }
     }

@@ -41,7 +41,9 @@ impl<'a> Reader<'a> {
                     let space = self.io_address_space(node, system.io_address_spaces.len());
                     system.io_address_spaces.extend(space);
                 }
-                "domains" => self.wrong(node, "domain schedules are not supported"),
+                "domains" => {
+                    self.unsupported(node, "domain schedules (`domains`) are not supported")
+                }
                 _ => self.unknown(node, "system"),
             }
         }
@@ -62,9 +64,7 @@ impl<'a> Reader<'a> {
         );
         self.leaf(node);
         self.place(Element::Region(index), node);
-        if node.has_attribute("prefill_bootinfo") {
-            self.wrong(node, "`prefill_bootinfo` is not supported");
-        }
+        self.unsupported_attributes(node, &["prefill_bootinfo"]);
         let name = self.required(node, "name", text);
         let page_size = self.optional(node, "page_size", page_size);
         let phys_addr = self.optional(node, "phys_addr", number);
@@ -98,6 +98,14 @@ impl<'a> Reader<'a> {
             return None;
         };
         match std::fs::metadata(found) {
+            // Who opens a FIFO waits; a device does not end.
+            Ok(data) if !data.is_file() => {
+                self.wrong(
+                    node,
+                    format!("the prefill file `{shown}` is not a regular file"),
+                );
+                None
+            }
             Ok(data) if data.len() == 0 => {
                 self.wrong(node, format!("the prefill file `{shown}` is empty"));
                 None
@@ -134,11 +142,7 @@ impl<'a> Reader<'a> {
             allowed.extend(["id", "setvar_id"]);
         }
         self.attributes(node, &allowed);
-        for unsupported in ["smc", "domain"] {
-            if node.has_attribute(unsupported) {
-                self.wrong(node, format!("`{unsupported}` is not supported"));
-            }
-        }
+        self.unsupported_attributes(node, &["smc", "domain"]);
         let index = self.domains;
         self.domains += 1;
         self.place(Element::Domain(index), node);
@@ -197,8 +201,13 @@ impl<'a> Reader<'a> {
                     let inner = self.protection_domain(child, true);
                     domain.children.extend(inner);
                 }
-                "virtual_machine" => self.wrong(child, "virtual machines are not supported"),
-                "cspace" => self.wrong(child, "`cspace` is not supported"),
+                "virtual_machine" => {
+                    self.unsupported(
+                        child,
+                        "virtual machines (`virtual_machine`) are not supported",
+                    );
+                }
+                "cspace" => self.unsupported(child, "`cspace` is not supported"),
                 _ => self.unknown(child, "protection_domain"),
             }
         }

@@ -21,6 +21,7 @@ use selkie_qemu::machine;
 use super::Context;
 use super::make::{Built, Event, Purpose, Request, board, make, make_for};
 use super::setup::{self, Scope};
+use crate::files;
 use crate::manifest::Holding;
 use crate::settings::Configuration;
 
@@ -207,11 +208,16 @@ fn audited(
     run::run(&context.ui, built, folder, &plan, &judge, keys)
 }
 
+/// Most bytes of a file with a private key.
+const MAX_KEY_FILE: u64 = 1 << 20;
+
 /// The private keys in PEM files.
 fn keys(files: &[PathBuf]) -> anyhow::Result<Vec<Secret>> {
     let mut secrets = Vec::new();
     for file in files {
-        let key = PrivateKeyDer::from_pem_file(file)
+        let text = files::read(file, MAX_KEY_FILE)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|error| anyhow!("no private key in {}: {error}", file.display()))?;
         let forms = private_key(&key);
         secrets.extend(forms.with_context(|| format!("{} is of an unknown kind", file.display()))?);

@@ -162,10 +162,13 @@ fn explained(parts: &Parts, error: ToolError) -> anyhow::Error {
         return anyhow!("the system cannot be made\n{wrong}");
     }
     let file = parts.file.display();
-    match place {
-        Some((line, column)) => anyhow!("{file}:{line}:{column}: {error}"),
-        None => anyhow!("{file}: {error}"),
-    }
+    let refused = match place {
+        Some((line, column)) => format!("{file}:{line}:{column}: {error}"),
+        None => format!("{file}: {error}"),
+    };
+    // What Selkie has found may be the cause.
+    let lines: Vec<String> = [refused].into_iter().chain(parts.notes.clone()).collect();
+    anyhow!("{}", lines.join("\n"))
 }
 
 /// Bytes of the bootable files that are the SDK's loader and kernel: the kernel's own file, or what the two take in the

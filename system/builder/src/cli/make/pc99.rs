@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -10,6 +11,8 @@ use selkie_qemu::Boot;
 use serde_json::json;
 
 use super::{Bootable, Event, GroundKind, Parts, Work, sha256, write};
+use crate::cli::system_file::MAX_PROGRAM;
+use crate::files;
 use crate::pc99;
 use crate::programs::{self, Platform, Variant};
 use crate::settings::Configuration;
@@ -82,9 +85,10 @@ pub(super) fn image(parts: &mut Parts, ground: &Ground) -> anyhow::Result<Bootab
         let name = path.file_stem().and_then(|stem| stem.to_str());
         let own = name.and_then(|name| parts.programs.get(name));
         match own {
-            Some(own) if !beside.exists() => fs::read(own),
-            _ => fs::read(beside),
+            Some(own) if !beside.exists() => files::read(own, MAX_PROGRAM),
+            _ => files::read(&beside, MAX_PROGRAM),
         }
+        .map_err(io::Error::other)
     };
     let image = pc99::image(&parts.system, &read, &fs::read(&ground.initialiser)?)?;
     for domain in &mut parts.domains {
