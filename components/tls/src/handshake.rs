@@ -130,6 +130,7 @@ impl Handshake {
     /// Hands the traffic keys over.
     pub(crate) fn into_established(self) -> Result<Established, Error> {
         let resumed = self.resumed();
+        self.witness.forget();
         match self.connection {
             Connection::Server(connection) => Established::server(connection, resumed),
             Connection::Client(connection) => Established::client(connection),

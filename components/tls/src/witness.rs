@@ -90,6 +90,11 @@ impl Witness {
         })
     }
 
+    /// Wipes all secrets: the handshake is complete, and rustls may keep its configuration.
+    pub(crate) fn forget(&self) {
+        *self.notes.lock() = Notes::default();
+    }
+
     /// Why the vault has no key for this client, if it has none.
     pub(crate) fn without_key(&self) -> Option<PeerIncompatible> {
         self.notes.lock().without_key.clone()
