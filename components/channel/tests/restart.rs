@@ -160,6 +160,16 @@ fn a_provider_learns_that_its_consumer_started_over() {
 }
 
 #[test]
+fn bytes_that_were_looked_at_before_a_restart_are_not_consumed() {
+    let mut pair = Pair::new();
+    pair.settle();
+    let (_, id) = pair.busy();
+    assert_eq!(pair.consumer.peek(id), b"down");
+    pair.restart_provider();
+    assert_eq!(pair.consumer.consume(id, 4), 0);
+}
+
+#[test]
 fn requests_do_not_survive_either_side() {
     let mut pair = Pair::new();
     assert_eq!(pair.consumer.listen(80), Err(Busy), "nobody is there yet");

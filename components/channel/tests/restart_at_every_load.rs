@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use channel::log::{self, Level};
 use channel::packets::{self, Driver, Pool, Stack, TransmitBuffer};
-use channel::streams::{self, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent};
+use channel::streams::{self, Consumer, ConsumerEvent, Opened, Provider, ProviderEvent, Refusal};
 use channel::testing::{Bell, Shared, pool_pair, with_hook};
 use channel::{Notify, PeerMisbehaved};
 
@@ -124,6 +124,8 @@ fn slot<T>(value: T) -> Slot<T> {
 
 const RING: usize = 256;
 
+const REFUSED: Result<(), Refusal> = Err(Refusal::NotAllowed);
+
 fn streams_layout() -> streams::Layout {
     streams::Layout::new(2, RING).unwrap()
 }
@@ -153,7 +155,7 @@ fn provider_round(provider: &mut Provider) -> Result<usize, PeerMisbehaved> {
     while let Some(event) = provider.next_event()? {
         match event {
             ProviderEvent::Readable(id) => carried += provider.read(id, &mut [0; RING]),
-            ProviderEvent::Listen { token, .. } => provider.answer(token, Ok(())),
+            ProviderEvent::Listen { token, .. } => provider.answer(token, REFUSED),
             _ => {}
         }
     }
@@ -179,6 +181,10 @@ fn consumer_round(consumer: &mut Consumer, honest: bool) -> Result<usize, PeerMi
                 carried += read;
             }
             ConsumerEvent::Reset(id) | ConsumerEvent::Closed(id) => consumer.release(id),
+            ConsumerEvent::Answer { result, .. } => {
+                let possible = [REFUSED, Err(Refusal::Restarted)];
+                assert!(!honest || possible.contains(&result), "half an answer");
+            }
             _ => {}
         }
     }
@@ -605,4 +611,32 @@ fn a_log_reader_survives_its_writer() {
 #[test]
 fn a_log_writer_survives_its_reader() {
     everywhere::<LogWriter>([log::CONSUMER_SIZE, log::PROVIDER_SIZE]);
+}
+
+/// Bytes are not given to the user if they may have been wiped before they were copied: the port cannot know when it was.
+#[test]
+fn a_read_during_which_the_peer_restarts_gives_nothing() {
+    let layout = streams_layout();
+    let sizes = [layout.provider_size(), layout.consumer_size()];
+    let regions: &'static [Shared; 2] = Box::leak(Box::new(sizes.map(Shared::new)));
+    for at in 0.. {
+        regions.iter().for_each(Shared::wipe);
+        let mut channel = StreamsProvider::new(regions);
+        let id = channel.provider.id(0).unwrap();
+        let loads = Rc::new(Cell::new(0));
+        let count = loads.clone();
+        let mut restart = channel.restart();
+        let hook = move || {
+            if count.replace(count.get() + 1) == at {
+                regions[1].wipe();
+                restart();
+            }
+        };
+        let read = with_hook(hook, || channel.provider.read(id, &mut [0; RING]));
+        if loads.get() <= at {
+            assert!(at > 1 && read == 2, "{at} loads, {read} bytes");
+            break;
+        }
+        assert_eq!(read, 0, "restart at load {at}");
+    }
 }
