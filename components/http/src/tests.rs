@@ -473,6 +473,25 @@ fn a_request_that_has_arrived_is_answered_however_late_it_is_looked_at() {
 }
 
 #[test]
+fn only_a_connection_that_waits_for_another_request_is_given_up() {
+    let give_up = |talk: &mut Talk| {
+        talk.connection.give_up(&mut talk.server, &mut talk.pipe, 0);
+        (talk.pipe.finished, talk.server.counters.made_room)
+    };
+    let mut talk = Talk::new();
+    assert_eq!(
+        give_up(&mut talk),
+        (false, 0),
+        "its first request is to come"
+    );
+    talk.say(get("/"));
+    talk.pipe.input = get("/").into_bytes();
+    assert_eq!(give_up(&mut talk), (false, 0), "its request has arrived");
+    assert_eq!(statuses(&talk.say("")), [200]);
+    assert_eq!(give_up(&mut talk), (true, 1));
+}
+
+#[test]
 fn empty_lines_do_not_hold_a_connection() {
     let mut talk = Talk::new();
     while !talk.pipe.finished && talk.now < 100_000 {
