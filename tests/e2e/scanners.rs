@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -17,7 +17,7 @@ use crate::SYSTEMS;
 const PATIENCE: Duration = Duration::from_secs(480);
 
 /// What a scanner complains of: a name for each.
-type Scan = fn(&Endpoint, &PathBuf) -> Result<BTreeSet<String>, Failed>;
+type Scan = fn(&Endpoint, &Path) -> Result<BTreeSet<String>, Failed>;
 
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &'static str, program: PathBuf, scan: Scan| {
@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn run(name: &str, program: &PathBuf, scan: Scan) -> Result<Completion, Failed> {
+fn run(name: &str, program: &Path, scan: Scan) -> Result<Completion, Failed> {
     if !program.exists() {
         let reason = format!("there is no {}", program.display());
         return Ok(Completion::ignored_with(reason));
@@ -76,7 +76,7 @@ fn judge(scanner: &str, found: &BTreeSet<String>, list: &str) -> Result<(), Fail
 }
 
 /// All scans of sslyze, which have to end without an error, and Mozilla's "intermediate" profile.
-fn sslyze(endpoint: &Endpoint, program: &PathBuf) -> Result<BTreeSet<String>, Failed> {
+fn sslyze(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("result.json");
     let json = format!("--json_out={}", file.display());
@@ -116,7 +116,7 @@ fn sslyze(endpoint: &Endpoint, program: &PathBuf) -> Result<BTreeSet<String>, Fa
 }
 
 /// Protocols, ciphers, the server's defaults, its headers and all vulnerabilities that testssl.sh knows.
-fn testssl(endpoint: &Endpoint, program: &PathBuf) -> Result<BTreeSet<String>, Failed> {
+fn testssl(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("result.json");
     let (json, address) = (file.display().to_string(), endpoint.address().to_string());

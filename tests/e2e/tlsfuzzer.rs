@@ -66,7 +66,7 @@ impl Script<'_> {
             Some(start) => test.starts_with(start),
             None => test == *known,
         };
-        self.explained.iter().any(|known| fits(known))
+        self.explained.iter().any(fits)
     }
 }
 
