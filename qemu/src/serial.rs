@@ -79,7 +79,11 @@ impl SerialLog {
         loop {
             let ended = guest.ended();
             let text = self.text_from(offset);
-            if let Some(line) = text.lines().find(|line| line.contains(what)) {
+            // A line that is still being written would lack its end.
+            let mut lines = text
+                .split_inclusive('\n')
+                .filter_map(|line| line.strip_suffix('\n'));
+            if let Some(line) = lines.find(|line| line.contains(what)) {
                 return Ok(line.to_string());
             }
             if ended.is_some() {

@@ -46,7 +46,7 @@ fn is_small() -> Outcome {
     /// 84,000 on x86_64; a parser of X.509 alone would double it. Where the line is a virtio device, its driver comes to it.
     const CODE: u64 = 120_000;
     /// Lines that are neither blank nor comment nor test.
-    const LINES: usize = 1_060;
+    const LINES: usize = 1_160;
     if ground().configuration == Configuration::Release {
         let elf = fs::read(built("https")?.folder.join("pds/vault.elf"))?;
         let file = object::File::parse(&*elf).map_err(|error| error.to_string())?;

@@ -100,7 +100,7 @@ impl System {
     /// # Errors
     /// As [`System::boot`].
     pub fn boot_with(system: &str, options: &Options) -> Result<Self, Failed> {
-        Self::boot_built(&built_for(system, options.debug)?, options)
+        Self::boot_built(&built_for(system, options.debug, None)?, options)
     }
 
     /// Boots what was built; otherwise as [`System::boot_with`].
@@ -232,14 +232,22 @@ pub fn machine(built: &Built) -> Result<&'static Machine, Failed> {
 /// # Errors
 /// When it does not build.
 pub fn built(system: &str) -> Result<Built, Failed> {
-    built_for(system, false)
+    built_for(system, false, None)
 }
 
-fn built_for(system: &str, debug: bool) -> Result<Built, Failed> {
-    type Key = (String, bool);
+/// As [`built`], for a machine with so many MiB of memory.
+///
+/// # Errors
+/// When it does not build.
+pub fn built_with_memory(system: &str, memory: Option<u32>) -> Result<Built, Failed> {
+    built_for(system, false, memory)
+}
+
+fn built_for(system: &str, debug: bool, memory: Option<u32>) -> Result<Built, Failed> {
+    type Key = (String, bool, Option<u32>);
     static BUILT: Mutex<BTreeMap<Key, Result<Built, String>>> = Mutex::new(BTreeMap::new());
     let mut all = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (system.to_string(), debug);
+    let key = (system.to_string(), debug, memory);
     if let Some(built) = all.get(&key) {
         return Ok(built.clone()?);
     }
@@ -250,7 +258,7 @@ fn built_for(system: &str, debug: bool) -> Result<Built, Failed> {
             true => Configuration::Debug,
             false => ground().configuration,
         },
-        memory: None,
+        memory,
     };
     let built = make(&root(), &request, &|_| {}).map_err(|error| format!("{error:#}"));
     all.insert(key, built.clone());

@@ -274,20 +274,21 @@ fn program(reader: &mut Reader<'_>, name: &str, entry: &Entry) -> Option<Program
             "a program has a `description` and `memory`",
         );
     }
-    let memory = reader.size(memory?)?.value;
     let devices = device.map_or_else(|| Some(Vec::new()), |entry| drives(reader, entry));
     let holds = holds.map_or_else(|| Some(Vec::new()), |entry| holdings(reader, entry));
     let ports: Vec<Port> = tables(reader, ports, port);
     check_ports(reader, entry, &ports);
+    let memory = memory.and_then(|entry| reader.size(entry));
+    let least_memory = match least_memory {
+        Some(entry) => reader.size(entry),
+        None => memory.clone(),
+    };
     Some(Program {
         name: name.to_string(),
         package: String::new(),
         description: reader.text(description?)?.value,
-        memory,
-        least_memory: match least_memory {
-            Some(entry) => reader.size(entry)?.value,
-            None => memory,
-        },
+        memory: memory?.value,
+        least_memory: least_memory?.value,
         stack: match stack {
             Some(entry) => reader.size(entry)?.value,
             None => DEFAULT_STACK,
