@@ -244,7 +244,7 @@ fn the_driver_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
 
 /// It forgets all connections, and takes its address anew.
 fn tcpip_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
-    tls_outlives(system, endpoint, "tcpip", "process_tcp", "tcpip")
+    tls_outlives(system, endpoint, "tcpip", "Tcb>::receive", "tcpip")
 }
 
 /// While it signs: the handshake ends with the alert `internal_error` (80, RFC 8446, section 6.2), the open session goes on, and
