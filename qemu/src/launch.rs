@@ -124,8 +124,8 @@ impl Launch {
         )
     }
 
-    /// The module of a multiboot kernel, open: QEMU splits the list of modules at commas and each module at its first
-    /// space, so that a path with a space cannot be written there.
+    /// Opens the module of a multiboot kernel. QEMU splits the list of modules at commas and each
+    /// module at its first space, so that a path with a space cannot be written there.
     fn module(&self) -> Result<Option<fs::File>, Error> {
         let Boot::Multiboot { module, .. } = &self.boot else {
             return Ok(None);
@@ -326,7 +326,7 @@ impl Arguments {
     }
 }
 
-/// A path as an argument of its own: a relative one that begins with `-` would be an option.
+/// Returns a path as a separate argument. A relative path that begins with `-` would be an option.
 fn plain(path: &Path) -> OsString {
     if path.as_os_str().as_bytes().starts_with(b"-") {
         return Path::new(".").join(path).into_os_string();
@@ -334,7 +334,7 @@ fn plain(path: &Path) -> OsString {
     path.into()
 }
 
-/// A path within a list of options, where a comma is doubled, between two parts of the list.
+/// Returns a path between two parts of a list of options, with each comma doubled.
 fn with_path(before: &str, path: &Path, after: &str) -> OsString {
     let mut value = before.as_bytes().to_vec();
     for &byte in OsStr::as_bytes(path.as_os_str()) {

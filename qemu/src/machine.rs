@@ -17,7 +17,8 @@ pub struct Machine {
     pub cpu: &'static str,
     /// Memory in MiB when nothing else is asked for.
     pub memory: u32,
-    /// Whether its kernel is built for that amount of memory: with less it does not start, and of more it uses no more.
+    /// Whether its kernel is built for that amount of memory: it does not start with less, and does
+    /// not use more.
     pub has_fixed_memory: bool,
     /// Physical address at which the memory begins.
     pub memory_at: u64,

@@ -198,8 +198,8 @@ impl Qmp {
             .ok_or_else(|| QmpError::Malformed(answer.to_string()))
     }
 
-    /// Whether a connection through this forward of the user-mode network is established in the guest, which QEMU's own
-    /// acceptance of it does not say.
+    /// Whether a connection through this forward of the user-mode network is established in the
+    /// guest. QEMU accepts a connection before the guest does.
     ///
     /// # Errors
     /// As [`Qmp::execute`].

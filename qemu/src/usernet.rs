@@ -1,4 +1,4 @@
-//! What QEMU's user-mode network says of its connections (`info usernet`).
+//! Connections of QEMU's user-mode network (`info usernet`).
 
 use crate::Forward;
 

@@ -1,8 +1,9 @@
-//! Time for a PD that may call no other: the clock publishes what the processor's counter was at a time, and the reader
-//! computes the time from its own reading of that counter.
+//! Time for a PD that may not call any other PD: the clock publishes the value of the processor's
+//! counter at a time, and the reader computes the time from its own reading of that counter.
 //!
-//! The reader runs above the clock, so it may find the clock in the middle of a write: there are two slots, and the clock
-//! writes the one that the index does not name. Two readings, the first and the latest, give the counter's frequency.
+//! The reader has a higher priority than the clock, so it can interrupt a write of the clock.
+//! Therefore there are two slots, and the clock writes the one that the index does not name. Two
+//! readings, the first and the latest, give the counter's frequency.
 
 use crate::LayoutError;
 use crate::memory::{OwnRegion, OwnWords, PeerRegion, PeerWords};
@@ -18,7 +19,7 @@ pub const PROVIDER_SIZE: usize = 8 * WORDS;
 /// Counts between two readings that give a frequency: 4 ms at 1 GHz.
 const ENOUGH: u64 = 1 << 22;
 
-/// The clock's end.
+/// The clock's endpoint.
 #[derive(Debug)]
 pub struct Publisher {
     words: OwnWords,
@@ -56,7 +57,7 @@ impl Publisher {
     }
 }
 
-/// The reader's end.
+/// The reader's endpoint.
 #[derive(Debug)]
 pub struct Reader {
     words: PeerWords,
@@ -73,8 +74,9 @@ impl Reader {
         })
     }
 
-    /// Nanoseconds since the start, where `count` reads the counter; 0 while nothing is published: then the counter is
-    /// not read, which a kernel may forbid. A clock that publishes wrong numbers gets wrong times.
+    /// Returns the nanoseconds since the start; `count` reads the counter. Returns 0 while nothing
+    /// is published, and does not read the counter then, since the kernel may forbid that. If the
+    /// clock publishes wrong numbers, the returned times are wrong.
     pub fn now(&self, count: impl FnOnce() -> u64) -> u64 {
         let index = self.words.load(0);
         if index == 0 {

@@ -1,4 +1,4 @@
-//! What the ends of a channel take of the heap.
+//! Heap use of the endpoints of a channel.
 #![cfg(not(loom))]
 
 use channel::streams::{Consumer, HEAP_PER_CONNECTION, Layout, Provider};
@@ -7,7 +7,7 @@ use channel::testing::{Bell, region_pair};
 #[global_allocator]
 static HEAP: heap_meter::Meter = heap_meter::Meter;
 
-/// The heap of both ends with so many connections.
+/// Returns the heap bytes of both endpoints with this number of connections.
 fn heap(connections: usize) -> [isize; 2] {
     let layout = Layout::new(connections, 256).unwrap();
     let (provider_own, consumer_peer) = region_pair(layout.provider_size());

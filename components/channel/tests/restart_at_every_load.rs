@@ -38,10 +38,11 @@ trait Channel {
     /// The region that the peer writes: 0 or 1.
     fn peers_region() -> usize;
 
-    /// Has the endpoint under test do what it finds, and sleep. `honest`: the peer has written no wrong word.
+    /// Lets the endpoint under test do its work and sleep. `honest`: the peer has written no wrong
+    /// word.
     fn round(&mut self, honest: bool) -> Result<(), PeerMisbehaved>;
 
-    /// Returns what creates the peer anew after its region was wiped.
+    /// Returns a closure that creates the peer again after its region was wiped.
     fn restart(&self) -> impl FnMut() + 'static;
 
     /// Lets both ends work until something was carried in each direction that the interface has.

@@ -1,4 +1,4 @@
-//! Counts what the code of a test allocates, in the units in which a protection domain's heap does.
+//! Counts the heap bytes that the code of a test allocates, in the units of a PD's heap.
 //!
 //! A program's manifest says how much heap it needs for each connection. The test of its component measures that:
 //!
@@ -13,7 +13,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Bytes that the heap of a protection domain (`rlsf::Tlsf`) puts in front of each block.
+/// Bytes that the heap of a PD (`rlsf::Tlsf`) puts in front of each block.
 const HEADER: usize = 16;
 /// Its blocks are a multiple of this many bytes.
 const GRANULE: usize = 32;
@@ -27,7 +27,7 @@ thread_local! {
 /// The allocator of a program that measures.
 pub struct Meter;
 
-/// What a piece of code allocated.
+/// The heap use of a piece of code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Bytes that it allocated and did not release; negative if it released what was allocated before.
@@ -36,7 +36,7 @@ pub struct Used {
     pub most: isize,
 }
 
-/// Runs the code and counts what this thread allocates in it. Not to be nested.
+/// Runs the code and counts the bytes that this thread allocates in it. Calls must not be nested.
 pub fn measure<R>(code: impl FnOnce() -> R) -> (R, Used) {
     LIVE.set(0);
     MOST.set(0);
@@ -50,8 +50,8 @@ pub fn measure<R>(code: impl FnOnce() -> R) -> (R, Used) {
     (result, used)
 }
 
-/// The bytes of a size such as `"48K"` that a manifest gives for a key of one of its lines: `size_in(manifest, "streams",
-/// "per_connection")` of `streams = { …, per_connection = "48K" }`.
+/// Returns the bytes of a size such as `"48K"` that a manifest gives for a key of one of its lines:
+/// `size_in(manifest, "streams", "per_connection")` of `streams = { …, per_connection = "48K" }`.
 pub fn size_in(manifest: &str, line: &str, key: &str) -> Option<usize> {
     let start = format!("{line} = ");
     let line = manifest.lines().find(|text| text.starts_with(&start))?;

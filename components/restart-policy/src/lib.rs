@@ -1,7 +1,9 @@
-//! How often a protection domain (PD) may restart, counted over time, and what becomes of it after a fault.
+//! How often a protection domain (PD) may restart, counted over time, and the decision after a
+//! fault.
 //!
-//! A PD that faults whenever it starts is given up after as many restarts as the description allows. One that ran well for
-//! longer than the window begins to count anew, so a service that faults once an hour is never given up.
+//! A PD that faults whenever it starts is given up after as many restarts as the description
+//! allows. A fault later than the window resets the count, so a service that faults once an hour is
+//! never given up.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -9,21 +11,21 @@ use core::fmt;
 
 use wiring::Entries;
 
-/// The restarts of one PD. Times are ticks of a counter that does not go back but for wrapping.
+/// The restarts of one PD. Times are ticks of a counter that never decreases except when it wraps.
 #[derive(Clone, Debug)]
 pub struct RestartPolicy {
     limit: u32,
     window: u64,
     used: u32,
-    /// When the first of them was.
+    /// Time of the first restart in the window.
     since: u64,
     retired: bool,
 }
 
-/// What becomes of a PD that has faulted.
+/// The decision about a PD that has faulted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It restarts at this entry, for the so-manieth time within the window.
+    /// It restarts at this entry; the number counts the restarts within the window.
     Restart(u64, u32),
     /// It refuses all calls from this entry on.
     Retire(u64),
@@ -45,10 +47,10 @@ impl RestartPolicy {
         }
     }
 
-    /// Decides after a fault at `now`; `restart`: the PD can restart.
+    /// Decides what follows a fault at `now`. `restart`: the PD can restart.
     pub fn next(&mut self, entries: Entries, restart: bool, now: u64) -> Next {
         if self.retired {
-            // It has faulted at the entry that needs nothing but read-only memory.
+            // It has faulted at the retirement entry, which needs only read-only memory.
             return Next::Stay;
         }
         let restart = restart && self.limit > 0;
@@ -71,7 +73,7 @@ impl RestartPolicy {
 }
 
 impl Next {
-    /// Where the PD's thread goes on, if anywhere.
+    /// Returns the entry at which the PD's thread continues, if it continues.
     pub fn entry(self) -> Option<u64> {
         match self {
             Self::Restart(entry, _) | Self::Retire(entry) | Self::GiveUp(entry, _) => Some(entry),
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn never_gives_up_a_pd_that_runs_well_for_an_hour() {
         let mut policy = RestartPolicy::new(1, WINDOW);
-        // The counter wraps meanwhile.
+        // The counter wraps in between.
         let start = u64::MAX - 10 * HOUR;
         for hour in 0..100 {
             let now = start.wrapping_add(hour * HOUR);

@@ -9,7 +9,7 @@
 //! | `host` | IPv4 with ARP and DHCP, IPv6 with Neighbor Discovery and autoconfiguration, ICMP |
 //! | `segment` | what IP and TCP hand to each other |
 //! | `tcp` | one TCP connection over rings of shared memory, so that a payload byte is copied once each way |
-//! | `connection` | one slot of a consumer: its TCP connection and what the consumer is told |
+//! | `connection` | one slot of a consumer: its TCP connection and the events for the consumer |
 //! | `stack` | which frame belongs to which connection, whose turn it is, when to wake |
 //! | [`sequence`], [`ports`] | initial sequence numbers by RFC 6528, ephemeral ports by RFC 6056 |
 //!

@@ -82,7 +82,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// What became of a segment to send.
+/// The result of sending a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// It is on its way to the driver.
@@ -105,13 +105,13 @@ pub(crate) struct SegmentError {
     pub remote: IpEndpoint,
     /// The sequence number of the quoted segment; RFC 5927, section 4: an error counts only if it is in flight.
     pub sequence: SequenceNumber,
-    /// What the error says.
+    /// The kind of the error.
     pub kind: SegmentErrorKind,
-    /// Who sent the error.
+    /// The address of the host or router that sent the error.
     pub reporter: IpAddress,
 }
 
-/// What an ICMP error says.
+/// The kind of an ICMP error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SegmentErrorKind {
     /// Network or host unreachable, time exceeded and their kind: a hint (RFC 1122, section 4.2.3.9; RFC 5461).

@@ -15,13 +15,14 @@ pub struct Settings {
     pub ipv4: Ipv4Setting,
     /// The IPv6 address.
     pub ipv6: Ipv6Setting,
-    /// What happens before an IPv4 address is used.
+    /// The check before an IPv4 address is used.
     pub conflict_detection: ConflictDetection,
-    /// The name that DHCP servers are told: the key `host_name`, or the system's. At most 63 bytes; empty for none.
+    /// The host name in DHCP messages: the key `host_name`, or the system's name. At most 63 bytes;
+    /// empty for none.
     pub host_name: String,
 }
 
-/// What happens before an IPv4 address is used: the key `conflict_detection` (RFC 5227).
+/// The check before an IPv4 address is used: the key `conflict_detection` (RFC 5227).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConflictDetection {
     /// `"announce"`: the address is announced and used at once. Conflicts are seen and defended against.
@@ -201,7 +202,7 @@ fn parse_ipv4(text: &str, gateway: Option<Ipv4Address>) -> Result<Ipv4Setting, S
     }
 }
 
-/// Whether a host can have the address: no network's own, broadcast or reserved one.
+/// Whether a host can have the address: it is not a network, broadcast or reserved address.
 fn is_usable(address: Ipv4Cidr) -> bool {
     is_host_address(address.address())
         && !is_host_part_reserved(address.prefix_len(), address.address())
@@ -234,12 +235,12 @@ fn parse_conflict_detection(text: Option<&str>) -> Result<ConflictDetection, Set
     }
 }
 
-/// The system's name as a label of a domain name, which has no underscores.
+/// Returns the system's name as a label of a domain name, which has no underscores.
 fn host_name_of(system: &str) -> String {
     system.replace('_', "-").trim_matches('-').to_string()
 }
 
-/// A label of a domain name (RFC 1123, section 2.1).
+/// Reads a label of a domain name (RFC 1123, section 2.1).
 fn parse_host_name(text: &str) -> Result<String, SettingsError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let edges = text.starts_with('-') || text.ends_with('-');

@@ -89,7 +89,7 @@ impl<T: Transport + Areas + Reset> Driver<T> {
         self.follow_link(&mut report);
     }
 
-    /// Tells the stack if the device says something else of its link than before.
+    /// Notifies the stack if the device reports a change of its link.
     fn follow_link(&mut self, report: &mut impl FnMut(Report)) {
         if let Ok(link) = self.nic.link()
             && link != self.link
@@ -300,7 +300,7 @@ impl<T: Transport + Areas + Reset> Driver<T> {
         }
         if self.queues.is_some() {
             report(Report::Recovered(misbehaviour));
-            // The reset has taken back the interrupt that would have said so.
+            // The reset has cleared the interrupt that would have signalled a change of the link.
             self.follow_link(report);
         } else {
             self.nic.transport.set_status(DeviceStatus::FAILED);

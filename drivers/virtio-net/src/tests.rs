@@ -245,7 +245,7 @@ fn a_link_that_changes_while_the_device_is_reset_is_told() {
     assert_eq!(f.reports, expected);
 }
 
-/// Half of the configuration is of before a change, and half of behind it.
+/// One half of the configuration is read before a change, the other half after it.
 #[test]
 fn a_configuration_that_changes_while_it_is_read_is_read_again() {
     for bus in [Bus::Pci, Bus::Mmio] {

@@ -230,7 +230,8 @@ mod pool {
     }
 }
 
-/// The other end: which of its incarnations this one has joined, and whether it has violated the protocol.
+/// The peer: the incarnation that this endpoint has joined, and whether the peer has violated the
+/// protocol.
 struct Peer {
     epoch: Epoch,
     failed: Option<PeerMisbehaved>,
@@ -257,8 +258,8 @@ impl Peer {
         }
     }
 
-    /// As [`Peer::judge`], for a push, whose caller goes on alike: the next [`Peer::check`] returns a violation, and the
-    /// next look at the epoch finds a restart.
+    /// Judges a push as [`Peer::judge`] does. The caller continues in either case: the next
+    /// [`Peer::check`] returns a violation, and the next check of the epoch detects a restart.
     fn judge_push(&mut self, pushed: Result<bool, PeerMisbehaved>) {
         let _ = self.judge(pushed);
     }

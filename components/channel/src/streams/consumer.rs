@@ -212,7 +212,8 @@ impl Consumer {
 
 super::both_roles!(Consumer);
 
-/// A slot's news. `describe` reads a new connection's description, and returns whether it is confidential.
+/// Checks a slot for events. `describe` reads a new connection's description, and returns whether
+/// it is confidential.
 fn look(
     port: &mut Port,
     slot: usize,

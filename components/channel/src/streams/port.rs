@@ -300,8 +300,9 @@ impl Port {
         }
     }
 
-    /// Judges a read for a caller that only asks whether it can go on with a connection. `next_event` reports why it cannot:
-    /// that the connection has ended with the peer's incarnation, or that the port has failed.
+    /// Judges a read for a caller that only needs to know whether it can continue with a
+    /// connection. If it cannot, `next_event` reports the reason: the connection has ended with the
+    /// peer's incarnation, or the port has failed.
     pub(super) fn usable<T>(&mut self, read: Result<T, PeerMisbehaved>) -> Option<T> {
         match self.judge(read) {
             Ok(Read::Value(value)) => Some(value),
@@ -312,7 +313,7 @@ impl Port {
     /// Fails the port permanently. Returns the violation that failed it first, which every later call reports.
     fn fail(&mut self, misbehaved: PeerMisbehaved) -> PeerMisbehaved {
         if self.failed.is_none() {
-            // The peer is sent nothing more.
+            // Nothing more is sent to the peer.
             let slots = self.slots.iter_mut();
             slots.for_each(|slot| slot.outgoing.wipe_rest());
         }

@@ -19,7 +19,7 @@ use crate::wire::Wire;
 
 /// How long a handshake may take. A client that lost our SYN|ACK sees it repeated after 1, 3 and 7 s.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// A connection that the consumer closed is reset when nothing has moved on it for so long.
+/// A connection that the consumer closed is reset when no bytes have moved on it for this time.
 const LINGER: Duration = Duration::from_secs(30);
 /// Segments that one connection may send before others get their turn.
 const SEGMENTS_A_TURN: usize = 16;
@@ -39,27 +39,27 @@ pub(crate) struct Context<'a> {
     pub now: Instant,
 }
 
-/// How far a connection is.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The slot is free.
     Idle,
-    /// The handshake runs; the consumer does not know of it.
+    /// The handshake is in progress; the consumer has not been notified.
     Opening,
     /// The consumer uses it.
     Open,
     /// It is over; the consumer was notified and has not released it.
     Over,
-    /// The consumer released it; it has still to send its reset or to wait out TIME-WAIT.
+    /// The consumer released it; its reset or TIME-WAIT is still pending.
     Released,
 }
 
-/// How a connection comes about.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A peer connected to a listening port.
     Accepted,
-    /// The consumer asked for it with this token.
+    /// The consumer requested it with this token.
     Asked(u32),
 }
 
@@ -75,23 +75,23 @@ pub(crate) struct Connection {
     finished: bool,
     /// The consumer has closed its direction, and TCP knows.
     closing: bool,
-    /// When the stage began or bytes last moved.
+    /// Time when the stage began or bytes last moved.
     moved: Instant,
-    /// When the host last got a confirmation of the peer.
+    /// Time when the host last received a confirmation of the peer.
     confirmed: Instant,
     /// It is in the stack's queue of connections with work.
     pub scheduled: bool,
     /// The entry in the stack's list of deadlines.
     pub alarm: Option<Instant>,
-    /// The next hop whose link-layer address it waits for …
+    /// The next hop whose link-layer address it waits for.
     pub awaited: Option<IpAddress>,
-    /// … and the entry in the stack's list of those that wait.
+    /// The entry in the stack's list of connections that wait for a next hop.
     pub listed: Option<IpAddress>,
-    /// How the stack's counts of the slots have it.
+    /// The category in which the stack counts the slot.
     pub counted: Counted,
 }
 
-/// How a slot counts when a new connection wants one.
+/// The category of a slot when a new connection needs one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
     /// It is free, or in use.
@@ -114,7 +114,7 @@ pub(crate) enum Turn {
 }
 
 impl Connection {
-    /// An idle connection over a slot's rings.
+    /// Returns an idle connection over a slot's rings.
     pub fn new(slot: usize, memory: SocketMemory) -> Self {
         Self {
             slot,
@@ -139,12 +139,12 @@ impl Connection {
         self.stage
     }
 
-    /// The consumer's name for it, while the consumer holds it.
+    /// Returns the consumer's identifier for it, while the consumer holds it.
     pub fn id(&self) -> Option<ConnectionId> {
         self.id
     }
 
-    /// Returns when it wants a turn.
+    /// Returns when it needs a turn.
     pub fn deadline(&self) -> Option<Instant> {
         self.tcb.deadline().into_iter().chain(self.expiry()).min()
     }
@@ -154,7 +154,7 @@ impl Connection {
         self.moved
     }
 
-    /// Returns how it counts when a new connection wants a slot.
+    /// Returns its category when a new connection needs a slot.
     pub fn count(&self) -> Counted {
         match (self.stage, self.origin) {
             (Stage::Opening, Origin::Accepted) => Counted::HalfOpen,
@@ -168,7 +168,7 @@ impl Connection {
         self.stage == Stage::Opening && matches!(self.origin, Origin::Asked(_))
     }
 
-    /// The connection as TCP sees it.
+    /// Returns the TCP connection.
     pub fn tcb(&self) -> &Tcb {
         &self.tcb
     }
@@ -197,7 +197,7 @@ impl Connection {
         self.report(cx);
     }
 
-    /// Begins a connection that the consumer asked for.
+    /// Begins a connection that the consumer requested.
     pub fn connect(&mut self, parameters: &Parameters, token: u32, now: Instant) {
         self.begin(parameters, Origin::Asked(token), now);
         self.tcb.connect(parameters, now);
@@ -222,12 +222,13 @@ impl Connection {
         self.report(cx);
     }
 
-    /// The link is back.
+    /// Resumes after an interruption of the link.
     pub fn resume(&mut self, now: Instant) {
         self.tcb.resume(now);
     }
 
-    /// The next hop was found, or it does not answer. A consumer that waits for a connection need not wait longer then.
+    /// Takes the end of a resolution: the next hop was found, or it does not answer. In the second
+    /// case a requested connection fails at once.
     pub fn resolved(&mut self, found: bool, cx: &mut Context<'_>) {
         self.tcb.resolved();
         if !found && self.is_asked_for() {
@@ -235,7 +236,8 @@ impl Connection {
         }
     }
 
-    /// Moves bytes and news between TCP and the consumer, and sends what may be sent.
+    /// Moves bytes and events between TCP and the consumer, and sends the segments that may be
+    /// sent.
     pub fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
         if let Some(id) = self.id.filter(|_| self.stage == Stage::Open) {
             self.consume(id, cx);
@@ -247,12 +249,12 @@ impl Connection {
         turn
     }
 
-    /// The consumer gives the connection up: the peer gets a reset.
+    /// Aborts the connection for the consumer: the peer receives a reset.
     pub fn abort(&mut self, _: &mut Counters) {
         self.tcb.abort();
     }
 
-    /// The consumer has released the slot: what lives is reset, except in TIME-WAIT.
+    /// Releases the slot for the consumer: the connection is reset, except in TIME-WAIT.
     pub fn release(&mut self, counters: &mut Counters) {
         if self.stage == Stage::Open {
             counters.connections_open -= 1;
@@ -265,19 +267,20 @@ impl Connection {
         self.stage = Stage::Released;
     }
 
-    /// Gives the slot up without a word to the peer.
+    /// Gives the slot up without a segment to the peer.
     pub fn discard(&mut self) {
         self.tcb.forget();
         self.id = None;
         self.stage = Stage::Released;
     }
 
-    /// Forgets the peer without a word to it.
+    /// Forgets the connection without a segment to the peer.
     pub fn silence(&mut self) {
         self.tcb.forget();
     }
 
-    /// The endpoints, once there is nothing left to say to the peer; after that, nothing.
+    /// Takes the endpoints out once there is nothing left to send to the peer; later calls return
+    /// `None`.
     pub fn take_silent(&mut self) -> Option<Endpoints> {
         match self.tcb.is_silent() {
             true => self.endpoints.take(),
@@ -285,7 +288,8 @@ impl Connection {
         }
     }
 
-    /// Makes the slot idle if the consumer released it and TCP is silent. Returns whether it became so.
+    /// Makes the slot idle if the consumer released it and TCP is silent. Returns whether it is
+    /// idle now.
     pub fn retire(&mut self) -> bool {
         let over = self.stage == Stage::Released && self.endpoints.is_none();
         if over {
@@ -305,7 +309,7 @@ impl Connection {
         self.confirmed = now;
     }
 
-    /// Gives back the place of what the consumer has read, which opens the window.
+    /// Frees the space of the bytes that the consumer has read, which opens the window.
     fn consume(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
         let freed = cx.provider.freed(id);
         if freed > 0 {
@@ -319,7 +323,7 @@ impl Connection {
         }
     }
 
-    /// Tells TCP of what the consumer has written, and of its end.
+    /// Passes the bytes that the consumer has written to TCP, and the end of its stream.
     fn write(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
         if self.tcb.takes_data() {
             // A ring that is empty begins again, so that the next bytes lie together.
@@ -336,7 +340,7 @@ impl Connection {
         }
     }
 
-    /// The time at which patience ends.
+    /// Returns the time at which the connection is given up in its present stage.
     fn expiry(&self) -> Option<Instant> {
         match self.stage {
             Stage::Opening => Some(self.moved + HANDSHAKE),

@@ -1,4 +1,4 @@
-//! The news of a connection for its consumer.
+//! The events of a connection for its consumer.
 
 use channel::streams::{ConnectionId, Opened, Refusal};
 
@@ -6,7 +6,7 @@ use super::{CONFIRMATION, Connection, Context, Origin, Stage};
 use crate::tcp::{End, State};
 
 impl Connection {
-    /// Tells the consumer what has become of the connection.
+    /// Reports changes of the connection to the consumer.
     pub(super) fn report(&mut self, cx: &mut Context<'_>) {
         match self.stage {
             Stage::Opening => self.report_opening(cx),

@@ -59,7 +59,8 @@ impl Host {
         Ok(Received::Handled)
     }
 
-    /// Notes what the packet tells of its sender. Unsolicited replies and announcements only change what is known.
+    /// Notes the sender's link-layer address. Unsolicited replies and announcements only change
+    /// known entries.
     fn learn(
         &mut self,
         wire: &mut Wire,
@@ -113,7 +114,7 @@ impl Host {
         }
     }
 
-    /// An ARP request.
+    /// Returns an ARP request.
     pub(super) fn arp_request(&self, sender: Ipv4Address, target: Ipv4Address) -> ArpRepr {
         ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,

@@ -77,14 +77,14 @@ fn word(chunk: &[u8]) -> u64 {
     padded(chunk)
 }
 
-/// Up to eight bytes, followed by zeros.
+/// Returns up to eight bytes, followed by zeros.
 fn padded(bytes: &[u8]) -> u64 {
     let mut word = [0; WORD];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_ne_bytes(word)
 }
 
-/// The two halves added: 2^32 of these sums fit into 64 bits.
+/// Returns the sum of the two halves: 2^32 of these sums fit into 64 bits.
 fn parts(word: u64) -> u64 {
     (word & 0xffff_ffff) + (word >> 32)
 }

@@ -82,7 +82,7 @@ impl Claim {
         }
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn address(&self) -> Ipv4Address {
         self.address
     }
@@ -129,12 +129,12 @@ impl Claim {
         }
     }
 
-    /// When [`Claim::poll`] has something to do.
+    /// Returns when [`Claim::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Another host uses the address, or with `probes` is about to.
+    /// Takes a conflict: another host uses the address, or with `probes` is about to.
     pub fn conflict(&mut self, probes: bool, now: Instant) -> Option<Conflict> {
         if !self.is_usable() {
             return Some(Conflict::Taken);

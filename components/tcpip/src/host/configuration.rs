@@ -61,13 +61,13 @@ impl Ipv4 {
         ipv4
     }
 
-    /// The address in use and what belongs to it.
+    /// Returns the address in use and its parameters.
     pub fn config(&self) -> Option<&Ipv4Config> {
         let usable = self.claim.as_ref().is_some_and(Claim::is_usable);
         self.config.as_ref().filter(|_| usable)
     }
 
-    /// The routers that did not answer.
+    /// Returns the routers that did not answer.
     pub fn dead(&self) -> &[Ipv4Address] {
         &self.dead
     }

@@ -34,9 +34,10 @@ pub(super) enum Unreachable {
 }
 
 impl Host {
-    /// Takes an ICMP message. Redirects are ignored, since every neighbour can forge them and the router forwards anyway
-    /// (RFC 1122, section 3.2.2.2, wants them; RFC 6274, section 4.2.1, tells why not), and so are source quenches
-    /// (RFC 6633), timestamps and queries for masks and routers, which a host need not answer.
+    /// Takes an ICMP message. Redirects are ignored, since every neighbour can forge them and the
+    /// router forwards anyway (RFC 1122, section 3.2.2.2, wants them; RFC 6274, section 4.2.1,
+    /// advises against it), and so are source quenches (RFC 6633), timestamps and queries for masks
+    /// and routers, which a host need not answer.
     pub(super) fn receive_icmpv4<'a>(
         &mut self,
         wire: &mut Wire,
@@ -123,7 +124,7 @@ impl Host {
         });
     }
 
-    /// Returns what an error says of a segment of this host.
+    /// Returns the content of an error about a segment of this host.
     fn quoted_segment(&self, message: &[u8], reporter: Ipv4Address) -> Option<SegmentError> {
         let quoted = &message[HEADER..];
         // The quoted packet is cut: its total length is longer than what is here.

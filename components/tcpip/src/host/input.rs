@@ -21,7 +21,7 @@ const NO_OPERATION: u8 = 1;
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
 
-/// To whom a packet was sent.
+/// The kind of destination of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Destination {
     Own,
@@ -108,7 +108,8 @@ impl Host {
         }
     }
 
-    /// RFC 1122, section 3.2.1.3: sources that are no host's are dropped, and so are destinations that are not on a wire.
+    /// Classifies the destination. Sources that no host can have are dropped, and so are
+    /// destinations that never appear on a link (RFC 1122, section 3.2.1.3).
     fn destination(
         &self,
         source: Ipv4Address,

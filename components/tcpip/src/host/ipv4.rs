@@ -31,7 +31,7 @@ pub(crate) struct Route {
 }
 
 impl Ipv4Config {
-    /// An address with a default route by way of `router`.
+    /// Returns an address with a default route through `router`.
     pub fn new(address: Ipv4Cidr, router: Option<Ipv4Address>) -> Self {
         let mut config = Self {
             address,
@@ -107,8 +107,8 @@ fn mask(prefix_length: u8) -> u32 {
         .unwrap_or(0)
 }
 
-/// Whether the part of the address behind the prefix is all zeros or all ones and so no host's (RFC 1122, section 3.2.1.3;
-/// prefixes of 31 and 32 bits have no such addresses, RFC 3021).
+/// Whether the part of the address after the prefix is all zeros or all ones and so no host's (RFC
+/// 1122, section 3.2.1.3; prefixes of 31 and 32 bits have no such addresses, RFC 3021).
 pub(crate) fn is_host_part_reserved(prefix_length: u8, address: Ipv4Address) -> bool {
     let host_part = address.to_bits() & !mask(prefix_length);
     prefix_length < 31 && (host_part == 0 || host_part == !mask(prefix_length))

@@ -12,7 +12,7 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
+    /// Returns a full bucket.
     pub const fn new(burst: u32, interval: Duration) -> Self {
         Self {
             interval,

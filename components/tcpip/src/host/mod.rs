@@ -1,7 +1,7 @@
 //! The IP host: addresses, routes, neighbours, DHCP, router discovery and ICMP, on one Ethernet link.
 //!
-//! [`Host`] is sans-IO like the rest of the crate: frames go in, frames come out through [`Wire`], and
-//! [`Host::deadline`] says when [`Host::maintain`] wants to run.
+//! [`Host`] is sans-IO like the rest of the crate: frames go in, frames come out through [`Wire`],
+//! and [`Host::deadline`] returns when [`Host::maintain`] has to run.
 //!
 //! | module | duty |
 //! |---|---|
@@ -60,7 +60,7 @@ use crate::sequence::KEY_LENGTH;
 use crate::settings::Settings;
 use crate::wire::Wire;
 
-/// The MTU of Ethernet in bytes (RFC 894), until the driver tells the link's.
+/// The MTU of Ethernet in bytes (RFC 894), until the driver reports the link's MTU.
 const ETHERNET_MTU: u16 = 1500;
 
 /// A received frame, sorted.
@@ -127,7 +127,8 @@ struct Limits {
 }
 
 impl Host {
-    /// A host with this link-layer address, which must be unicast, on a link that is up. `key` keys its random numbers.
+    /// Returns a host with this link-layer address, which must be unicast, on a link that is up.
+    /// `key` keys its random numbers.
     pub fn new(
         settings: &Settings,
         hardware: EthernetAddress,
@@ -174,7 +175,7 @@ impl Host {
         core::mem::take(&mut self.changed)
     }
 
-    /// When [`Host::maintain`] has something to do. Every other call may change it.
+    /// Returns when [`Host::maintain`] has something to do. Every other call may change it.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let changed = self.changed.then_some(now);
         let ipv6 = self.ipv6.as_ref().and_then(|ipv6| ipv6.deadline(now));
@@ -225,7 +226,7 @@ impl Host {
         self.route(None, destination)
     }
 
-    /// Like [`Host::next_hop`], for packets from this source.
+    /// Returns the next hop as [`Host::next_hop`] does, for packets from this source.
     fn route(&self, source: Option<IpAddress>, destination: IpAddress) -> Option<IpAddress> {
         match destination {
             IpAddress::Ipv4(destination) => {

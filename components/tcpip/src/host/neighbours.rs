@@ -113,7 +113,7 @@ pub(crate) struct Advertisement {
 }
 
 impl<A: Ord + Copy> Neighbours<A> {
-    /// No neighbours.
+    /// Returns an empty table.
     pub fn new(random: Random) -> Self {
         Self {
             resolved: BTreeMap::new(),
@@ -180,9 +180,10 @@ impl<A: Ord + Copy> Neighbours<A> {
         }
     }
 
-    /// Notes what a packet of the neighbour tells of its link-layer address without proving that it receives: an ARP
-    /// request, or the source link-layer address option (RFC 4861, section 7.2.3). With `create`, an address that is
-    /// not known yet is noted too: the neighbour asked for this host and will have packets soon (RFC 826).
+    /// Notes a neighbour's link-layer address from a packet that does not prove reachability: an
+    /// ARP request, or the source link-layer address option (RFC 4861, section 7.2.3). With
+    /// `create`, an address that is not known yet is noted too: the neighbour asked for this host
+    /// and will have packets soon (RFC 826).
     pub fn heard(
         &mut self,
         address: A,
@@ -276,7 +277,7 @@ impl<A: Ord + Copy> Neighbours<A> {
         }
     }
 
-    /// The next request for an address that is being resolved.
+    /// Returns the next request for an address that is being resolved, or its failure.
     fn ask_all(&mut self, address: A, now: Instant) -> Option<Action<A>> {
         let pending = self.pending.get_mut(&address)?;
         if pending.sent == REQUESTS {
@@ -296,7 +297,7 @@ impl<A: Ord + Copy> Neighbours<A> {
         })
     }
 
-    /// The next request to a neighbour that was not confirmed in time.
+    /// Returns the next request to a neighbour that was not confirmed in time.
     fn ask_directly(&mut self, address: A, now: Instant) -> Option<Action<A>> {
         let entry = self.resolved.get(&address)?;
         let known = Some(entry.hardware);
@@ -322,7 +323,7 @@ impl<A: Ord + Copy> Neighbours<A> {
         Some(Action::Ask { address, known })
     }
 
-    /// When [`Neighbours::poll`] has something to do.
+    /// Returns when [`Neighbours::poll`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let (time, _) = self.timers.first()?;
         Some((*time).max(self.requests.next(now)))
@@ -475,7 +476,7 @@ impl<A: Ord + Copy> Neighbours<A> {
 }
 
 impl State {
-    /// When something is due; the end of reachability is noticed when the entry is used.
+    /// Returns when something is due. The end of reachability is noticed when the entry is used.
     fn timer(self) -> Option<Instant> {
         match self {
             Self::Reachable { .. } | Self::Stale => None,

@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// Notices that have not been taken yet, at most.
 const WAITING: usize = 32;
 
-/// Something that an operator may want to read about the network.
+/// A notice about the network for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostNotice {
     /// Another station uses this host's address, which is defended (RFC 5227, section 2.4).

@@ -23,7 +23,7 @@ pub(crate) const IPV6_HEADER: usize = 40;
 /// The hop limit of ordinary packets (RFC 1122, section 3.2.1.7; RFC 1700).
 pub(crate) const HOP_LIMIT: u8 = 64;
 
-/// The part that waits while a neighbour's link-layer address is being resolved.
+/// The item that waits while a neighbour's link-layer address is being resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// The caller: it tries again after [`Resolution::Found`].
@@ -159,8 +159,8 @@ impl Host {
         }
     }
 
-    /// The identification of an IPv4 packet that routers may fragment; `None` for one that they may not, whose field has
-    /// no meaning (RFC 6864, section 4.1).
+    /// Returns the identification of an IPv4 packet that routers may fragment; `None` for one that
+    /// they may not, whose field has no meaning (RFC 6864, section 4.1).
     fn identification(&mut self, fragments: bool) -> Option<u16> {
         fragments.then(|| self.random.next() as u16)
     }

@@ -62,7 +62,7 @@ impl Paths {
         self.0.insert(destination, path);
     }
 
-    /// Forgets all: the host is on another network.
+    /// Forgets all paths, since the host is on another network.
     pub fn clear(&mut self) {
         self.0.clear();
     }

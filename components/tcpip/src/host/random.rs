@@ -7,7 +7,8 @@ use smoltcp::time::Duration;
 
 use crate::sequence::KEY_LENGTH;
 
-/// A generator: SipHash-2-4 of a counter under a secret key, so that seen numbers tell nothing of those to come.
+/// A generator: SipHash-2-4 of a counter under a secret key, so that the numbers seen so far do not
+/// reveal later ones.
 #[derive(Clone)]
 pub(crate) struct Random {
     key: [u8; KEY_LENGTH],
@@ -15,12 +16,12 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// A generator with a key that no other one has.
+    /// Returns a generator. No other generator may have its key.
     pub fn new(key: [u8; KEY_LENGTH]) -> Self {
         Self { key, counter: 0 }
     }
 
-    /// A generator whose numbers are independent of this one's.
+    /// Returns a generator whose numbers are independent of this one's.
     pub fn fork(&mut self) -> Self {
         let mut key = [0; KEY_LENGTH];
         for half in key.chunks_exact_mut(8) {

@@ -1,4 +1,4 @@
-//! A host on a link where a test plays all the others.
+//! A host on a link where the test simulates all other hosts.
 
 use channel::packets::Driver;
 use smoltcp::phy::ChecksumCapabilities;
@@ -20,7 +20,7 @@ pub(crate) const PEER: Ipv4Address = Ipv4Address::new(10, 0, 2, 99);
 pub(crate) const ROUTER: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
 pub(crate) const FAR: Ipv4Address = Ipv4Address::new(198, 51, 100, 7);
 
-/// The host, its wire, and the time.
+/// A host, its wire, and the time.
 pub(crate) struct Lab {
     pub host: Host,
     pub wire: Wire,
@@ -30,7 +30,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// A host at 10.0.2.15/24 whose router is 10.0.2.2 that has announced it.
+    /// Returns a host at 10.0.2.15/24 with the router 10.0.2.2. The host has announced its address.
     pub fn new() -> Self {
         let mut lab = Self::with(fixed("10.0.2.15/24", Some(ROUTER)));
         lab.run(10_000);
@@ -61,7 +61,7 @@ impl Lab {
         self.sent()
     }
 
-    /// The frames that the host has sent.
+    /// Returns the frames that the host has sent.
     pub fn sent(&mut self) -> Vec<Vec<u8>> {
         self.wire.sleep(false);
         core::iter::from_fn(|| pairs::sent(&mut self.driver)).collect()
@@ -115,7 +115,7 @@ impl Lab {
     }
 }
 
-/// A fixed IPv4 address, and no IPv6.
+/// Returns settings with a fixed IPv4 address and without IPv6.
 pub(crate) fn fixed(address: &str, gateway: Option<Ipv4Address>) -> Settings {
     Settings {
         ipv4: Ipv4Setting::Fixed {
@@ -139,7 +139,7 @@ fn outgoing(to: IpAddress, payload: &[u8]) -> Outgoing<'_> {
     }
 }
 
-/// An Ethernet frame.
+/// Returns an Ethernet frame.
 pub(crate) fn ethernet(
     from: EthernetAddress,
     to: EthernetAddress,
@@ -155,7 +155,7 @@ pub(crate) fn ethernet(
     bytes
 }
 
-/// An ARP packet in a frame: a request is broadcast, a reply goes to the host.
+/// Returns an ARP packet in a frame: a request is broadcast, a reply goes to the host.
 pub(crate) fn arp(
     operation: ArpOperation,
     (hardware, sender): (EthernetAddress, Ipv4Address),
@@ -183,7 +183,8 @@ pub(crate) fn arp(
     ethernet(hardware, to, EthernetProtocol::Arp, &bytes)
 }
 
-/// The ARP packet in a frame: where the frame goes, and operation, sender, target hardware and target.
+/// Reads the ARP packet in a frame. Returns the frame's destination, and operation, sender, target
+/// hardware and target.
 pub(crate) fn arp_in(
     frame: &[u8],
 ) -> Option<(
@@ -216,7 +217,7 @@ pub(crate) fn arp_in(
     Some((ethernet.dst_addr(), fields))
 }
 
-/// The addresses that these frames ask for.
+/// Returns the addresses that these frames request.
 pub(crate) fn asked(frames: &[Vec<u8>]) -> Vec<Ipv4Address> {
     let packets = frames.iter().filter_map(|frame| arp_in(frame));
     let requests = packets.filter(|(_, packet)| packet.0 == ArpOperation::Request);
@@ -239,7 +240,7 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// From the peer to the host.
+    /// Returns a packet from the peer to the host.
     pub fn new(protocol: IpProtocol, payload: &[u8]) -> Self {
         Self {
             from: PEER_MAC,
@@ -254,7 +255,7 @@ impl Packet {
         }
     }
 
-    /// A SYN to port 80.
+    /// Returns a SYN to port 80.
     pub fn syn() -> Self {
         let mut packet = Self::new(IpProtocol::Tcp, &[]);
         packet.fill_syn();
@@ -363,7 +364,7 @@ impl Packet {
     }
 }
 
-/// The IPv4 packet in a frame of the host, with all checksums correct.
+/// Returns the IPv4 packet in a frame of the host, and verifies its checksums.
 pub(crate) fn ipv4_in(frame: &[u8]) -> Option<(EthernetAddress, Ipv4Repr, &[u8])> {
     let ethernet = EthernetFrame::new_checked(frame).unwrap();
     if ethernet.ethertype() != EthernetProtocol::Ipv4 {
@@ -390,7 +391,7 @@ pub(crate) fn ipv4_in(frame: &[u8]) -> Option<(EthernetAddress, Ipv4Repr, &[u8])
     Some((ethernet.dst_addr(), repr, payload))
 }
 
-/// The payload of the segment in a frame, and where the frame goes.
+/// Returns the payload of the segment in a frame, and the frame's destination.
 pub(crate) fn segment_in(frame: &[u8]) -> Option<(EthernetAddress, Vec<u8>)> {
     let (to, repr, payload) = ipv4_in(frame)?;
     let segment = Segment::parse(repr.src_addr.into(), repr.dst_addr.into(), payload).ok()?;

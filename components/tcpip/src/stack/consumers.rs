@@ -23,7 +23,7 @@ pub(super) struct Client {
     pub(super) connections: Vec<Option<Box<Connection>>>,
     /// Slots without a connection.
     pub(super) idle: Vec<usize>,
-    /// How many peers began a handshake that is not finished.
+    /// Number of peers whose handshake is not finished.
     pub(super) half_open: usize,
     /// Slots whose connections the consumer has released and that only wait out TIME-WAIT, the longest first.
     pub(super) time_wait: BTreeSet<(Instant, usize)>,
@@ -92,7 +92,7 @@ impl Stack {
         }
     }
 
-    /// A consumer has restarted: the connections that it asked for before are given up.
+    /// Gives up the connections that a consumer requested before it restarted.
     fn forget_requests(&mut self, client: usize) {
         for slot in 0..self.clients[client].connections.len() {
             let place = Place { client, slot };
@@ -105,7 +105,8 @@ impl Stack {
         }
     }
 
-    /// A consumer broke the protocol: its connections are reset. The others continue.
+    /// Resets the connections of a consumer that violated the protocol. Those of other consumers
+    /// continue.
     fn lose(&mut self, client: usize, now: Instant) {
         self.counters.misbehaved += 1;
         self.listeners.retain(|_, listener| *listener != client);

@@ -75,8 +75,9 @@ impl Stack {
         }
     }
 
-    /// A segment that acknowledges another SYN|ACK than the handshake's. It may be the one with a cookie: slots were short when
-    /// the peer sent its first SYN and not when it repeated it. Then the handshake with the cookie counts.
+    /// Takes a segment that acknowledges another SYN|ACK than the handshake's. It may acknowledge a
+    /// SYN cookie, if slots were short when the peer sent its first SYN and not when it repeated
+    /// it. Then the handshake with the cookie counts.
     fn take_unacceptable(&mut self, place: Place, segment: &Segment<'_>, now: Instant) {
         let half_open = self
             .connection(place)
@@ -98,8 +99,8 @@ impl Stack {
         }
     }
 
-    /// A peer asks for a connection. `last`: the last number of the one before between the same endpoints, if it was in
-    /// TIME-WAIT.
+    /// Takes a peer's SYN. `last`: the last number of the previous connection between the same
+    /// endpoints, if it was in TIME-WAIT.
     fn open(&mut self, syn: &Segment<'_>, last: Option<SequenceNumber>, now: Instant) {
         let Some(&client) = self.listeners.get(&syn.local.port) else {
             return self.refuse(syn, now);
@@ -121,7 +122,8 @@ impl Stack {
         self.schedule(place);
     }
 
-    /// Slots are short: the peer's answer will bring back what a slot would remember.
+    /// Answers a SYN with a cookie because slots are short: the peer's answer returns the state
+    /// that a slot would hold.
     fn answer_with_cookie(
         &mut self,
         syn: &Segment<'_>,
@@ -134,7 +136,8 @@ impl Stack {
         self.counters.syn_cookies += u64::from(self.reply(&answer, now));
     }
 
-    /// A segment of no connection: the end of a handshake with a cookie, or one to refuse.
+    /// Takes a segment of no connection: the end of a handshake with a cookie, or a segment to
+    /// refuse.
     fn take_stray(&mut self, segment: &Segment<'_>, now: Instant) {
         let flags = segment.header.flags;
         let answers = flags.has(Flags::ACK) && !flags.has(Flags::SYN) && !flags.has(Flags::RST);
@@ -173,7 +176,7 @@ impl Stack {
         matches!(sent, Sent::Done | Sent::Resolving)
     }
 
-    /// Returns what a new connection needs to know.
+    /// Returns the parameters of a new connection.
     pub(super) fn parameters(
         &self,
         local: IpEndpoint,

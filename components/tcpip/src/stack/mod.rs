@@ -246,7 +246,7 @@ impl Stack {
         }
     }
 
-    /// Every connection sends again what was lost while the link was down.
+    /// Lets every connection retransmit the segments that were lost while the link was down.
     fn resume(&mut self, now: Instant) {
         let places: Vec<Place> = self.table.values().copied().collect();
         for place in places {
@@ -299,7 +299,7 @@ impl Stack {
     }
 }
 
-/// The components of the network count microseconds.
+/// Converts a time to microseconds, the unit of the network components.
 fn instant(nanoseconds: u64) -> Instant {
     Instant::from_micros((nanoseconds / 1000) as i64)
 }

@@ -11,7 +11,7 @@ use super::timers::Timer;
 use super::{SequenceNumber, State};
 use crate::segment::Segment;
 
-/// The longest round trip that a timestamp is trusted to tell.
+/// The longest round trip that is measured by a timestamp.
 const LONGEST_ROUND_TRIP: u32 = 60_000;
 
 impl Tcb {
@@ -43,7 +43,7 @@ impl Tcb {
         true
     }
 
-    /// Both SYNs are acknowledged.
+    /// Establishes the connection: both SYNs are acknowledged.
     pub(super) fn establish(&mut self, header: &Header, window: u32, now: Instant) {
         self.measure(header.acknowledgement, &header.options, now);
         self.send.una = header.acknowledgement;

@@ -7,14 +7,15 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::sequence::KEY_LENGTH;
 
-/// Challenge ACKs that one connection sends …
+/// Challenge ACKs that one connection sends within [`PERIOD`].
 const CHALLENGES: u8 = 10;
-/// … in so long a time (RFC 5961, section 7).
+/// The period of [`CHALLENGES`] (RFC 5961, section 7).
 const PERIOD: Duration = Duration::from_secs(5);
-/// Challenge ACKs of all connections in a second: between this many and …
+/// The least limit for the challenge ACKs of all connections in a second.
 const FEWEST_CHALLENGES: u32 = 500;
-/// … so many more, drawn for each second. A fixed number would let an attacker find out, by using it up on a
-/// connection of its own, whether its guesses on another one were answered (CVE-2016-5696).
+/// The range above [`FEWEST_CHALLENGES`] from which the limit is drawn for each second. A fixed
+/// limit would let an attacker use it up on its own connection and so find out whether its guesses
+/// on another one were answered (CVE-2016-5696).
 const MORE_CHALLENGES: u32 = 1_000;
 /// Resets for segments of no connection in a second: enough for a few thousand clients that still use connections from
 /// before a restart, too few to be of use as a reflector.

@@ -4,15 +4,17 @@
 pub(super) trait Controller {
     /// Returns the congestion window.
     fn window(&self) -> u32;
-    /// New data was acknowledged outside of loss recovery, and the window had kept the sender back.
+    /// Notes that new data was acknowledged outside of loss recovery, and the window had kept the
+    /// sender back.
     fn acknowledged(&mut self, bytes: u32, mss: u32);
-    /// A segment is taken for lost; `flight` bytes were under way.
+    /// Notes that a segment is considered lost; `flight` bytes were under way.
     fn lost(&mut self, flight: u32, mss: u32);
     /// Loss recovery is over; `flight` bytes are under way.
     fn recovered(&mut self, flight: u32, mss: u32);
-    /// The retransmission time-out passed. `first`: for these bytes it did not pass before.
+    /// Notes that the retransmission time-out passed. `first`: for these bytes it did not pass
+    /// before.
     fn timed_out(&mut self, flight: u32, mss: u32, first: bool);
-    /// Nothing was sent for longer than the retransmission time-out.
+    /// Notes that nothing was sent for longer than the retransmission time-out.
     fn idle(&mut self, mss: u32);
 }
 
@@ -23,7 +25,7 @@ pub(super) enum Congestion {
 }
 
 impl Congestion {
-    /// The controller of a new connection. `lossy`: the SYN was sent more than once.
+    /// Returns the controller of a new connection. `lossy`: the SYN was sent more than once.
     pub fn new(mss: u32, lossy: bool) -> Self {
         Self::NewReno(NewReno::new(mss, lossy))
     }
@@ -87,12 +89,12 @@ impl NewReno {
     }
 }
 
-/// The initial window, about ten segments (RFC 6928, section 2).
+/// Returns the initial window, about ten segments (RFC 6928, section 2).
 fn initial_window(mss: u32) -> u32 {
     (10 * mss).min(14_600.max(2 * mss))
 }
 
-/// Half of what was under way, at least two segments (RFC 5681, equation 4).
+/// Returns half of the flight size, at least two segments (RFC 5681, equation 4).
 fn half(flight: u32, mss: u32) -> u32 {
     (flight / 2).max(2 * mss)
 }

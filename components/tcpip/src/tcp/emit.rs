@@ -49,7 +49,7 @@ impl Tcb {
         self.receive.assembler.report(room)
     }
 
-    /// The header of a segment, and the end of the window that it offers.
+    /// Returns the header of a segment, and the end of the window that it offers.
     pub(super) fn header(&self, plan: &Plan, now: Instant) -> (Header, SequenceNumber) {
         let (window, edge) = self.offer(plan.flags);
         let mut header = Header {

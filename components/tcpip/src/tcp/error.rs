@@ -54,7 +54,7 @@ impl Tcb {
         Some(mtu)
     }
 
-    /// The neighbour that was waited for is there.
+    /// Ends the wait for the resolution of the next hop.
     pub fn resolved(&mut self) {
         self.timers.resolution = None;
     }
@@ -64,8 +64,9 @@ impl Tcb {
         self.timers.resolution.is_some()
     }
 
-    /// The link is back after a pause in which everything was lost: what is under way is sent again at once, as after a
-    /// pause (RFC 5681, section 4.1), and the time-outs are short again.
+    /// Resumes after the link was down and all segments were lost: the data in flight is
+    /// retransmitted at once, as after an idle period (RFC 5681, section 4.1), and the back-off of
+    /// the time-outs is reset.
     pub fn resume(&mut self, now: Instant) {
         let under_way = self.send.una != self.send.max;
         self.rtt.restore();
@@ -78,7 +79,7 @@ impl Tcb {
             self.go_back();
         }
         if self.state.is_synchronized() {
-            // The peer is not to be blamed for the silence.
+            // The peer is not the cause of the silence.
             self.timers.hear(now);
             let mss = self.smss();
             self.congestion.idle(mss);

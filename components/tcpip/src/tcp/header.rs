@@ -235,7 +235,7 @@ impl Options {
     }
 }
 
-/// The number at an offset of an option's body, whose length was checked.
+/// Returns the number at an offset of an option's body, whose length was checked.
 fn number(body: &[u8], offset: usize) -> SequenceNumber {
     let bytes = body[offset..offset + 4].try_into().unwrap_or_default();
     SequenceNumber(u32::from_be_bytes(bytes))

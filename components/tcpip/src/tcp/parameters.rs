@@ -15,7 +15,8 @@ pub(crate) struct Parameters {
     pub remote: IpEndpoint,
     /// The initial sequence number (RFC 6528).
     pub number: SequenceNumber,
-    /// Added to the clock of the timestamps, so that they tell nothing of other connections (RFC 7323, section 7.1).
+    /// Added to the clock of the timestamps, so that they reveal nothing about other connections
+    /// (RFC 7323, section 7.1).
     pub timestamp_offset: u32,
     /// The longest IP packet between this host and the peer, in bytes.
     pub mtu: u16,

@@ -41,7 +41,7 @@ impl Tcb {
         }
     }
 
-    /// RFC 9293, section 3.10.7.3.
+    /// Takes a segment in SYN-SENT (RFC 9293, section 3.10.7.3).
     fn receive_in_syn_sent(&mut self, segment: &Segment<'_>, now: Instant) -> Reaction {
         let header = &segment.header;
         let acknowledges = header.flags.has(Flags::ACK);
@@ -75,8 +75,8 @@ impl Tcb {
         Reaction::None
     }
 
-    /// A reset counts only if its number is the next one expected; another one in the window is challenged (RFC 5961,
-    /// section 3.2).
+    /// Takes a reset. It counts only if its number is the next one expected; any other in the
+    /// window is challenged (RFC 5961, section 3.2).
     fn receive_reset(&mut self, sequence: SequenceNumber, limits: &mut Limits, now: Instant) {
         if sequence == self.receive.nxt {
             let orderly = self.state == State::TimeWait;
@@ -180,7 +180,7 @@ impl Tcb {
         let repeats = segment.header.sequence.is_before(self.receive.nxt);
         let probe = segment.header.sequence + 1 == self.receive.nxt;
         if probe && segment.header.acknowledgement == self.send.max {
-            // The peer's own keep-alive is a sign of life.
+            // The peer's own keep-alive shows that it is reachable.
             self.timers.hear(now);
         }
         if segment.text_length() == 0 {
@@ -199,7 +199,7 @@ impl Tcb {
         }
     }
 
-    /// The SYN|ACK was lost: it is sent again at once, in limited number.
+    /// Immediately retransmits a SYN|ACK that was lost, in limited number.
     fn repeat_syn(&mut self, limits: &mut Limits, now: Instant) {
         if self.challenges.take(limits, now) {
             self.go_back();
@@ -211,7 +211,7 @@ impl Tcb {
         self.receive.limit().since(self.receive.nxt)
     }
 
-    /// The seventh and the eighth check: text and FIN. `first`: the number of the first byte.
+    /// Makes the seventh and the eighth check: text and FIN. `first`: the number of the first byte.
     fn take_text(&mut self, first: SequenceNumber, segment: &Segment<'_>, now: Instant) {
         let text = segment.text_length();
         if !self.state.receives_data() {

@@ -64,8 +64,9 @@ impl Tcb {
         new
     }
 
-    /// Whether an ACK without progress tells that a segment has arrived out of order (RFC 5681, section 2; RFC 6675,
-    /// section 4). `news`: its SACK option was new. `window`: what it grants, in bytes.
+    /// Whether an ACK without progress shows that a segment has arrived out of order (RFC 5681,
+    /// section 2; RFC 6675, section 4). `news`: its SACK option was new. `window`: what it grants,
+    /// in bytes.
     pub(super) fn is_duplicate(&self, segment: &Segment<'_>, news: bool, window: u32) -> bool {
         let under_way = self.send.nxt.is_after(self.send.una);
         let bare = segment.payload.is_empty() && !segment.header.flags.has(Flags::FIN);
@@ -122,7 +123,7 @@ impl Tcb {
         };
     }
 
-    /// New data was acknowledged: `acked` bytes up to SND.UNA.
+    /// Takes the acknowledgement of new data: `acked` bytes up to SND.UNA.
     pub(super) fn take_progress(&mut self, acked: u32) {
         let mss = self.smss();
         let una = self.send.una;

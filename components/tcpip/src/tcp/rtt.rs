@@ -71,7 +71,8 @@ impl Rtt {
         self.timeout = Duration::from_micros(timeout).clamp(SHORTEST, LONGEST);
     }
 
-    /// The handshake is over and its SYN was sent more than once: without a measurement, more patience (section 5.7).
+    /// Takes note that the handshake is over and its SYN was sent more than once. Without a
+    /// measurement, the time-out is longer then (section 5.7).
     pub fn handshake_was_lossy(&mut self) {
         self.doublings = 0;
         if self.measured.is_none() {

@@ -5,7 +5,7 @@ use super::header::Block;
 
 /// Blocks that are remembered; what a peer reports beyond is sent again although it has arrived.
 const BLOCKS: usize = 16;
-/// Three segments or blocks beyond a byte tell that it is lost (DupThresh).
+/// A byte is considered lost after three segments or blocks beyond it (DupThresh).
 pub(super) const DUPLICATE_THRESHOLD: u32 = 3;
 
 /// The scoreboard: blocks that neither overlap nor touch, in order.

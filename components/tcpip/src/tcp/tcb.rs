@@ -149,7 +149,7 @@ pub(crate) struct Tcb {
 }
 
 impl Tcb {
-    /// A block without a connection, over a slot's rings.
+    /// Returns a block without a connection, over a slot's rings.
     ///
     /// # Panics
     /// If the size of a ring is not a power of two.
@@ -358,7 +358,7 @@ impl Tcb {
         room.max(SMALLEST_MSS).into()
     }
 
-    /// The path carries packets of this length at most, in bytes.
+    /// Sets the length of the longest packet that the path carries, in bytes.
     pub(super) fn set_path_mtu(&mut self, mtu: u16) {
         self.send.path_mss = payload_room(mtu, self.remote.addr).max(SMALLEST_MSS);
     }

@@ -9,12 +9,12 @@ use super::tcb::{End, Tcb};
 /// How long an ACK may wait for data or another segment to go with. RFC 9293, section 3.8.6.3, allows less than 500 ms;
 /// 40 ms is short against any sender's time-out and long enough for a service's answer.
 pub(super) const ACK_DELAY: Duration = Duration::from_millis(40);
-/// A peer is probed when it was silent for so long (RFC 9293, section 3.8.4).
+/// A peer is probed when it was silent for this time (RFC 9293, section 3.8.4).
 const KEEP_ALIVE: Duration = Duration::from_secs(45);
-/// A connection is given up when its peer has been silent for so long although it was probed or data was sent again: R2
-/// of RFC 9293, section 3.8.3.
+/// A connection is given up when its peer has been silent for this time although it was probed or
+/// data was retransmitted: R2 of RFC 9293, section 3.8.3.
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
-/// For so long the peer is tried at least, even if the timers slept because the machine was paused.
+/// The least time for which the peer is tried, even if no timer ran because the machine was paused.
 const SHORTEST_TRIAL: Duration = Duration::from_secs(30);
 /// How long repeated FINs are answered: two maximum segment lifetimes of 5 s. RFC 9293, section 3.4.2, sets the lifetime
 /// to 2 minutes and calls that an engineering choice; segments live for seconds today, timestamps and growing initial
@@ -70,7 +70,7 @@ impl Timers {
         }
     }
 
-    /// The peer gave a sign of life.
+    /// Notes that the peer was reachable at `now`, and ends the probes.
     pub fn hear(&mut self, now: Instant) {
         self.heard = now;
         self.probed = None;
@@ -78,7 +78,7 @@ impl Timers {
         self.owes_keep_alive = false;
     }
 
-    /// When the connection is given up.
+    /// Returns when the connection is given up.
     fn end_at(&self) -> Option<Instant> {
         let tried = self.tried?;
         Some((self.heard + USER_TIMEOUT).max(tried + SHORTEST_TRIAL))
@@ -151,7 +151,7 @@ impl Tcb {
         self.timers.time_wait = Some(now + TIME_WAIT);
     }
 
-    /// The next hop is not resolved yet.
+    /// Waits for the resolution of the next hop.
     pub(super) fn wait_for_resolution(&mut self, now: Instant) {
         self.timers.resolution = Some(now + RESOLUTION);
     }
@@ -183,7 +183,7 @@ impl Tcb {
         }
     }
 
-    /// RFC 6298, sections 5.4 to 5.6; RFC 5681, section 3.1.
+    /// Handles a retransmission time-out (RFC 6298, sections 5.4 to 5.6; RFC 5681, section 3.1).
     fn time_out(&mut self) {
         let first = !self.rtt.is_backed_off();
         let flight = self.send.max.since(self.send.una);
@@ -194,7 +194,8 @@ impl Tcb {
         }
         self.recovery.bar(self.send.max);
         if self.send.window == 0 {
-            // The peer has closed its window behind what is under way: it is probed, and nothing is taken for lost.
+            // The peer has closed its window although data is in flight: it is probed, and no data
+            // is considered lost.
             self.timers.owes_probe = true;
         } else {
             let mss = self.smss();

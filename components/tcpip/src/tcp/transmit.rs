@@ -116,7 +116,8 @@ impl Tcb {
         owes.then(|| self.control(Kind::Ack, Flags::ACK))
     }
 
-    /// A segment without text. Its number is the next one that was never sent, or the end of a window that has shrunk.
+    /// Plans a segment without text. Its number is the next one that was never sent, or the end of
+    /// a window that has shrunk.
     fn control(&self, kind: Kind, flags: Flags) -> Plan {
         let edge = self.send.una + self.send.window;
         Plan {
@@ -179,7 +180,8 @@ impl Tcb {
         }
     }
 
-    /// The first hole that was not sent again (RFC 6675, section 4: rules 1 and 3 of `NextSeg`).
+    /// Returns the first hole that was not sent again (RFC 6675, section 4: rules 1 and 3 of
+    /// `NextSeg`).
     fn next_lost(&self, lost: bool, mss: u32) -> Option<(SequenceNumber, SequenceNumber)> {
         let fast = self.recovery.fast.filter(|_| self.sack)?;
         self.scoreboard
@@ -189,7 +191,7 @@ impl Tcb {
             .find(|(start, end)| start.is_before(*end))
     }
 
-    /// A segment from the lost bytes on.
+    /// Plans a segment from the lost bytes on.
     fn plan_again(&self, start: SequenceNumber, end: SequenceNumber) -> Plan {
         let until = end.earliest(self.send.end).earliest(self.send.max);
         let length = match start.is_before(until) {
@@ -201,7 +203,7 @@ impl Tcb {
         self.text(start, length, fin, Kind::Again)
     }
 
-    /// At least one byte, whatever the window is.
+    /// Plans a window probe: at least one byte, regardless of the window.
     fn plan_probe(&mut self) -> Option<Plan> {
         let send = &self.send;
         let unsent = send.end.since(send.una);
@@ -214,7 +216,7 @@ impl Tcb {
         Some(self.text(send.una, length, false, Kind::WindowProbe))
     }
 
-    /// The segment at SND.NXT, if windows and the rules against silly ones allow.
+    /// Plans the segment at SND.NXT, if the windows and silly window avoidance allow it.
     fn plan_next(&mut self, pipe: u32, now: Instant) -> Option<Plan> {
         let block = self.skip_received();
         let (nxt, end) = (self.send.nxt, self.send.end);
@@ -279,7 +281,8 @@ impl Tcb {
         None
     }
 
-    /// After a pause nothing is known of the network (RFC 5681, section 4.1).
+    /// Resets the congestion window after an idle period: nothing is known of the network then (RFC
+    /// 5681, section 4.1).
     fn begin_after_pause(&mut self, now: Instant) {
         let idle = self.send.una == self.send.max && self.send.last + self.rtt.timeout() < now;
         if idle {

@@ -9,17 +9,17 @@ impl Tcb {
         self.state
     }
 
-    /// Why the connection is closed, once it is.
+    /// Returns why the connection is closed, once it is.
     pub fn end(&self) -> Option<End> {
         self.end
     }
 
-    /// Whether the peer was probed or data sent again since its last sign of life.
+    /// Whether the peer was probed or data sent again since it was last reachable.
     pub fn is_trying(&self) -> bool {
         self.timers.tried.is_some()
     }
 
-    /// Whether there is nothing left to say to the peer.
+    /// Whether there is nothing left to send to the peer.
     pub fn is_silent(&self) -> bool {
         self.state == State::Closed && !self.owes_reset
     }
@@ -95,14 +95,15 @@ impl Tcb {
         }
     }
 
-    /// The user has consumed bytes, at most those that it knows of: the window may open.
+    /// Takes note that the user has consumed bytes, at most those reported to it: the window may
+    /// open.
     pub fn consume(&mut self, bytes: usize) {
         let known = self.receive.reported.since(self.receive.consumed);
         self.receive.consumed += (bytes.min(known as usize)) as u32;
         self.consider_window_update();
     }
 
-    /// The user gives the connection up (ABORT, section 3.10.5): the peer gets a reset.
+    /// Takes the user's ABORT (section 3.10.5): the peer receives a reset.
     pub fn abort(&mut self) {
         self.fail(End::Aborted);
     }
@@ -114,7 +115,8 @@ impl Tcb {
         self.end.get_or_insert(End::Aborted);
     }
 
-    /// Ends the connection for a reason of this side's, and tells the peer if it may know of it.
+    /// Ends the connection for a local reason, and sends the peer a reset if it may know of the
+    /// connection.
     pub(super) fn fail(&mut self, end: End) {
         if self.state == State::Closed {
             return;

@@ -177,12 +177,12 @@ pub(crate) mod frames {
         bytes
     }
 
-    /// The peer answers a question for its hardware address.
+    /// Returns the peer's answer to a request for its hardware address.
     pub(crate) fn arp_reply(hardware: EthernetAddress) -> Vec<u8> {
         arp(ArpOperation::Reply, hardware)
     }
 
-    /// The peer asks for the stack's hardware address, and so tells its own.
+    /// Returns the peer's request for the stack's hardware address, which contains its own.
     pub(crate) fn arp_request(hardware: EthernetAddress) -> Vec<u8> {
         arp(ArpOperation::Request, hardware)
     }

@@ -50,7 +50,7 @@ pub(crate) struct Rings {
     size: usize,
 }
 
-/// The memory of a socket with rings of `size` bytes, and the user's view of it.
+/// Returns the memory of a socket with rings of `size` bytes, and the user's view of it.
 pub(crate) fn socket_memory(size: usize) -> (SocketMemory, Rings) {
     let receive: &'static mut [u8] = vec![0; size].leak();
     let transmit: &'static mut [u8] = vec![0; size].leak();

@@ -119,7 +119,7 @@ impl Clients {
         }
     }
 
-    /// Lets each client go on; whether all have their answers and both sides have closed.
+    /// Lets each client send, close and receive. Returns whether all have their answers.
     fn work(&mut self, world: &mut World) -> bool {
         for (index, handle) in self.handles.iter().enumerate() {
             let socket = world.host.tcp(*handle);

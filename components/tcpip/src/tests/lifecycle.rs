@@ -224,7 +224,7 @@ fn time_wait_does_not_use_slots_up() {
     );
 }
 
-/// Connections that come and go leave nothing behind, whether their slots are used again or not.
+/// Closed connections leave no state, whether their slots are used again or not.
 #[test]
 fn nothing_grows_with_the_number_of_connections() {
     for slots in [2, 64] {

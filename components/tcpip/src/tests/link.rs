@@ -15,7 +15,8 @@ fn link(up: bool) -> Link {
     }
 }
 
-/// A download under way when the link goes down for 8 s goes on at once when it is back.
+/// A download that is in progress when the link goes down for 8 s continues at once when it is
+/// back.
 #[test]
 fn a_download_goes_on_when_the_link_is_back() {
     let mut world = World::new(Program::Watch, 2, 4096);

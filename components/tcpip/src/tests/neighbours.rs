@@ -82,7 +82,7 @@ fn forged_neighbours_do_not_delay_a_real_one() {
     let mut world = World::new(Program::Echo, 64, 1024);
     world.run(5000);
     for round in 0..40 {
-        // Twenty a second from fifty addresses that nobody has.
+        // Twenty a second from fifty addresses that no host has.
         world.inject(&syn(round % 50));
         world.run(50);
         if round % 10 == 9 {

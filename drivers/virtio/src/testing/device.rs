@@ -61,7 +61,7 @@ pub(super) struct State {
     pub(super) config: Vec<u8>,
     /// Counts the changes of the configuration (virtio 1.2, section 2.5.3).
     pub(super) generation: u8,
-    /// What the configuration becomes when its first byte has been read.
+    /// The configuration after its first byte has been read.
     pub(super) next_config: Option<Vec<u8>>,
     /// Resets so far.
     resets: u32,

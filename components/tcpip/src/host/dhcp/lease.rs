@@ -15,9 +15,9 @@ use crate::host::paths::MIN_IPV4;
 
 /// The shortest lease that is taken, in seconds: with less, the client would do little else than renew it.
 const MIN_LEASE: u32 = 5;
-/// Routers that are taken.
+/// Maximum number of routers that are used.
 const MAX_ROUTERS: usize = 4;
-/// Classless static routes that are taken.
+/// Maximum number of classless static routes that are used.
 const MAX_ROUTES: usize = 16;
 /// A lease without end (RFC 2131, section 3.3).
 const INFINITE: u32 = u32::MAX;
@@ -29,18 +29,18 @@ pub(crate) struct Lease {
     pub config: Ipv4Config,
     /// The server's identifier.
     pub server: Ipv4Address,
-    /// How long it holds; `None`: without end.
+    /// Duration of the lease; `None`: without end.
     pub times: Option<Times>,
 }
 
 /// Times since the request that the server answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// T1: then the server is asked to renew.
+    /// T1, when the client requests a renewal from the server.
     pub renew: Duration,
-    /// T2: then any server is.
+    /// T2, when the client requests a renewal from any server.
     pub rebind: Duration,
-    /// Then the address may not be used any more.
+    /// The end of the lease, after which the address must not be used.
     pub end: Duration,
 }
 
@@ -165,7 +165,8 @@ impl Lease {
 }
 
 impl Times {
-    /// T1 and T2 as the server wants, or half and seven eighths of the lease (RFC 2131, section 4.4.5).
+    /// Returns T1 and T2: as the server requests, or half and seven eighths of the lease (RFC 2131,
+    /// section 4.4.5).
     fn new(reply: &Reply<'_>, seconds: u32) -> Self {
         let end = Duration::from_secs(seconds.into());
         let wanted = |code| reply.seconds(code).map(|it| Duration::from_secs(it.into()));
@@ -177,8 +178,9 @@ impl Times {
     }
 }
 
-/// The subnet mask as a prefix length. Without a mask it is 32 if there is a router, so that nothing is taken to be on the
-/// link that may not be; else that of the address's class (RFC 1122, section 3.2.1.3).
+/// Returns the subnet mask as a prefix length. Without a mask it is 32 if there is a router, so
+/// that no address is wrongly assumed to be on the link; otherwise it is that of the address's
+/// class (RFC 1122, section 3.2.1.3).
 fn prefix_length(
     reply: &Reply<'_>,
     former: Option<&Ipv4Config>,
@@ -210,8 +212,8 @@ fn prefix_length(
     }
 }
 
-/// The classless static routes, which replace the routers (RFC 3442), else the routers in their order (RFC 2132, section
-/// 3.5).
+/// Returns the classless static routes, which replace the routers (RFC 3442), or else the routers
+/// in their order (RFC 2132, section 3.5).
 fn routes(
     reply: &Reply<'_>,
     former: Option<&Ipv4Config>,
@@ -241,7 +243,8 @@ fn routes(
     config.routes
 }
 
-/// RFC 3442: a prefix length, the prefix's significant bytes, and a router, 0.0.0.0 for "on the link".
+/// Reads classless static routes (RFC 3442): a prefix length, the prefix's significant bytes, and a
+/// router, 0.0.0.0 for "on the link".
 fn classless_routes(mut bytes: &[u8]) -> Option<Vec<Route>> {
     let mut routes = Vec::new();
     while let [length @ 0..=32, rest @ ..] = bytes {

@@ -121,7 +121,8 @@ struct Held {
 }
 
 impl Client {
-    /// A client that begins at once. `host_name` has at most 63 bytes; an empty one is not sent.
+    /// Returns a client that begins at once. `host_name` has at most 63 bytes; an empty one is not
+    /// sent.
     pub fn new(hardware: EthernetAddress, host_name: String, random: Random, now: Instant) -> Self {
         Self {
             hardware,
@@ -141,7 +142,7 @@ impl Client {
         self.outputs.pop_front()
     }
 
-    /// When [`Client::poll`] has something to do.
+    /// Returns when [`Client::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { until } => Some(*until),
@@ -164,8 +165,8 @@ impl Client {
         }
     }
 
-    /// The link is back, perhaps on another network: asks whether the lease still holds (RFC 2131, sections 3.2 and 4.4.2), or
-    /// begins at once.
+    /// Takes note that the link is back, perhaps on another network: asks the server whether the
+    /// lease is still valid (RFC 2131, sections 3.2 and 4.4.2), or begins at once.
     pub fn link_up(&mut self, now: Instant) {
         self.failures = 0;
         self.begin_exchange(now);
@@ -179,7 +180,8 @@ impl Client {
         };
     }
 
-    /// Another host has the address that was just leased (RFC 2131, section 3.1, 5).
+    /// Declines the address that was just leased, since another host has it (RFC 2131, section 3.1,
+    /// 5).
     pub fn decline(&mut self, now: Instant) {
         let Some(held) = self.state.held() else {
             return;
@@ -404,7 +406,7 @@ impl Client {
         self.state = State::Rebinding { held, next };
     }
 
-    /// The exchange failed: begins again, later each time.
+    /// Ends an exchange that failed, and begins the next one after a longer wait each time.
     fn fail(&mut self, now: Instant) {
         let wait = match self.failures {
             0 => self.random.between(Duration::ZERO, Duration::from_secs(1)),
@@ -420,7 +422,8 @@ impl Client {
         }
     }
 
-    /// 4, 8, 16, 32, 64 s, each with a random part of a second more or less (RFC 2131, section 4.1).
+    /// Returns the next wait: 4, 8, 16, 32, 64 s, each with a random part of a second more or less
+    /// (RFC 2131, section 4.1).
     fn backoff(&mut self, attempt: u32) -> Duration {
         let seconds = (FIRST_WAIT << attempt.min(4)).min(LONGEST_WAIT);
         let second = Duration::from_secs(1);
@@ -497,7 +500,7 @@ fn is_from(reply: &Reply<'_>, server: Ipv4Address) -> bool {
     identifier.is_none_or(|identifier| identifier == server)
 }
 
-/// The server for a notice.
+/// Returns the server for a notice.
 fn server(reply: &Reply<'_>, source: Ipv4Address) -> Ipv4Address {
     reply.address(SERVER_IDENTIFIER).unwrap_or(source)
 }

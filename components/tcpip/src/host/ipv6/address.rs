@@ -66,7 +66,8 @@ pub(crate) fn is_martian_destination(address: Ipv6Address) -> bool {
         || (address.is_multicast() && address.octets()[1] & 0xf < 2)
 }
 
-/// Loopback, IPv4-mapped and IPv4-compatible addresses: the first 80 bits are 0, and then 16 bits are 0 or 1.
+/// Whether this is a loopback, IPv4-mapped or IPv4-compatible address: the first 80 bits are 0, and
+/// then 16 bits are 0 or 1.
 fn is_internal(address: Ipv6Address) -> bool {
     let [zeros @ .., a, b, _, _, _, _] = address.octets();
     zeros == [0; 10] && matches!([a, b], [0, 0] | [0xff, 0xff]) && !address.is_unspecified()
@@ -77,7 +78,7 @@ pub(crate) fn is_assignable(address: Ipv6Address) -> bool {
     !address.is_unspecified() && !is_martian_source(address)
 }
 
-/// The scope of an address as a number; a larger one is wider (RFC 6724, section 3.1).
+/// Returns the scope of an address as a number; a larger one is wider (RFC 6724, section 3.1).
 pub(crate) fn scope(address: Ipv6Address) -> u8 {
     let octets = address.octets();
     match octets {

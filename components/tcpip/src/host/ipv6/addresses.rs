@@ -81,14 +81,14 @@ enum State {
 /// An action that is due for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Ask whether another host has the address.
+    /// Solicit the address, to find another host that has it.
     Detect {
         address: Ipv6Address,
         nonce: Nonce,
         /// Whether the address is used meanwhile.
         optimistic: bool,
     },
-    /// No host has answered: tell all that the address is this host's.
+    /// No host has answered: announce the address to all nodes.
     Announce {
         address: Ipv6Address,
         /// Another host had it before.
@@ -123,7 +123,7 @@ pub(crate) enum Conflict {
 }
 
 impl Addresses {
-    /// No addresses.
+    /// Returns an empty list of addresses.
     pub fn new(hardware: EthernetAddress, random: Random) -> Self {
         Self {
             list: Vec::new(),
@@ -323,7 +323,7 @@ impl Addresses {
         })
     }
 
-    /// When [`Addresses::poll`] has something to do.
+    /// Returns when [`Addresses::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let disabled = self.is_disabled();
         let times = self
@@ -387,7 +387,7 @@ impl Addresses {
 }
 
 impl State {
-    /// Duplicate address detection of an address that is used meanwhile.
+    /// Begins duplicate address detection of an address that is used meanwhile.
     fn begin(next: Instant) -> Self {
         Self::Detecting {
             next,
@@ -403,7 +403,8 @@ impl State {
 }
 
 impl Entry {
-    /// When the next step of duplicate address detection is due. Without IPv6 the link-local address alone is detected.
+    /// Returns when the next step of duplicate address detection is due. Without IPv6 the
+    /// link-local address alone is detected.
     fn step(&self, disabled: bool) -> Option<Instant> {
         match self.state {
             State::Detecting { next, .. } if !disabled || self.origin == Origin::LinkLocal => {
@@ -413,8 +414,8 @@ impl Entry {
         }
     }
 
-    /// RFC 4862, section 5.5.3 e: anyone on the link can forge an advertisement, so it takes at most what is beyond two
-    /// hours off a valid lifetime.
+    /// Renews the lifetimes. Any host on the link can forge an advertisement, so an advertisement
+    /// cannot reduce a valid lifetime below two hours (RFC 4862, section 5.5.3 e).
     fn renew(
         &mut self,
         (preferred, valid): (Lifetime, Lifetime),

@@ -49,7 +49,7 @@ impl Ipv6 {
         }
     }
 
-    /// A Neighbor Solicitation (RFC 4861, sections 7.2.3 and 7.2.4).
+    /// Takes a Neighbor Solicitation (RFC 4861, sections 7.2.3 and 7.2.4).
     fn solicited(
         &mut self,
         envelope: &Envelope,
@@ -77,7 +77,7 @@ impl Ipv6 {
         self.advertise(target, destination, !detects, unique, solicitation.hardware);
     }
 
-    /// A Neighbor Advertisement (RFC 4861, section 7.2.5).
+    /// Takes a Neighbor Advertisement (RFC 4861, section 7.2.5).
     fn advertised(
         &mut self,
         hardware: EthernetAddress,
@@ -105,7 +105,7 @@ impl Ipv6 {
         }
     }
 
-    /// A Router Advertisement (RFC 4861, section 6.3.4).
+    /// Takes a Router Advertisement (RFC 4861, section 6.3.4).
     fn router_advertised(
         &mut self,
         router: Ipv6Address,
@@ -204,7 +204,7 @@ impl Ipv6 {
         });
     }
 
-    /// Another host claims an address of this one.
+    /// Handles a claim of another host to an address of this host.
     fn claimed(
         &mut self,
         address: Ipv6Address,

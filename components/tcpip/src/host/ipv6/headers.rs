@@ -1,4 +1,4 @@
-//! The IPv6 header and the extension headers behind it (RFC 8200, sections 3 and 4).
+//! The IPv6 header and the extension headers after it (RFC 8200, sections 3 and 4).
 //!
 //! The chain is walked once, without recursion; a packet of n bytes has at most n / 8 headers, and [`MAX_HEADERS`] of
 //! them are looked at.
@@ -43,7 +43,7 @@ pub(crate) struct Packet<'a> {
     pub hop_limit: u8,
 }
 
-/// The content of a packet behind its extension headers.
+/// The content of a packet after its extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content<'a> {
     /// A segment, datagram or message of a protocol that this host has.
@@ -144,8 +144,9 @@ impl<'a> Packet<'a> {
         trouble(problem::TOO_MANY_HEADERS, field)
     }
 
-    /// Whether this is an ICMPv6 error message or a Redirect, which no error message answers (RFC 4443, section 2.4 e).
-    /// Headers that cannot be understood hide what is behind them, so such a packet does not count as one.
+    /// Whether this is an ICMPv6 error message or a Redirect, which no error message answers (RFC
+    /// 4443, section 2.4 e). A packet with an unknown header does not count as one, since the
+    /// headers after it cannot be read.
     pub fn is_error(&self) -> bool {
         let (mut field, mut at) = (NEXT_HEADER, HEADER);
         while let Some(protocol) = self.bytes.get(field) {
@@ -175,7 +176,7 @@ pub(crate) fn address_at(bytes: &[u8], offset: usize) -> Option<Ipv6Address> {
     Some(Ipv6Address::from_octets(octets))
 }
 
-/// The length of an extension header in bytes, from its second byte.
+/// Returns the length of an extension header in bytes, from its second byte.
 fn header_length(field: u8) -> usize {
     (usize::from(field) + 1) * 8
 }
@@ -188,7 +189,8 @@ fn trouble(code: u8, pointer: usize) -> Content<'static> {
     })
 }
 
-/// Hop-by-hop or destination options (RFC 8200, sections 4.2, 4.3 and 4.6): returns the header's length.
+/// Reads hop-by-hop or destination options (RFC 8200, sections 4.2, 4.3 and 4.6). Returns the
+/// header's length.
 fn options<'a>(rest: &[u8], at: usize, router_alert: &mut bool) -> Result<usize, Content<'a>> {
     let [_, length, ..] = rest else {
         return Err(Content::Malformed);
@@ -224,8 +226,8 @@ fn options<'a>(rest: &[u8], at: usize, router_alert: &mut bool) -> Result<usize,
     Ok(length)
 }
 
-/// A routing header (RFC 8200, section 4.4). This host knows no type, so one that has segments left is an error; type 0
-/// must not be processed in any case (RFC 5095, section 3).
+/// Reads a routing header (RFC 8200, section 4.4). This host knows no type, so one that has
+/// segments left is an error; type 0 must not be processed in any case (RFC 5095, section 3).
 fn routing<'a>(rest: &[u8], at: usize) -> Result<usize, Content<'a>> {
     const ROUTING_TYPE: usize = 2;
     let [_, length, _, segments_left, ..] = rest else {
@@ -239,8 +241,8 @@ fn routing<'a>(rest: &[u8], at: usize) -> Result<usize, Content<'a>> {
     }
 }
 
-/// A fragment header (RFC 8200, section 4.5). One with offset 0 and without more fragments holds a whole packet, which is
-/// processed apart from all other fragments (RFC 6946, section 4).
+/// Reads a fragment header (RFC 8200, section 4.5). One with offset 0 and without more fragments
+/// holds a whole packet, which is processed apart from all other fragments (RFC 6946, section 4).
 fn fragment<'a>(rest: &[u8]) -> Result<usize, Content<'a>> {
     let [_, _, high, low, _, _, _, _, ..] = rest else {
         return Err(Content::Malformed);

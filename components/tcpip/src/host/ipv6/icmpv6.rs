@@ -20,7 +20,7 @@ use crate::wire::Wire;
 const HEADER: usize = 8;
 /// Types below this are errors (RFC 4443, section 2.1).
 const FIRST_INFORMATIONAL: u8 = 128;
-/// Bytes of a segment that tell which connection it is of: ports and sequence number.
+/// Bytes of a segment that identify its connection: ports and sequence number.
 const QUOTED: usize = 8;
 /// The code of a destination-unreachable message for a port (RFC 4443, section 3.1).
 const PORT_UNREACHABLE: u8 = 4;
@@ -61,7 +61,8 @@ impl Host {
         Ok(Received::Handled)
     }
 
-    /// RFC 4443, section 4.2: also a request that went to a group is answered, from an address of this host.
+    /// Answers an echo request. A request to a group is answered too, from an address of this host
+    /// (RFC 4443, section 4.2).
     fn answer_echo_request(
         &mut self,
         wire: &mut Wire,
@@ -154,7 +155,7 @@ impl Host {
         });
     }
 
-    /// Returns what an error says of a segment of this host.
+    /// Returns the content of an error about a segment of this host.
     fn quoted_segment_v6(&self, message: &[u8], reporter: Ipv6Address) -> Option<SegmentError> {
         let quoted = message.get(HEADER..)?;
         // The quoted packet is cut: its length is longer than what is here. This host sends no extension headers.

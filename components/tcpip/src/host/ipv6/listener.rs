@@ -1,8 +1,8 @@
-//! Multicast Listener Discovery (RFC 3810): tells routers and switches which groups the host listens to. Its groups are
-//! the solicited-node groups of its addresses, from any source; a switch that follows reports would otherwise keep
-//! neighbours' solicitations from the host.
+//! Multicast Listener Discovery (RFC 3810): reports to routers and switches which groups the host
+//! listens to. Its groups are the solicited-node groups of its addresses, from any source; a switch
+//! that follows reports would otherwise keep neighbours' solicitations from the host.
 //!
-//! Routers that speak version 1 (RFC 2710) are answered in version 1 (RFC 3810, section 8.2.1).
+//! Routers that use version 1 (RFC 2710) are answered in version 1 (RFC 3810, section 8.2.1).
 
 use alloc::vec::Vec;
 
@@ -61,7 +61,7 @@ pub(crate) struct Report {
 }
 
 impl Listener {
-    /// No groups.
+    /// Returns a listener without groups.
     pub fn new(random: Random) -> Self {
         Self {
             groups: Vec::new(),
@@ -100,7 +100,7 @@ impl Listener {
             .any(|it| it.member && it.address == group)
     }
 
-    /// Reports all groups again: the host may be behind another switch.
+    /// Reports all groups again: the host may be connected to another switch.
     pub fn report_all(&mut self, now: Instant) {
         self.groups.retain(|it| it.member);
         self.old_routers = None;
@@ -177,7 +177,7 @@ impl Listener {
         })
     }
 
-    /// When [`Listener::poll`] has something to do.
+    /// Returns when [`Listener::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let groups = self.groups.iter().filter_map(Group::deadline);
         groups.chain(self.answer).min()
@@ -198,7 +198,8 @@ impl Group {
     }
 }
 
-/// The longest delay of an answer: a number of milliseconds, or one with an exponent (RFC 3810, section 5.1.3).
+/// Returns the longest delay of an answer: a number of milliseconds, or one with an exponent (RFC
+/// 3810, section 5.1.3).
 fn response_delay(code: u16) -> Duration {
     let milliseconds = match code {
         0..0x8000 => u64::from(code),
@@ -207,7 +208,7 @@ fn response_delay(code: u16) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// A report of version 2 (RFC 3810, section 5.2).
+/// Writes a report of version 2 (RFC 3810, section 5.2).
 fn report_v2(records: impl Iterator<Item = (u8, Ipv6Address)>) -> Report {
     let mut message = alloc::vec![LISTENER_REPORT_V2, 0, 0, 0, 0, 0, 0, 0];
     for (kind, group) in records {
@@ -222,7 +223,8 @@ fn report_v2(records: impl Iterator<Item = (u8, Ipv6Address)>) -> Report {
     }
 }
 
-/// A report, or the message that ends a membership, of version 1 (RFC 2710, sections 3 and 4).
+/// Writes a report, or the message that ends a membership, of version 1 (RFC 2710, sections 3 and
+/// 4).
 fn report_v1(group: Ipv6Address, member: bool) -> Report {
     let (kind, destination) = match member {
         true => (LISTENER_REPORT_V1, group),

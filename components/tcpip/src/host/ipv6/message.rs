@@ -40,7 +40,8 @@ mod option {
     pub(super) const NONCE: u8 = 14;
 }
 
-/// A random number that tells a host's own solicitation from that of another host (RFC 7527, section 4).
+/// A random number that distinguishes a host's own solicitation from that of another host (RFC
+/// 7527, section 4).
 pub(crate) type Nonce = [u8; 6];
 
 /// The addresses of the packet that a message came in.
@@ -254,7 +255,8 @@ fn targeted<'a>(envelope: &Envelope, message: &'a [u8]) -> Option<(Ipv6Address, 
     valid.then_some((target, &message[24..]))
 }
 
-/// Splits options into types and data; `None` if one has the length 0 or ends behind the message (RFC 4861, section 4.6).
+/// Splits options into types and data; `None` if one has the length 0 or ends after the message
+/// (RFC 4861, section 4.6).
 fn options_of(bytes: &[u8]) -> Option<impl Iterator<Item = (u8, &[u8])>> {
     let split = |rest: &mut &'_ [u8]| -> Option<()> {
         let length = usize::from(*rest.get(1)?) * 8;

@@ -1,8 +1,8 @@
-//! IPv6 as a host has to speak it: RFC 8200 with Neighbor Discovery (RFC 4861), stateless autoconfiguration (RFC 4862),
-//! ICMPv6 (RFC 4443) and Multicast Listener Discovery (RFC 3810).
+//! IPv6 for a host: RFC 8200 with Neighbor Discovery (RFC 4861), stateless autoconfiguration (RFC
+//! 4862), ICMPv6 (RFC 4443) and Multicast Listener Discovery (RFC 3810).
 //!
-//! [`Ipv6`] is sans-IO: it takes messages and the time, and returns what is to be done ([`Ipv6::output`]). The frames
-//! are the business of [`Host`](super::Host), in `io` and `icmpv6`.
+//! [`Ipv6`] is sans-IO: it takes messages and the time, and returns what is to be done
+//! ([`Ipv6::output`]). [`Host`](super::Host) reads and builds the frames, in `io` and `icmpv6`.
 //!
 //! | module | duty |
 //! |---|---|
@@ -124,8 +124,8 @@ pub(crate) struct Message {
 }
 
 impl Ipv6 {
-    /// IPv6 as the description says, on a link that is up and carries packets of `mtu` bytes; `None` if it says that there
-    /// is none.
+    /// Configures IPv6 as the description requires, on a link that is up and carries packets of
+    /// `mtu` bytes. Returns `None` if the description disables IPv6.
     pub fn new(
         setting: &Ipv6Setting,
         hardware: EthernetAddress,
@@ -216,7 +216,7 @@ impl Ipv6 {
         }
     }
 
-    /// When [`Ipv6::poll`] has something to do.
+    /// Returns when [`Ipv6::poll`] has something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let changing = match self.network {
             Network::Changing(until) => Some(until),
@@ -254,19 +254,20 @@ impl Ipv6 {
         is_all_nodes(group) || self.listener.contains(group)
     }
 
-    /// The longest packet on the link in bytes.
+    /// Returns the length of the longest packet on the link in bytes.
     pub fn mtu(&self) -> u16 {
         self.mtu
     }
 
-    /// The hop limit of packets.
+    /// Returns the hop limit of packets.
     pub fn hop_limit(&self) -> u8 {
         self.hop_limit
     }
 
-    /// Returns the neighbour to which packets go: the destination itself if it is on the link, else a router (RFC 4861,
-    /// section 5.2). Without a router there is no way: a destination is not taken to be on the link for want of one
-    /// (RFC 5942, section 4). The source, if it is known, decides between routers (RFC 8028, section 3.1).
+    /// Returns the neighbour to which packets go: the destination itself if it is on the link, else
+    /// a router (RFC 4861, section 5.2). Without a router the destination is unreachable; it is not
+    /// assumed to be on the link (RFC 5942, section 4). The source, if it is known, decides between
+    /// routers (RFC 8028, section 3.1).
     pub fn next_hop(
         &self,
         source: Option<Ipv6Address>,
@@ -297,8 +298,8 @@ impl Ipv6 {
         multicast_hardware(ALL_NODES) == group || groups.any(|it| multicast_hardware(it) == group)
     }
 
-    /// Whether packets are looked at: IPv6 is not off because of a conflict, or it is being found out whether the other
-    /// host is still there.
+    /// Whether packets are processed: IPv6 is not off because of a conflict, or duplicate address
+    /// detection checks whether the other host is still there.
     pub fn is_listening(&self) -> bool {
         self.is_enabled() || self.addresses.watched().next().is_some()
     }
@@ -308,7 +309,7 @@ impl Ipv6 {
         !self.addresses.is_disabled()
     }
 
-    /// The table of neighbours.
+    /// Returns the table of neighbours.
     pub fn neighbours(&mut self) -> &mut Neighbours<Ipv6Address> {
         &mut self.neighbours
     }
@@ -367,7 +368,8 @@ impl Ipv6 {
             .set(addresses.into_iter().map(solicited_node), now);
     }
 
-    /// Asks whether another host has the address (RFC 4862, section 5.4.2; RFC 7527, section 4.1).
+    /// Solicits the address, to find another host that has it (RFC 4862, section 5.4.2; RFC 7527,
+    /// section 4.1).
     fn detect(&mut self, address: Ipv6Address, nonce: message::Nonce, optimistic: bool) {
         let solicitation = Solicitation {
             target: address,
@@ -405,8 +407,8 @@ impl Ipv6 {
         self.send_unforwarded(target, destination, hardware, message);
     }
 
-    /// RFC 4861, section 6.3.7. An optimistic address must not tell a link-layer address, so none is used (RFC 4429,
-    /// section 3.3).
+    /// Solicits routers (RFC 4861, section 6.3.7). A message from an optimistic address must not
+    /// contain a link-layer address, so none is used (RFC 4429, section 3.3).
     fn solicit_routers(&mut self) {
         let source = self.link_local().filter(|it| self.addresses.is_unique(*it));
         let hardware = source.map(|_| self.hardware);

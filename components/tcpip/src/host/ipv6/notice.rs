@@ -4,7 +4,7 @@ use core::fmt;
 
 use smoltcp::wire::{EthernetAddress, Ipv6Address};
 
-/// Something that an operator may want to read about IPv6.
+/// A notice about IPv6 for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ipv6Notice {
     /// Another station has the address that this host was about to use; it is given up (RFC 4429, RFC 4862).

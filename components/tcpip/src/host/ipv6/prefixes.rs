@@ -81,7 +81,7 @@ impl Prefixes {
         self.advertised.retain(|it| !is_over(it.valid, now));
     }
 
-    /// When [`Prefixes::expire`] has something to do.
+    /// Returns when [`Prefixes::expire`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.advertised.iter().filter_map(|it| it.valid).min()
     }

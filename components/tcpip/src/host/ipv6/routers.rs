@@ -147,7 +147,7 @@ impl Routers {
         before > 0 && self.0.is_empty()
     }
 
-    /// When [`Routers::expire`] or [`Routers::probe`] has something to do.
+    /// Returns when [`Routers::expire`] or [`Routers::probe`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let times = self.0.iter().flat_map(|it| [it.until, it.silent]);
         times.flatten().min()

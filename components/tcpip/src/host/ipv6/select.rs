@@ -32,7 +32,7 @@ pub(crate) fn source(
         .map(|candidate| candidate.address.address())
 }
 
-/// A larger key is a better source.
+/// Returns the key of a candidate; a larger key is a better source.
 fn key(
     candidate: &Candidate,
     destination: Ipv6Address,
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(after, Some(candidates[0].address.address()));
     }
 
-    /// Bits beyond a prefix tell nothing of where a network is.
+    /// Bits beyond a prefix do not identify a network.
     #[test]
     fn compares_no_more_bits_than_the_prefix_has() {
         let of = |text: &str| Candidate {

@@ -23,7 +23,7 @@ pub(crate) struct Solicitations {
 }
 
 impl Solicitations {
-    /// None are due.
+    /// Returns the state in which no solicitation is due.
     pub fn new(random: Random) -> Self {
         Self {
             next: None,
@@ -33,14 +33,15 @@ impl Solicitations {
         }
     }
 
-    /// Begins, or begins again.
+    /// Begins to solicit, or begins again.
     pub fn start(&mut self, now: Instant) {
         (self.interval, self.answered) = (None, false);
         self.next = Some(now + self.random.between(Duration::ZERO, MAX_DELAY));
     }
 
-    /// Ends: a router has sent an advertisement and is a default router. One solicitation is sent in any case, since an
-    /// advertisement that nothing solicited may be incomplete (RFC 4861, section 6.3.7).
+    /// Ends soliciting: a router has sent an advertisement and is a default router. One
+    /// solicitation is sent in any case, since an advertisement that nothing solicited may be
+    /// incomplete (RFC 4861, section 6.3.7).
     pub fn stop(&mut self) {
         match self.interval {
             None => self.answered = true,
@@ -66,7 +67,7 @@ impl Solicitations {
         due
     }
 
-    /// When [`Solicitations::poll`] has something to do.
+    /// Returns when [`Solicitations::poll`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
     }

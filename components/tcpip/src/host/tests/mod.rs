@@ -1,4 +1,4 @@
-//! The host on a link where a test plays all the others.
+//! The host on a link where the test simulates all other hosts.
 
 mod addresses;
 mod arp;

@@ -87,7 +87,7 @@ fn segments_outside_of_the_window_are_answered_and_dropped() {
     // Keep-alive probes with a byte and without.
     assert_eq!(script.take(ACK, 0, 1, b"x").len(), 1);
     assert_eq!(script.take(ACK, 0, 1, b"").len(), 1);
-    // What overlaps the window counts for its part inside.
+    // Of a segment that overlaps the window, the part inside is taken.
     script.take(ACK, 0u32.wrapping_sub(99), 1, &bytes);
     assert_eq!(script.tcb.take_received(), 1024);
     assert!(script.rings.read(0, 1024) == bytes[100..1124]);

@@ -124,7 +124,7 @@ fn sack_tells_what_is_lost() {
     assert!(spans(&seen).iter().all(|(seq, _)| *seq >= nth(12)));
 }
 
-/// Blocks that lie where nothing was sent, or are turned round, are not believed.
+/// Blocks that lie where nothing was sent, or whose end precedes the start, are ignored.
 #[test]
 fn impossible_sack_blocks_are_ignored() {
     let mut script = ten(true);

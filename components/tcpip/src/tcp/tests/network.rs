@@ -23,7 +23,7 @@ pub(crate) struct Side {
     pub tcb: Tcb,
     rings: Rings,
     limits: Limits,
-    /// What it sends.
+    /// The bytes that it sends.
     pub data: Vec<u8>,
     written: usize,
     pub read: Vec<u8>,
@@ -209,7 +209,7 @@ impl Network {
     }
 }
 
-/// A network between rings of this size whose sides send so many bytes.
+/// A network between rings of this size whose sides send this number of bytes.
 pub(crate) fn between(size: usize, lengths: [usize; 2], faults: Faults, seed: u64) -> Network {
     let sides = lengths.map(|length| Side::new(size, pattern(length)));
     Network::new(sides, faults, seed)

@@ -59,7 +59,7 @@ pub(crate) struct Script {
     pub limits: Limits,
     pub now: Instant,
     pub seen: Vec<Seen>,
-    /// What becomes of its segments.
+    /// The result of sending its segments.
     pub sent: Sent,
     pub window: u16,
     pub timestamp: Option<u32>,

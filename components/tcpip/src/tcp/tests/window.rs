@@ -20,7 +20,7 @@ fn a_closed_window_is_probed_with_growing_pauses_without_end() {
         // The peer refuses the byte.
         assert_eq!(script.take(ACK, 1, 1, &[]), []);
     }
-    // As long as it answers, the connection lives (MUST-37).
+    // As long as it answers, the connection stays open (MUST-37).
     for _ in 0..200 {
         let probes = script.deadline();
         script.take(ACK, 1, 1, &[]);
@@ -44,7 +44,7 @@ fn a_probe_may_be_taken() {
     assert_eq!(spans(&script.take(ACK, 1, 3, &[])), [(3, 1)]);
 }
 
-/// The window shrinks behind what is under way.
+/// The peer shrinks its window below the data in flight.
 #[test]
 fn a_shrunken_window_is_no_loss() {
     let mut script = Script::plain(8192);

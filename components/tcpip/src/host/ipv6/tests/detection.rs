@@ -101,7 +101,7 @@ fn an_optimistic_address_is_answered_for_without_override() {
     assert_eq!(addresses(&lab).len(), 1, "usable at once");
     let answer = only(answers(&mut lab, &asks_for(link_local())));
     assert_eq!(answer.flags(), (false, true, false));
-    // The neighbour's own solicitation told where it is, so nothing has to be asked.
+    // The neighbour's own solicitation contained its link-layer address, so no request is sent.
     assert_eq!(send(&mut lab, link_local(), PEER), Sent::Done);
     assert_eq!(segments(&mut lab), [PEER_MAC]);
 }
@@ -186,7 +186,7 @@ fn a_duplicate_link_local_address_ends_ipv6() {
     assert!(has(&mut lab, link_local()), "perhaps another link");
 }
 
-/// A forged packet in the right second takes the addresses away for a minute, not for good.
+/// A forged packet during detection removes the addresses for a minute, not permanently.
 #[test]
 fn detection_is_repeated_each_minute_until_the_other_host_is_gone() {
     let mut lab = begun();

@@ -1,4 +1,4 @@
-//! IPv6 on a link where a test plays all the others.
+//! IPv6 on a link where the test simulates all other hosts.
 
 mod detection;
 mod errors;
@@ -37,7 +37,7 @@ fn begun() -> Lab {
     })
 }
 
-/// The same with duplicate address detection behind it.
+/// The same after duplicate address detection.
 fn lab() -> Lab {
     let mut lab = begun();
     lab.run(10_000);

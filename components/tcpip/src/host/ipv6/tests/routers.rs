@@ -135,13 +135,13 @@ fn a_prefix_that_is_not_on_link_goes_through_the_router() {
     let neighbour = address("2001:db8:5::99");
     assert_eq!(lab.host.next_hop(neighbour.into()), Some(ROUTER.into()));
     lab.run(5000);
-    // The advertisement told the router's link-layer address, so nothing is asked.
+    // The advertisement contained the router's link-layer address, so no request is sent.
     assert_eq!(send(&mut lab, own("2001:db8:5::"), neighbour), Sent::Done);
     assert_eq!(segments(&mut lab), [ROUTER_MAC]);
     assert_eq!(sent_in(&mut lab, 4000, NEIGHBOR_SOLICITATION), []);
 }
 
-/// RFC 5942, section 4, again: no router, no way.
+/// RFC 5942, section 4, again: without a router the destination is unreachable.
 #[test]
 fn without_a_router_only_the_link_is_reached() {
     let mut lab = lab();

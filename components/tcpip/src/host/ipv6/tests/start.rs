@@ -66,7 +66,7 @@ fn routers_are_solicited_until_one_answers() {
         assert_eq!(solicitation.destination, address("ff02::2"));
         assert_eq!(solicitation.hop_limit, 255);
     }
-    // An optimistic address tells no link-layer address.
+    // A message from an optimistic address contains no link-layer address.
     let [(_, first), .., (_, last)] = &sent[..] else {
         panic!()
     };
