@@ -5,8 +5,9 @@
 //! x86_64, without the MCS extensions; `microkit` to the kernels of a Microkit SDK, through its C headers.
 //! The rest of this crate asks the back end for numbers and layouts and knows none itself.
 //!
-//! Freestanding programs (`--cfg selkie_freestanding`) get what compiled code expects of a C library (`memcpy` and so on)
-//! with it, from the crate `freestanding`.
+//! Into freestanding programs (`--cfg selkie_freestanding`), this crate links the crate
+//! `freestanding`, which defines the C library functions that compiled code expects, such as
+//! `memcpy`.
 //!
 //! A program calls [`set_ipc_buffer`] once, before anything else; `sel4-microkit` does so for a PD.
 #![cfg_attr(not(test), no_std)]
@@ -42,7 +43,7 @@ pub use ipc_buffer::{IpcBuffer, set_ipc_buffer, with_ipc_buffer, with_ipc_buffer
 pub use message_info::{MessageInfo, MessageInfoBuilder};
 pub use syscalls::r#yield;
 
-/// Numbers of the kernel's interface, at the paths that they have in the upstream crate.
+/// Constants of the kernel's interface, at the paths that they have in the upstream crate.
 #[cfg(target_arch = "x86_64")]
 pub mod sys {
     pub use crate::kernel::abi::invocation_label;

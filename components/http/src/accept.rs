@@ -1,18 +1,18 @@
-//! Which content coding a client gets (RFC 9110, section 12.5.3).
+//! Selects the content coding of a response (RFC 9110, section 12.5.3).
 
 use core::cmp::Reverse;
 
 use crate::bundle::Coding;
 use crate::request::{Request, elements};
 
-/// A form in which a file can be sent: as it is (no coding), or in a coding, with its length in bytes.
+/// A form in which a file can be sent: the coding (`None` for identity) and the length in bytes.
 pub(crate) type Form = (Option<Coding>, u64);
 
-/// The client accepts none of the forms: 406.
+/// The error that the client accepts none of the forms (406).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotAcceptable;
 
-/// Weights of the codings in thousandths; none for a coding that is not listed.
+/// Weights of the codings in thousandths; `None` for a coding that is not listed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weights {
     codings: [Option<u16>; Coding::ALL.len()],
@@ -20,11 +20,11 @@ struct Weights {
     any: Option<u16>,
 }
 
-/// The form that a client likes most, and among those that it likes equally the smallest.
+/// Selects the form that the client prefers, and the smallest one among equally preferred forms.
 ///
-/// Without `Accept-Encoding` the client has not said that it knows any coding, so it gets the file as it is. The same
-/// form is acceptable as long as it is not excluded, by `identity;q=0` or `*;q=0`; if it is not listed, any coding that
-/// is listed is liked more.
+/// A client that sends no `Accept-Encoding` may not support any coding, so it gets the file in
+/// identity form. The identity form is acceptable unless `identity;q=0` or `*;q=0` excludes it. If
+/// it is not listed, any listed coding is preferred to it.
 pub(crate) fn negotiate(
     request: &Request<'_>,
     forms: impl Iterator<Item = Form>,
@@ -38,7 +38,7 @@ pub(crate) fn negotiate(
         let weight = weights.of(coding)?;
         Some((weight, Reverse(length), coding))
     });
-    // `max_by_key` takes the last of equals, but the first one is meant.
+    // `max_by_key` returns the last maximum, but the first one is needed.
     let best = acceptable.reduce(|best, other| {
         if (other.0, other.1) > (best.0, best.1) {
             other
@@ -50,7 +50,8 @@ pub(crate) fn negotiate(
 }
 
 impl Weights {
-    /// Of a coding that is listed twice, the first weight counts; what is malformed is left out.
+    /// Parses the field. If a coding is listed twice, the first weight counts. Malformed elements
+    /// are ignored.
     fn read<'l>(elements: impl Iterator<Item = &'l [u8]>) -> Self {
         let mut weights = Self::default();
         for element in elements {
@@ -71,7 +72,7 @@ impl Weights {
         if name.eq_ignore_ascii_case(b"identity") {
             return Some(&mut self.identity);
         }
-        // RFC 9110, section 8.4.1.3: an old name of gzip.
+        // RFC 9110, section 8.4.1.3: `x-gzip` is an alias of `gzip`.
         let name = match name.eq_ignore_ascii_case(b"x-gzip") {
             true => b"gzip",
             false => name,
@@ -81,8 +82,8 @@ impl Weights {
         self.codings.get_mut(known?)
     }
 
-    /// The weight of a form from 1 to 1000, or 0 for the file as it is if nothing is said of that; none if the form is
-    /// not acceptable.
+    /// Returns the weight of a form, from 1 to 1000, or 0 for an identity form that is not listed;
+    /// `None` if the form is not acceptable.
     fn of(&self, coding: Option<Coding>) -> Option<u16> {
         let listed = match coding {
             Some(coding) => {
@@ -99,7 +100,7 @@ impl Weights {
     }
 }
 
-/// `coding [;q=weight]`: the name and the weight in thousandths.
+/// Parses `coding [;q=weight]`: the name and the weight in thousandths.
 fn weighted(element: &[u8]) -> Option<(&[u8], u16)> {
     let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let name = parts.next()?;
@@ -111,7 +112,7 @@ fn weighted(element: &[u8]) -> Option<(&[u8], u16)> {
     Some((name, weight))
 }
 
-/// A weight: `0` or `1`, with up to three digits behind a point (RFC 9110, section 12.4.2).
+/// Parses a weight: `0` or `1`, with up to three decimals (RFC 9110, section 12.4.2).
 fn thousandths(value: &[u8]) -> Option<u16> {
     let (whole, fraction) = match value {
         [whole] => (whole, &[][..]),
@@ -176,7 +177,7 @@ mod tests {
             ("*;q=0", Err(NotAcceptable)),
             ("*;q=0, identity;q=0.2", Ok(None)),
             ("*;q=0, br", Ok(BROTLI)),
-            // What is malformed is left out, the rest counts.
+            // Malformed elements are ignored, the others count.
             ("br;q=2, gzip", Ok(GZIP)),
             ("br;q=1.001, gzip;q=0.5", Ok(GZIP)),
             ("br;q=0.1234, gzip;q=0.5", Ok(GZIP)),
@@ -206,14 +207,14 @@ mod tests {
             ask("Accept-Encoding: br, identity;q=0\r\n", &[(None, 9)]),
             Err(NotAcceptable)
         );
-        // What is larger than the file itself is sent only to those who like it more.
+        // A form larger than the file itself is sent only to clients that prefer it.
         let larger = [(None, 10), (GZIP, 30)];
         assert_eq!(
             ask("Accept-Encoding: gzip, identity\r\n", &larger),
             Ok(None)
         );
         assert_eq!(ask("Accept-Encoding: gzip\r\n", &larger), Ok(GZIP));
-        // Of equals the first one.
+        // The first of equal forms is selected.
         let equal = [(None, 10), (ZSTD, 10), (BROTLI, 10)];
         assert_eq!(ask("Accept-Encoding: br, zstd\r\n", &equal), Ok(ZSTD));
     }

@@ -1,11 +1,12 @@
-//! A line for each answered request.
+//! The access log: one line for each answered request.
 //!
-//! A line is written when the response begins, from memory that is at hand: nothing is kept for it while the response is
-//! sent. So its size is that of the content that will be sent, if the client stays. Only of a request whose body is
-//! taken in, what the line says is kept until then.
+//! A line is written when the response begins, from data that is in memory then; nothing is kept
+//! for it while the response is sent. Its size field is therefore the size of the content that will
+//! be sent if the client stays connected. For a request with a body, the fields of the line are
+//! kept until the body has been received.
 //!
-//! What comes from the client is escaped: a line is printable ASCII and stays one line, and no text ends before its
-//! quotation mark. Long texts are cut, and end in `...` then.
+//! Text from the client is escaped: a line is printable ASCII without line breaks, and a text
+//! cannot contain an unescaped quotation mark. Long texts are cut and then end in `...`.
 
 use alloc::boxed::Box;
 use core::fmt::{self, Write};
@@ -16,45 +17,45 @@ use crate::date;
 use crate::request::Request;
 use crate::response::Status;
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// The Combined format of NCSA and Apache. Bytes that cannot stand for themselves are `\xHH`, as nginx writes
-    /// them.
+    /// The Combined Log Format of NCSA and Apache. Escaped bytes are written as `\xHH`, as in
+    /// nginx.
     Combined,
-    /// An object of JSON. Bytes that cannot stand for themselves are `\u00HH`.
+    /// A JSON object. Escaped bytes are written as `\u00HH`.
     Json,
 }
 
-/// Where the lines go, and how many.
+/// The destination of the lines, and their rate limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AccessLog {
     format: LogFormat,
     sink: fn(&str),
-    /// The most lines of a second.
+    /// The maximum number of lines per second.
     rate: u32,
-    /// The second that `written` is for.
+    /// The second that `written` counts.
     second: u64,
     written: u32,
     left_out: u64,
 }
 
-/// What a line says.
+/// The fields of a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answered<'a> {
-    /// Seconds since 1970-01-01 00:00:00 UTC, if that is known.
+    /// Seconds since 1970-01-01 00:00:00 UTC, if the time is known.
     pub(crate) time: Option<u64>,
     pub(crate) client: Option<IpAddr>,
     /// The name in the client's certificate.
     pub(crate) user: Option<&'a str>,
-    /// None for bytes that are no request, or that came too late.
+    /// `None` for bytes that are not a request, or for a request that came too late.
     pub(crate) request: Option<Asked<'a>>,
     pub(crate) status: Status,
-    /// Bytes of content.
+    /// Content length in bytes.
     pub(crate) size: u64,
 }
 
-/// What a line says of the request.
+/// The fields of a line that come from the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     method: &'static str,
@@ -64,13 +65,13 @@ pub(crate) struct Asked<'a> {
     agent: Option<&'a [u8]>,
 }
 
-/// The most bytes that a text takes in a line, escaped.
+/// The maximum length of the target in a line, in escaped bytes.
 const MAX_TARGET: usize = 400;
 const MAX_REFERER: usize = 140;
 const MAX_AGENT: usize = 160;
 const MAX_USER: usize = 80;
 
-/// Bytes of the longest line: the texts, and less than 220 for all else.
+/// Length of the longest line in bytes: the texts, and less than 220 for all other fields.
 const MAX_LINE: usize = MAX_TARGET + MAX_REFERER + MAX_AGENT + MAX_USER + 220;
 
 impl<'a> Asked<'a> {
@@ -85,18 +86,18 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What a line will say of a request whose body is still to come.
+/// The fields from a request whose body is still to come.
 #[derive(Debug)]
 pub(crate) struct Note {
     method: &'static str,
     version: &'static str,
-    /// Target, referer and agent, as much as a line takes.
+    /// Target, referer and agent, cut to the maximum length in a line.
     texts: [Option<Box<[u8]>>; 3],
     _memory: Share,
 }
 
 impl Note {
-    /// None if there is no memory left for it.
+    /// Returns `None` if there is no memory left for it.
     pub(crate) fn new(request: &Request<'_>, budget: &Budget) -> Option<Self> {
         let asked = Asked::new(request);
         let cut = |text: &[u8], most: usize| text[..text.len().min(most)].into();
@@ -136,7 +137,7 @@ impl AccessLog {
         }
     }
 
-    /// Writes a line at `now` milliseconds, unless there were enough in this second.
+    /// Writes a line at `now` milliseconds, unless the limit for this second is reached.
     pub(crate) fn write(&mut self, answered: &Answered<'_>, now: u64) {
         let second = now / 1000;
         if self.second != second {
@@ -165,7 +166,8 @@ impl AccessLog {
             bytes: [0; MAX_LINE],
             length: 0,
         };
-        // What does not fit is left out, and everything fits.
+        // Composing fails only if the line exceeds `MAX_LINE`, which is the length of the longest
+        // line.
         compose(&mut line).unwrap_or_default();
         (self.sink)(line.text());
     }
@@ -177,7 +179,7 @@ fn combined(answered: &Answered<'_>, line: &mut Line) -> fmt::Result {
         None => line.write_str("- - ")?,
     }
     match answered.user {
-        // A space would end the field.
+        // An unescaped space would end the field.
         Some(user) => escape(user.as_bytes(), MAX_USER, b" ", Escape::Hexadecimal, line)?,
         None => line.write_str("-")?,
     }
@@ -238,17 +240,17 @@ fn json(answered: &Answered<'_>, line: &mut Line) -> fmt::Result {
 
 #[derive(Clone, Copy)]
 enum Escape {
-    /// `\xHH`
+    /// As `\xHH`.
     Hexadecimal,
-    /// `\u00HH`
+    /// As `\u00HH`.
     Unicode,
 }
 
-/// What a text ends in that was cut.
+/// The end of a text that was cut.
 const CUT: &str = "...";
 
-/// Writes at most `most` bytes that stand for a text: quotation marks, backslashes, `more`, and all that is not
-/// printable ASCII are escaped.
+/// Writes a text as at most `most` bytes. Escapes quotation marks, backslashes, the bytes in
+/// `more`, and all bytes that are not printable ASCII.
 fn escape(text: &[u8], most: usize, more: &[u8], how: Escape, line: &mut Line) -> fmt::Result {
     let width = match how {
         Escape::Hexadecimal => 4,
@@ -280,7 +282,7 @@ fn escape(text: &[u8], most: usize, more: &[u8], how: Escape, line: &mut Line) -
     }
 }
 
-/// A line under way.
+/// A line that is being composed.
 struct Line {
     bytes: [u8; MAX_LINE],
     length: usize,

@@ -7,7 +7,7 @@ use core::cell::Cell;
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Rc<Cell<usize>>);
 
-/// A share of the budget; given back when it is dropped.
+/// A share of the budget; returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Budget,

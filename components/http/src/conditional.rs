@@ -38,9 +38,9 @@ pub(crate) fn select(request: &Request<'_>, tag: &str, length: u64) -> Selection
     }
 }
 
-/// Whether a list of entity tags is `*` or has this strong tag; `weak` tells whether weak tags in the
-/// list count as well. Empty elements are ignored (RFC 9110, section 5.6.1.2). A malformed list matches
-/// nothing behind the malformed place.
+/// Whether a list of entity tags is `*` or has this strong tag; with `weak`, weak tags in the list
+/// count as well. Empty elements are ignored (RFC 9110, section 5.6.1.2). After the first malformed
+/// element nothing in a list matches.
 fn list_has(mut list: &[u8], tag: &[u8], weak: bool) -> bool {
     if list == b"*" {
         return true;
@@ -61,7 +61,7 @@ fn list_has(mut list: &[u8], tag: &[u8], weak: bool) -> bool {
     }
 }
 
-/// A list without the empty elements that it begins with.
+/// Returns the list without its leading empty elements.
 fn without_empty(mut list: &[u8]) -> &[u8] {
     loop {
         list = list.trim_ascii_start();
@@ -80,8 +80,8 @@ fn unquoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// One byte range. Several ranges and anything malformed are ignored, as RFC 9110, section 14.2 allows.
-/// So are ranges of nothing: `Content-Range` cannot name an empty one, and a client that goes on with a
-/// download would take 416 for an error (sections 14.1.2 and 14.4).
+/// So are ranges of an empty file: `Content-Range` cannot describe an empty range, and a client
+/// that resumes a download would treat 416 as an error (sections 14.1.2 and 14.4).
 fn part(value: &[u8], length: u64) -> Selection {
     if length == 0 {
         return Selection::Whole;

@@ -39,7 +39,7 @@ pub struct Connection {
     phase: Phase,
     head: HeadBuffer,
     patience: Patience,
-    /// Where the client is.
+    /// The client's address.
     address: Option<IpAddr>,
     /// Who the client is, if the transport has verified it.
     identity: Option<Box<PeerIdentity>>,
@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// The same with what the transport says of the client.
+    /// Returns the connection with the transport's information about the client.
     #[must_use]
     pub fn with_client(self, opened: &Opened) -> Self {
         Self {
@@ -80,24 +80,24 @@ impl Connection {
         }
     }
 
-    /// When [`Connection::work`] must be called at the latest. It moves when `work` is called, and with the server's
-    /// limits.
+    /// Returns the time at which [`Connection::work`] must be called at the latest. It changes when
+    /// `work` is called, and with the server's limits.
     pub fn deadline<S>(&self, server: &Server<'_, S>) -> u64 {
         self.patience.deadline(&server.limits)
     }
 
-    /// Since when it waits for another request, after at least one.
+    /// Returns the time since which the connection waits for another request, after at least one.
     pub(crate) fn kept_since(&self) -> Option<u64> {
         (self.patience.wait() == Wait::Next).then_some(self.patience.since())
     }
 
-    /// Whether it only waits for the peer's end.
+    /// Returns whether the connection waits only for the peer to close its side.
     pub(crate) fn is_closing(&self) -> bool {
         self.patience.wait() == Wait::Linger
     }
 
-    /// Ends a connection that waits for another request, to make room for others. One whose request has just arrived
-    /// goes on.
+    /// Closes a connection that waits for another request, to make room for others. A connection
+    /// whose request has just arrived continues.
     pub(crate) fn give_up<S>(
         &mut self,
         server: &mut Server<'_, S>,
@@ -165,7 +165,7 @@ impl Connection {
         let length = stream.read(free);
         self.head.filled(length);
         server.counters.head_bytes += length as u64;
-        // Empty lines, which leave the buffer empty, do not buy more time.
+        // Empty lines, which leave the buffer empty, do not extend the deadline.
         if was_empty && self.patience.wait() != Wait::Head {
             self.patience.begin(Wait::Head, now);
         }
@@ -321,7 +321,7 @@ impl Connection {
         self.begin(server, (response, share), then, true, now)
     }
 
-    /// Begins to send a response that was settled.
+    /// Begins to send a response that [`Server::settle`] returned.
     fn begin<S>(
         &mut self,
         server: &mut Server<'_, S>,
@@ -448,7 +448,8 @@ impl Connection {
                 self.phase = Phase::Over(Outcome::Close);
                 return;
             }
-            // Its request came just in time: the deadline may have moved because connections are short.
+            // The request arrived in time; the deadline may have moved because few connections are
+            // free.
             Phase::Head if self.patience.wait() != Wait::Head && !stream.received().is_empty() => {
                 return self.patience.begin(Wait::Head, now);
             }
@@ -464,7 +465,7 @@ impl Connection {
     }
 }
 
-/// How a request goes on.
+/// The next step in answering a request.
 enum Answer {
     /// The response, its memory, what follows it, and whether it has content.
     Now(Response, Option<Share>, Then, bool),

@@ -6,11 +6,12 @@ use core::fmt::{self, Write};
 #[derive(Clone, Copy)]
 struct Date(u64);
 
-/// Seconds since 1970-01-01 00:00:00 UTC, shown as in the Common Log Format: `06/Nov/1994:08:49:37 +0000`.
+/// Seconds since 1970-01-01 00:00:00 UTC, formatted as in the Common Log Format:
+/// `06/Nov/1994:08:49:37 +0000`.
 #[derive(Clone, Copy)]
 pub(crate) struct Common(pub(crate) u64);
 
-/// Seconds since 1970-01-01 00:00:00 UTC, shown as in RFC 3339: `1994-11-06T08:49:37Z`.
+/// Seconds since 1970-01-01 00:00:00 UTC, formatted as in RFC 3339: `1994-11-06T08:49:37Z`.
 #[derive(Clone, Copy)]
 pub(crate) struct Iso(pub(crate) u64);
 
@@ -99,7 +100,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Days since 1970-01-01, and the time of the day.
+/// Returns the days since 1970-01-01, and the time of the day.
 fn split(seconds: u64) -> (u64, Clock) {
     let seconds = seconds.min(LAST);
     (seconds / 86_400, Clock(seconds % 86_400))

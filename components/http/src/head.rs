@@ -9,7 +9,7 @@ use crate::response::Status;
 /// Enough for the heads of browsers without large cookies.
 const SMALL: usize = 2048;
 
-/// How many times larger a buffer becomes when it grows.
+/// Factor by which a buffer grows.
 const GROWTH: usize = 4;
 
 /// Bytes copied from the stream and not yet used. It takes memory when bytes come and grows in steps, up
@@ -51,8 +51,8 @@ impl HeadBuffer {
         &mut self.bytes[self.start..end]
     }
 
-    /// Gives the share of the memory back if these are all bytes, for a response that takes their place. They are to be
-    /// removed next.
+    /// Releases the share of the memory if these are all bytes of the buffer, so that a response
+    /// can take it. The caller must remove the bytes next.
     pub(crate) fn release_share(&mut self, length: usize) {
         if self.start + length >= self.filled {
             self.share = None;

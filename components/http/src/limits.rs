@@ -1,7 +1,8 @@
 //! What a connection may take up: bytes and time.
 
-/// Bounds on requests. Sizes are in bytes, times in milliseconds. While few connections are free, the times are shorter:
-/// by eighths of what is free, down to 1 s idle, 2 s for a head and 5 s without progress ([`crate::Service`]).
+/// Bounds on requests. Sizes are in bytes, times in milliseconds. While few connections are free,
+/// the times are shorter: in steps of one eighth, down to 1 s idle, 2 s for a head and 5 s without
+/// progress ([`crate::Service`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The request line, its line break included; longer ones get 414. RFC 9112, section 3, asks for at
@@ -29,8 +30,8 @@ pub struct Limits {
     pub linger_time: u64,
 }
 
-/// Most header fields of a request; more get 431. They are parsed into an array of this size, 32 bytes each
-/// on the stack.
+/// Maximum number of header fields of a request; more get 431. They are parsed into an array of
+/// this size, 32 bytes each, on the stack.
 pub(crate) const MAX_FIELDS: usize = 100;
 
 /// Most bytes that one call of `Connection::work` moves before others get their turn.
@@ -55,7 +56,8 @@ impl Default for Limits {
     }
 }
 
-/// How short connections are: 0 as long as a quarter of them is free, [`Pressure::MOST`] when none is.
+/// The shortage of connections: 0 while at least a quarter of them is free, [`Pressure::MOST`] when
+/// none is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pressure(u64);
 
@@ -63,14 +65,15 @@ impl Pressure {
     /// None is free.
     pub(crate) const MOST: Self = Self(8);
 
-    /// With this many connections of so many in use.
+    /// Returns the pressure with `open` of `slots` connections in use.
     pub(crate) fn new(open: usize, slots: usize) -> Self {
         let free = slots.saturating_sub(open) as u64;
         let quarter = (slots as u64 / 4).max(1);
         Self(Self::MOST.0 - (free.min(quarter) * Self::MOST.0) / quarter)
     }
 
-    /// A time under this pressure: in proportion to what is free, but not below `least` if it was not before.
+    /// Shortens a time in proportion to the free connections, but not below `least`, unless it was
+    /// below before.
     pub(crate) fn shorten(self, time: u64, least: u64) -> u64 {
         let shorter =
             u128::from(time) * u128::from(Self::MOST.0 - self.0) / u128::from(Self::MOST.0);
@@ -79,8 +82,9 @@ impl Pressure {
 }
 
 impl Limits {
-    /// The limits while connections are short. An honest client that is not answered at once still has the time for
-    /// what it does: to send its first request (1 s) and a whole head (2 s), and to have a lost segment sent again (5 s).
+    /// Returns the limits under this pressure. An honest client whose answer is delayed still has
+    /// the time to send its first request (1 s) and a whole head (2 s), and to retransmit a lost
+    /// segment (5 s).
     pub(crate) fn under(&self, pressure: Pressure) -> Self {
         Self {
             idle_time: pressure.shorten(self.idle_time, 1_000),

@@ -5,7 +5,7 @@ use crate::framing::Persistence;
 use crate::response::{Body, Response, Sent, Status};
 use crate::site::Site;
 
-/// The content is of the type that `Content-Type` says, and of no other.
+/// The header field that forbids clients to guess another media type than that of `Content-Type`.
 const NO_SNIFFING: &str = "\r\nX-Content-Type-Options: nosniff";
 
 /// A response and how much of it was written.
@@ -54,7 +54,7 @@ impl Outgoing {
         }
     }
 
-    /// The same with this value of `Strict-Transport-Security`.
+    /// Returns the head with this value of `Strict-Transport-Security`.
     pub(crate) fn with_transport_policy(self, policy: Option<&'static str>) -> Self {
         Self {
             transport_policy: policy,
@@ -150,7 +150,8 @@ impl Outgoing {
         if sent.varies {
             head.field("Vary", "Accept-Encoding");
         }
-        // What is not there now may be there soon, whatever the rule for the page that says so.
+        // A 404 is not cached for long, since the file may be added soon, whatever the cache rule
+        // for the site's 404 page.
         if status == Status::NOT_FOUND {
             head.field("Cache-Control", "no-cache");
         } else {

@@ -23,7 +23,7 @@ impl Pace {
         self.moved = self.moved.saturating_add(bytes as u64);
     }
 
-    /// The time at which a transfer is given up that moved last at `since`.
+    /// Returns the time at which a transfer that last moved at `since` is aborted.
     pub(crate) fn deadline(&self, limits: &Limits, since: u64) -> u64 {
         let earned = self.moved.saturating_mul(1000) / limits.least_rate.max(1);
         let average = self

@@ -1,18 +1,18 @@
-//! How long a connection may take for what it is at.
+//! Time limits on the steps of a connection.
 
 use crate::limits::Limits;
 use crate::pace::Pace;
 
-/// What is waited for, since when, and how fast it comes.
+/// The event that a connection waits for, the start of the wait, and the pace of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     wait: Wait,
-    /// Milliseconds.
+    /// Start of the wait, or time of the last progress, in milliseconds.
     since: u64,
     pace: Pace,
 }
 
-/// What is waited for.
+/// An event that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The first request.
@@ -23,12 +23,12 @@ pub(crate) enum Wait {
     Head,
     /// Progress of a body or response.
     Progress,
-    /// The peer's end.
+    /// The peer closes its side.
     Linger,
 }
 
 impl Patience {
-    /// For the first request.
+    /// Returns the wait for the first request.
     pub(crate) fn new(now: u64) -> Self {
         Self {
             wait: Wait::First,
@@ -52,7 +52,7 @@ impl Patience {
         }
     }
 
-    /// So many bytes of a body or response have moved.
+    /// Records that so many bytes of a body or response have moved.
     pub(crate) fn moved(&mut self, bytes: usize, now: u64) {
         if bytes > 0 {
             self.pace.moved(bytes);
@@ -60,7 +60,7 @@ impl Patience {
         }
     }
 
-    /// When it ends. It moves with the limits.
+    /// Returns the time at which the wait ends. It changes with the limits.
     pub(crate) fn deadline(&self, limits: &Limits) -> u64 {
         let time = match self.wait {
             Wait::First | Wait::Next => limits.idle_time,

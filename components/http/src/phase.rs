@@ -19,7 +19,7 @@ pub(crate) enum Phase {
         /// Bytes of the interim response that are still to be written.
         interim: &'static [u8],
         keep: Persistence,
-        /// What the access log will say of the request.
+        /// The fields from the request for the access log.
         note: Option<Note>,
     },
     Respond {

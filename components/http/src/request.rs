@@ -23,9 +23,10 @@ pub struct Request<'a> {
     pub rest: &'a str,
     /// What follows the first `?`, not decoded.
     pub query: Option<&'a str>,
-    /// The authority that the client named: that of the target, or else of `Host`. Empty or absent if it named none.
+    /// The authority that the client named: that of the target, or otherwise of `Host`. Empty or
+    /// absent if the client named none.
     pub host: Option<&'a str>,
-    /// The request's target as it came.
+    /// The request's target as received.
     pub target: &'a str,
     fields: &'a [Header<'a>],
 }
@@ -86,7 +87,7 @@ impl Method {
         })
     }
 
-    /// As it stands in a request line.
+    /// Returns the method as it is written in a request line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -109,7 +110,7 @@ impl fmt::Display for Method {
 }
 
 impl Version {
-    /// As it stands in a request line.
+    /// Returns the version as it is written in a request line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
@@ -181,7 +182,7 @@ pub(crate) fn values<'a, 'n>(
         .map(|field| field.value.trim_ascii())
 }
 
-/// The elements of a list of tokens, without empty ones (RFC 9110, section 5.6.1.2).
+/// Returns the elements of a list of tokens, without empty ones (RFC 9110, section 5.6.1.2).
 pub(crate) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',')
         .map(<[u8]>::trim_ascii)
@@ -228,8 +229,9 @@ fn lower_version(line: &mut [u8]) -> Result<(), Refusal> {
     }
 }
 
-/// RFC 9112, section 3.2: HTTP/1.1 needs exactly one valid `Host`. An absolute target's authority
-/// replaces the field's value, but the field still has to be there. Returns the authority that counts.
+/// Checks `Host`. RFC 9112, section 3.2: HTTP/1.1 needs exactly one valid `Host`. An absolute
+/// target's authority replaces the field's value, but the field must still be present. Returns the
+/// effective authority.
 fn check_host<'a>(
     version: Version,
     fields: &'a [Header<'a>],

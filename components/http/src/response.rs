@@ -47,13 +47,13 @@ pub enum Body {
 /// A file of the site in the form in which it is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    /// The file, whose media type and fields count.
+    /// The file whose media type and header fields are sent.
     pub(crate) file: FileId,
-    /// The file with its content in the form that is sent, whose tag counts.
+    /// The file whose content and entity tag are sent.
     pub(crate) content: FileId,
     /// The content coding, if any.
     pub(crate) coding: Option<Coding>,
-    /// Whether other clients get another form.
+    /// Whether other clients may get another form.
     pub(crate) varies: bool,
     /// Bytes of content.
     pub(crate) length: u64,
@@ -144,7 +144,8 @@ impl Response {
         }
     }
 
-    /// Returns the bytes of memory whose number a request decides, and that it holds until it is sent.
+    /// Returns the number of heap bytes that the response holds until it is sent; the request
+    /// determines it.
     pub(crate) fn memory(&self) -> usize {
         let body = match &self.body {
             Body::Owned(bytes) => bytes.capacity(),
@@ -157,7 +158,8 @@ impl Response {
         owned.sum::<usize>() + body
     }
 
-    /// Bytes of content that the answer to a request has; that to `HEAD` has none.
+    /// Returns the number of content bytes in the answer to a request; an answer to `HEAD` has
+    /// none.
     pub(crate) fn content_length(&self, with_content: bool) -> u64 {
         match &self.part {
             _ if !with_content || !self.status.has_content() => 0,
@@ -252,7 +254,7 @@ statuses! {
 }
 
 impl Status {
-    /// The redirect of this code; [`Status::FOUND`] for all others.
+    /// Returns the redirect of this code; [`Status::FOUND`] for all others.
     pub(crate) fn redirect(code: u16) -> Self {
         match code {
             301..=303 | 307 | 308 => Self(code),

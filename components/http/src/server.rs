@@ -29,9 +29,9 @@ pub struct Server<'a, S> {
     pub(crate) memory: Budget,
     router: Router<S>,
     clients: Clients,
-    /// The port of the HTTPS service that plain requests are led to.
+    /// The port of the HTTPS service that plain HTTP requests are redirected to.
     https_port: Option<u16>,
-    /// `Strict-Transport-Security` of answers over TLS.
+    /// The value of `Strict-Transport-Security` in responses over TLS.
     pub(crate) transport_policy: Option<&'static str>,
     pub(crate) access_log: Option<AccessLog>,
     date: Option<DateText>,
@@ -57,17 +57,18 @@ pub struct Context<'c, S> {
 pub struct Counters {
     /// Connections since the start; counted by whoever owns them.
     pub connections: u64,
-    /// Connections that are open now; counted by whoever owns them.
+    /// Connections that are open now; counted by the owner of the connections.
     pub connections_open: u64,
     /// Requests whose head was complete, wrong ones included.
     pub requests: u64,
     /// Final responses by the first digit of their status, 2 to 5.
     pub responses: [u64; 4],
-    /// Connections that were refused or cut because no memory was left; counted by whoever owns them.
+    /// Connections that were refused or closed because no memory was left; counted by the owner of
+    /// the connections.
     pub refused: u64,
     /// Connections closed because a time limit had passed.
     pub timeouts: u64,
-    /// Connections closed between two requests because others needed the room.
+    /// Connections closed between two requests to free their slots for others.
     pub made_room: u64,
     /// Bytes of request heads, and what came with them into private memory: all of these were copied.
     pub head_bytes: u64,
@@ -106,10 +107,10 @@ impl Counters {
     }
 }
 
-/// What is known of the client beyond its requests.
+/// The transport's information about the client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client<'c> {
-    /// Who it is, if the transport has verified it.
+    /// The client's identity, if the transport has verified it.
     pub(crate) identity: Option<&'c PeerIdentity>,
     /// Whether the connection is encrypted.
     pub(crate) is_secure: bool,
@@ -122,7 +123,7 @@ pub(crate) enum Reply {
     After(Box<dyn Upload>, u64),
 }
 
-/// The `Content-Security-Policy` of a site's files where none is given.
+/// The default `Content-Security-Policy` of a site's files.
 pub const SITE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -148,8 +149,9 @@ impl<'a, S> Server<'a, S> {
         }
     }
 
-    /// The `Content-Security-Policy` of the site's files, if there is to be such a field; a file's own one counts
-    /// more. Without this it is [`SITE_POLICY`]: pages may load from their own site only, and styles may be inline.
+    /// Sets the `Content-Security-Policy` of the site's files, or none; a file's own policy takes
+    /// precedence. The default is [`SITE_POLICY`]: pages may load from their own site only, and
+    /// styles may be inline.
     pub fn set_policy(&mut self, policy: Option<&'static str>) {
         self.site.policy = policy;
     }
@@ -160,14 +162,14 @@ impl<'a, S> Server<'a, S> {
         self.https_port = port;
     }
 
-    /// The value of `Strict-Transport-Security` (RFC 6797, section 6.1) in all answers over TLS; over connections without
-    /// TLS the field is never sent (section 7.2).
+    /// Sets the value of `Strict-Transport-Security` (RFC 6797, section 6.1) in all responses over
+    /// TLS; over connections without TLS the field is never sent (section 7.2).
     pub fn set_transport_policy(&mut self, policy: Option<&'static str>) {
         self.transport_policy = policy;
     }
 
-    /// Gives `sink` a line for each answered request, at most `rate` a second. What is left out is counted, and
-    /// told in a line before the next one.
+    /// Calls `sink` with a line for each answered request, at most `rate` times a second. Omitted
+    /// lines are counted, and the count is logged before the next line.
     pub fn set_access_log(&mut self, format: LogFormat, rate: u32, sink: fn(&str)) {
         self.access_log = Some(AccessLog::new(format, rate, sink));
     }
@@ -193,12 +195,13 @@ impl<'a, S> Server<'a, S> {
         self.date
     }
 
-    /// Seconds since 1970-01-01 00:00:00 UTC, if the clock was set.
+    /// Returns the seconds since 1970-01-01 00:00:00 UTC, if the clock is set.
     pub(crate) fn unix_time(&self, now: u64) -> Option<u64> {
         Some(self.epoch?.saturating_add(now) / 1000)
     }
 
-    /// Counts a response, and takes the memory for it; if there is none left, another response takes its place.
+    /// Counts a response and reserves the memory for it; if there is none left, another response
+    /// replaces it.
     pub(crate) fn settle(&mut self, mut response: Response) -> (Response, Option<Share>) {
         response.shrink();
         let mut share = self.memory.take(response.memory());
@@ -216,8 +219,8 @@ impl<'a, S> Server<'a, S> {
         (response, share)
     }
 
-    /// Gives the access log a line, if there is one. The client is an address and, if it has proved it, an identity;
-    /// `size` is the content's in bytes.
+    /// Writes a line to the access log, if there is one. The line names the client's address and,
+    /// if verified, its identity; `size` is the content length in bytes.
     pub(crate) fn log(
         &mut self,
         (address, identity): (Option<IpAddr>, Option<&PeerIdentity>),
@@ -277,7 +280,7 @@ impl<'a, S> Server<'a, S> {
         Reply::Now(self.site_answer(request, only))
     }
 
-    /// What the site answers; `only` are the methods that the path has besides.
+    /// Returns the site's answer; `only` are the further methods that are allowed at the path.
     fn site_answer(&self, request: &Request<'_>, only: Option<Allow>) -> Response {
         let is_get = matches!(request.method, Method::Get | Method::Head);
         let file = |id| match is_get {

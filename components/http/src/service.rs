@@ -12,8 +12,9 @@ use crate::limits::{Limits, Pressure};
 use crate::server::Server;
 use crate::stream::Stream;
 
-/// Bytes of memory that must be free before a connection gets a turn, and before one begins: more than a turn allocates beyond
-/// [`crate::Limits::memory`]. The most is a page of the status while it is made, in a string that grows by doubling.
+/// Bytes of memory that must be free before a connection is served, and before one is opened: more
+/// than serving it allocates beyond [`crate::Limits::memory`]. Most of it is a status page while it
+/// is made, in a string that grows by doubling.
 const TURN_ROOM: usize = 256 * 1024;
 
 /// The connections of a `streams` port and the server that answers them. Times are nanoseconds of a clock
@@ -27,9 +28,9 @@ pub struct Service<S> {
     ready: VecDeque<usize>,
     /// No connection's deadline is earlier.
     deadline: Option<u64>,
-    /// Whether so many bytes of memory are free.
+    /// Check for whether so many bytes of memory are free.
     has_room: Box<dyn Fn(usize) -> bool>,
-    /// The limits while connections are not short.
+    /// The limits while many connections are free.
     limits: Limits,
     pressure: Pressure,
 }
@@ -42,7 +43,7 @@ struct Entry {
 
 enum State {
     Live(Box<Connection>),
-    /// Both sides have finished, at this time; what was written may still be on its way.
+    /// Both sides have finished, at this time; the last bytes may still be unacknowledged.
     Closing(u64),
 }
 
@@ -58,7 +59,7 @@ pub struct Turn {
 /// How long a connection that both sides are done with may take until the last bytes are acknowledged.
 const CLOSING: u64 = 15_000 * MILLISECOND;
 
-/// The same while connections are short.
+/// The same while few connections are free.
 const LEAST_CLOSING: u64 = 1_000 * MILLISECOND;
 
 /// Nanoseconds in a millisecond, the unit of [`crate::Limits`].
@@ -88,8 +89,8 @@ impl<S> Service<S> {
         }
     }
 
-    /// Has the service ask whether so many bytes of memory are free before it does what takes memory. A connection that they
-    /// are not free for is cut.
+    /// Makes the service check that so many bytes of memory are free before it does work that
+    /// allocates. If they are not, the connection is closed.
     #[must_use]
     pub fn with_memory(self, has_room: impl Fn(usize) -> bool + 'static) -> Self {
         let has_room = Box::new(has_room);
@@ -217,8 +218,9 @@ impl<S> Service<S> {
         }
     }
 
-    /// While connections are short, times are shorter, and those that are kept for another request are closed, the
-    /// longest idle first, until one sixteenth of all is free or on the way to it.
+    /// Makes room while few connections are free: shortens the time limits and closes connections
+    /// that wait for another request, the longest idle first, until one sixteenth of all slots is
+    /// free or being freed.
     fn make_room(&mut self, now: u64) {
         let slots = self.streams.layout().connections();
         let open = usize::try_from(self.server.counters.connections_open).unwrap_or(usize::MAX);
@@ -226,7 +228,7 @@ impl<S> Service<S> {
         if pressure != self.pressure {
             self.pressure = pressure;
             self.server.limits = self.limits.under(pressure);
-            // Every connection has another deadline now.
+            // The deadline of every connection has changed.
             self.deadline = Some(now);
         }
         let wanted = (slots / 16)
@@ -260,7 +262,7 @@ impl<S> Service<S> {
         }
     }
 
-    /// Ends a connection that waits for another request; whether it did.
+    /// Closes a connection that waits for another request; returns whether it did.
     fn give_up(&mut self, id: ConnectionId, now: u64) -> bool {
         let entry = self.entries.get_mut(id.slot()).and_then(Option::as_mut);
         let Some(State::Live(connection)) = entry.map(|entry| &mut entry.state) else {
@@ -313,7 +315,8 @@ impl<S> Service<S> {
     }
 }
 
-/// When a connection that both sides are done with since then is released at the latest.
+/// Returns the time at which a connection that both sides finished at `since` is released at the
+/// latest.
 fn closed_by(since: u64, pressure: Pressure) -> u64 {
     since.saturating_add(pressure.shorten(CLOSING, LEAST_CLOSING))
 }

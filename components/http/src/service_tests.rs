@@ -28,7 +28,7 @@ impl Port {
         Self::with(4)
     }
 
-    /// A port with this many slots.
+    /// Creates a port with this many slots.
     fn with(slots: usize) -> Self {
         let layout = Layout::new(slots, 512).unwrap();
         let (provider, consumer, _) = streams_pair(layout).unwrap();
@@ -187,7 +187,7 @@ fn a_closed_or_reset_connection_is_released() {
 
 const ONE: &str = "GET /bytes/1 HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Of 32 slots the last two are kept free: the connections that are idle the longest go.
+/// Of 32 slots, the last two are kept free: the connections that are idle the longest are closed.
 #[test]
 fn kept_connections_make_room_for_new_ones() {
     let mut port = Port::with(32);
@@ -199,7 +199,7 @@ fn kept_connections_make_room_for_new_ones() {
         kept.push(id);
     }
     assert_eq!(port.service.server().counters.made_room, 0);
-    // The first one is busy again, so the second is the oldest.
+    // The first one is busy again, so the second is idle the longest.
     port.now += SECOND / 10;
     port.ask(kept[0], ONE);
     port.now += SECOND / 10;
@@ -215,13 +215,13 @@ fn kept_connections_make_room_for_new_ones() {
         .filter(|event| matches!(event, ProviderEvent::HalfClosed(_)));
     assert_eq!(closed.count(), 1, "{events:?}");
     assert_eq!(port.service.server().counters.made_room, 1);
-    // As long as the one is on its way out, no other has to go for it.
+    // While that one is being closed, no other has to be closed.
     port.run();
     assert_eq!(port.service.server().counters.made_room, 1);
     assert!(port.ask(new, ONE).starts_with("HTTP/1.1 200"));
 }
 
-/// A client that says nothing has its 30 s while there is room, and 1 s when there is none.
+/// A client that sends nothing has 30 s while there is room, and 1 s when there is none.
 #[test]
 fn silent_connections_have_less_time_when_slots_are_short() {
     let mut port = Port::with(16);
@@ -238,19 +238,19 @@ fn silent_connections_have_less_time_when_slots_are_short() {
             "{events:?}"
         );
     }
-    // Those that do not end are let go soon after.
+    // Connections whose peer does not close them are released soon after.
     port.now += SECOND / 4;
     port.run();
     port.now += SECOND;
     port.run();
     assert_eq!(port.service.server().counters.connections_open, 0);
-    // With room again a new one has its full time.
+    // With room again, a new connection has its full time.
     port.events();
     port.open();
     assert_eq!(port.run(), Some(port.now + 30 * SECOND));
 }
 
-/// A response that does not move is given up after 60 s, or sooner when slots are short.
+/// A response that makes no progress is aborted after 60 s, or sooner when few slots are free.
 #[test]
 fn stalled_responses_have_less_time_when_slots_are_short() {
     let mut port = Port::with(16);
@@ -262,7 +262,7 @@ fn stalled_responses_have_less_time_when_slots_are_short() {
         stalled.push(id);
         port.run();
     }
-    // Half of a quarter is free: half of the time.
+    // Half of a quarter of the slots is free, so the time is halved.
     port.now = 30 * SECOND - 1_000_000;
     port.run();
     assert_eq!(port.service.server().counters.timeouts, 0);
@@ -317,7 +317,7 @@ fn clients_that_are_not_named_are_refused_everything() {
     }
 }
 
-/// Besides heads and pages, which are counted, and the end of the port.
+/// Besides heads and pages, which are counted, and the buffers of the port.
 #[test]
 fn a_connection_takes_at_most_what_the_manifest_says() {
     let mut port = Port::new();

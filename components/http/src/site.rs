@@ -1,4 +1,4 @@
-//! What a site answers to a path.
+//! Looks up the site's answer for a path.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,28 +10,28 @@ use crate::conditional::{Selection, select};
 use crate::request::Request;
 use crate::response::{Response, Sent, Status};
 
-/// The site and what is said of all its files.
+/// The site, and the settings for all its files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Site<'a> {
     pub(crate) bundle: Option<Bundle<'a>>,
-    /// `Content-Security-Policy` of the files that have none of their own.
+    /// The `Content-Security-Policy` of files that do not have their own.
     pub(crate) policy: Option<&'static str>,
 }
 
-/// What a site has for a path.
+/// The result of looking up a path.
 pub(crate) enum Found<'a> {
     File(FileId),
-    /// A folder with an index, but the path has no slash at its end.
+    /// A folder with an index, but the path does not end in a slash.
     Folder,
     Redirect(Parts<'a>, Template<'a>, u16),
     Nothing,
 }
 
-/// The file that a folder stands for.
+/// The file that is served for a folder.
 const INDEX: &str = "index.html";
 
 impl<'a> Site<'a> {
-    /// What there is for a normalised path. Redirects and rewrites are tried before files.
+    /// Looks up a normalised path. Redirects and rewrites are tried before files.
     pub(crate) fn find<'p>(&self, path: &'p str) -> Found<'p>
     where
         'a: 'p,
@@ -68,8 +68,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The page that stands for a path without a file. A last segment with an extension names a file, whose absence is
-    /// better told: a script's place is no place for a page.
+    /// Returns the page for a path without a file. A path whose last segment has an extension gets
+    /// 404 instead: a page in place of a missing script would only confuse the client.
     pub(crate) fn fallback(&self, path: &str) -> Option<FileId> {
         let name = path.rsplit('/').next().unwrap_or_default();
         match name.contains('.') {
@@ -78,8 +78,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// A file's answer to a `GET` or `HEAD` request: in the form that the client likes most, whole or in part, or
-    /// without content, if the client has it.
+    /// Answers a `GET` or `HEAD` request for a file: in the form that the client prefers, whole or
+    /// in part, or without content if the client's copy is current.
     pub(crate) fn answer(&self, request: &Request<'_>, id: FileId) -> Response {
         let (sent, form) = match self.form(request, id) {
             Ok(found) => found,
@@ -102,7 +102,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// 404, with the site's page for it, if it has one.
+    /// Returns a 404 response, with the site's page for it, if there is one.
     pub(crate) fn not_found(&self, request: &Request<'_>) -> Response {
         let page = self.bundle.and_then(|bundle| bundle.not_found());
         match page.map(|id| self.form(request, id)) {
@@ -111,7 +111,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The form of a file that the client gets.
+    /// Selects the form of a file for the client.
     fn form(&self, request: &Request<'_>, id: FileId) -> Result<(Sent, File<'a>), Response> {
         let gone = || Response::error(Status::NOT_FOUND);
         let bundle = self.bundle.ok_or_else(gone)?;
@@ -146,7 +146,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// The file at a path without its first slash; a folder's is its index.
+/// Returns the file at a path without its first slash; for a folder, its index.
 fn file_at(bundle: &Bundle<'_>, pieces: &[&str]) -> Option<FileId> {
     let last = pieces.iter().rev().find(|piece| !piece.is_empty());
     if last.is_some_and(|last| !last.ends_with('/')) {
@@ -159,7 +159,7 @@ fn file_at(bundle: &Bundle<'_>, pieces: &[&str]) -> Option<FileId> {
     bundle.find_joined(&all)
 }
 
-/// The file of a rewrite's target.
+/// Returns the file of a rewrite's target.
 fn rewritten<'p>(bundle: &Bundle<'_>, target: Template<'p>, parts: &Parts<'p>) -> Option<FileId> {
     let mut pieces = [""; MAX_PIECES];
     let mut places = pieces.iter_mut();
@@ -171,7 +171,7 @@ fn rewritten<'p>(bundle: &Bundle<'_>, target: Template<'p>, parts: &Parts<'p>) -
     file_at(bundle, &pieces)
 }
 
-/// To where a rule's target leads, with the request's query unless the target has one of its own.
+/// Redirects to a rule's target, with the request's query unless the target has its own.
 pub(crate) fn redirect(
     request: &Request<'_>,
     parts: &Parts<'_>,
@@ -186,7 +186,7 @@ pub(crate) fn redirect(
             Piece::Part(text) => encode(text, &mut location, IN_PATH),
         }
     }
-    // A path that begins with two slashes would name a host.
+    // A location that begins with two slashes would name a host.
     while location.starts_with("//") {
         location.remove(0);
     }
@@ -200,7 +200,7 @@ pub(crate) fn redirect(
     Response::error(status).with("Location", location)
 }
 
-/// To the same path with a slash at its end.
+/// Redirects to the same path with a slash at its end.
 pub(crate) fn into_folder(request: &Request<'_>) -> Response {
     let mut location = String::with_capacity(request.path.len() + 1);
     encode(request.path, &mut location, IN_PATH);
@@ -211,8 +211,9 @@ pub(crate) fn into_folder(request: &Request<'_>) -> Response {
     Response::error(Status::MOVED_PERMANENTLY).with("Location", location)
 }
 
-/// To the same path and query at another port, over HTTPS (308, so that a form is sent again and stays a `POST`). The
-/// host is the one that the client named; without any there is nowhere to lead it.
+/// Redirects to the same path and query at another port, over HTTPS (308, so that a client repeats
+/// a `POST` as a `POST`). The host is the one that the client named; without it there is no target
+/// to redirect to.
 pub(crate) fn to_https(request: &Request<'_>, port: u16) -> Response {
     let host = request.host.map(without_port).unwrap_or_default();
     if host.is_empty() {
@@ -234,7 +235,7 @@ pub(crate) fn to_https(request: &Request<'_>, port: u16) -> Response {
     Response::error(Status::PERMANENT_REDIRECT).with("Location", location)
 }
 
-/// The host of `host[:port]`; an IPv6 address keeps its brackets.
+/// Returns the host of `host[:port]`; an IPv6 address keeps its brackets.
 fn without_port(authority: &str) -> &str {
     match authority.rfind(':') {
         Some(colon) if !authority.ends_with(']') => &authority[..colon],
@@ -242,13 +243,14 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
-/// What stands for itself in a path besides letters and digits (RFC 3986, section 3.3).
+/// Characters that are not encoded in a path, besides letters and digits (RFC 3986, section 3.3).
 const IN_PATH: &[u8] = b"/-._~!$&'()*+,;=:@";
 
-/// The same for the value of a parameter in a query.
+/// Characters that are not encoded in the value of a query parameter, besides letters and digits.
 const IN_QUERY: &[u8] = b"/-._~";
 
-/// Adds decoded text in percent-encoding, except letters, digits and what is `plain`.
+/// Appends decoded text in percent-encoding; letters, digits and the bytes in `plain` are not
+/// encoded.
 fn encode(text: &str, to: &mut String, plain: &[u8]) {
     for byte in text.bytes() {
         let is_plain = byte.is_ascii_alphanumeric() || plain.contains(&byte);

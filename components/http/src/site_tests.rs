@@ -1,4 +1,4 @@
-//! What a site with rules of its own answers.
+//! Tests of sites with rules of their own.
 
 use std::cell::RefCell;
 use std::format;
@@ -14,7 +14,7 @@ use crate::{Connection, Limits, LogFormat};
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd<zstd>";
 const GZIP: &[u8] = b"\x1f\x8b\x08<gzip>\x16\0\0\0";
 
-/// A site whose files are these, with rules.
+/// Creates a connection to a site with these rules.
 fn talk(rules: impl FnOnce(&mut Writer)) -> Talk {
     let mut writer = Writer::new();
     for (path, content) in [
@@ -66,7 +66,7 @@ fn an_encoded_form_is_sent_to_those_who_accept_it() {
     let tags = [&plain, &gzip, &zstd].map(|one| field(one, "ETag").unwrap());
     assert!(tags[0] != tags[1] && tags[1] != tags[2]);
 
-    // The encoded file is also there under its own name, as it is.
+    // The encoded file can also be requested under its own name, without a coding.
     let own = ask(&mut talk, "/app.js.gz", accepts);
     assert_eq!(field(&own, "Content-Type"), Some("application/gzip"));
     assert_eq!(
@@ -91,7 +91,7 @@ fn preconditions_ranges_and_head_are_about_the_form_that_is_sent() {
     assert_eq!(statuses(&has), [304]);
     assert_eq!(field(&has, "ETag"), Some(tag));
     assert_eq!(field(&has, "Vary"), Some("Accept-Encoding"));
-    // The tag of another form does not count.
+    // The tag of another form does not match.
     let other = ask(&mut talk, "/app.js", &format!("If-None-Match: {tag}\r\n"));
     assert_eq!(statuses(&other), [200]);
     let failed = ask(&mut talk, "/app.js", &format!("If-Match: {tag}\r\n"));
@@ -131,7 +131,7 @@ fn a_client_that_accepts_no_form_is_told_so() {
     }
     let only = ask(&mut talk, "/app.js", "Accept-Encoding: identity;q=0, *\r\n");
     assert_eq!(statuses(&only), [200]);
-    // A page for what is missing is not the place to be strict.
+    // The answer is 404, not 406, even if the client accepts no form of the 404 page.
     assert_eq!(
         statuses(&ask(&mut talk, "/none", "Accept-Encoding: *;q=0\r\n")),
         [404]
@@ -173,7 +173,7 @@ fn files_have_fields_of_their_own() {
             .starts_with("default-src 'self'")
     );
     assert_eq!(field(&docs, "X-Content-Type-Options"), Some("nosniff"));
-    // What is missing today must not stay missing for a minute.
+    // The answer for a missing file must not be cached for a minute.
     assert_eq!(
         field(&ask(&mut talk, "/none", ""), "Cache-Control"),
         Some("no-cache")
@@ -203,9 +203,9 @@ fn paths_are_redirected() {
         (301, "/new/%E9%9B%AA;v=1".into())
     );
     assert_eq!(leads("/old/a/b").0, 404);
-    // Dot segments are gone before paths are compared.
+    // Dot segments are removed before paths are matched.
     assert_eq!(leads("/x/../old/a"), (301, "/new/a".into()));
-    // A redirect is there also where a file is; the target's own query counts.
+    // A redirect takes precedence over a file; the target's own query replaces the request's.
     assert_eq!(
         leads("/docs/a/b?c"),
         (302, "https://docs.example/a/b?from=here#top".into())
@@ -214,7 +214,7 @@ fn paths_are_redirected() {
         leads("/search/a&b=c%3Fd"),
         (307, "/find?q=a%26b%3Dc%3Fd".into())
     );
-    // No path becomes another host's.
+    // No path can redirect to another host.
     assert_eq!(
         leads("/up//evil.example/a"),
         (308, "/evil.example/a".into())
@@ -354,7 +354,7 @@ fn plain_requests_are_led_to_https() {
     assert_eq!(leads("GET / HTTP/1.1\r\nHost:"), (400, String::new()));
     talk.server.set_https_port(Some(443));
     assert_eq!(field(&talk.say(get("/x")), "Location"), Some("https://h/x"));
-    // What came over TLS is answered.
+    // A request over TLS is answered.
     talk.reconnect(Connection::new(0).with_client(&opened(true)));
     assert_eq!(statuses(&talk.say(get("/"))), [200]);
     talk.reconnect(Connection::new(0));

@@ -87,7 +87,7 @@ impl Talk {
         Self::to(site(), limits)
     }
 
-    /// A connection to a server of this site.
+    /// Creates a connection to a server of this site.
     pub(crate) fn to(site: Bundle<'static>, limits: Limits) -> Self {
         fn page(_: &Request<'_>, _: Context<'_, ()>) -> Response {
             Response::text([b'x'; 5000])
@@ -108,7 +108,7 @@ impl Talk {
         }
     }
 
-    /// Goes on with another connection to the same server.
+    /// Continues with another connection to the same server.
     pub(crate) fn reconnect(&mut self, connection: Connection) {
         self.connection = connection;
         self.pipe = Pipe {
@@ -466,7 +466,7 @@ fn a_request_that_has_arrived_is_answered_however_late_it_is_looked_at() {
     talk.say(get("/"));
     talk.now = 100_000;
     assert_eq!(statuses(&talk.say(get("/"))), [200]);
-    // But what was not complete in time is late.
+    // But a request that was incomplete at the deadline is too late.
     talk.say("GET");
     talk.now += 100_000;
     assert_eq!(statuses(&talk.say(" / HTTP/1.1\r\nHost: h\r\n\r\n")), [408]);

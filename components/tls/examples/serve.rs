@@ -1,9 +1,10 @@
-//! A TLS server on the host, made of the same sessions as the `tls` protection domain's: for test tools that open thousands
-//! of connections (`tests/tlsfuzzer.md`).
+//! A TLS server on the host that uses the same sessions as the `tls` PD: for test tools that open
+//! thousands of connections (`tests/tlsfuzzer.md`).
 //!
-//! `cargo run -p tls --example serve -- 127.0.0.1:4433 rsa-2048.der [CLIENT_AUTHORITIES.der]`: listens there with an ECDSA key
-//! that it makes, an RSA key from the file (PKCS#8 or PKCS#1) and, if there is a third word, a demand for client certificates of
-//! this authority. It answers each HTTP request with a few bytes.
+//! `cargo run -p tls --example serve -- 127.0.0.1:4433 rsa-2048.der [CLIENT_AUTHORITIES.der]`:
+//! listens there with a generated ECDSA key, an RSA key from the file (PKCS#8 or PKCS#1) and, if
+//! there is a third argument, requires client certificates of this authority. It answers each HTTP
+//! request with a few bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -23,7 +24,7 @@ use vault_subject::made;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nOK\n";
 
-/// A connection on which nothing happens for so long is dropped.
+/// An idle connection is dropped after this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> io::Result<()> {
@@ -91,7 +92,7 @@ fn server(rsa: &[u8], clients: Option<ClientPolicy>) -> Server {
     tls::server(keys, options, Arc::new(DefaultTimeProvider)).expect("it can be served")
 }
 
-/// A vault at the other end of a call.
+/// A vault that is called directly.
 struct Local(Arc<Mutex<Vault>>);
 
 impl Call for Local {
@@ -125,7 +126,7 @@ fn serve(stream: TcpStream, server: &Server) -> Result<(), String> {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    // As the TCP stack does: FIN, then what comes is dropped until the other end closes.
+    // As the TCP stack does: sends FIN, then drops what arrives until the peer closes.
     let _ = below.stream.shutdown(Shutdown::Write);
     let _ = below.stream.set_nonblocking(false);
     let _ = below.stream.set_read_timeout(Some(Duration::from_secs(2)));
@@ -168,7 +169,7 @@ impl Below for Tcp {
     fn wait_for_space(&mut self, _: usize) {}
 }
 
-/// Answers each request once its head is here.
+/// Answers each request once its head is complete.
 #[derive(Default)]
 struct Service {
     received: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Which alert a client gets for what, and that it gets one.
+//! Tests of the alerts that a client gets for its errors.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -45,7 +45,7 @@ fn a_version_that_is_too_old_is_named() {
         ..Hello::tls12()
     };
     refused(&old, AlertDescription::ProtocolVersion);
-    // The form of today's clients that are held to TLS 1.1.
+    // The form in which today's clients send a version limit of TLS 1.1.
     let only = Hello::tls13().with(VERSIONS, vec![2, 3, 2]);
     refused(&only, AlertDescription::ProtocolVersion);
     let nothing = Hello {
@@ -53,7 +53,7 @@ fn a_version_that_is_too_old_is_named() {
         ..Hello::tls12()
     };
     refused(&nothing.without(SCHEMES), AlertDescription::ProtocolVersion);
-    // SSL 3.0 in the field that is otherwise not looked at beside supported_versions.
+    // SSL 3.0 in `legacy_version`, which is otherwise ignored when supported_versions is present.
     for version in [0x0300, 0x0200, 2, 0] {
         let hello = Hello {
             version,
@@ -226,7 +226,7 @@ fn records_out_of_place_are_unexpected() {
         record(0, b"x"),
         record(24, b"x"),
         record(0xff, b"x"),
-        // Before anything, in the middle of a ClientHello, and with nothing in it.
+        // Before any message, in the middle of a ClientHello, and empty.
         record(23, b""),
         record(23, b"early"),
         record(20, &[1]),
@@ -263,7 +263,7 @@ fn a_client_that_takes_its_leave_gets_no_error() {
     pair.below.incoming.extend(record(21, &[2, 40]));
     assert!(matches!(pair.run_to_error(), Error::Handshake(_)));
     assert!(pair.below.outgoing.is_empty() && pair.session.output_ended());
-    // Behind the server's flight.
+    // After the server's flight.
     let mut run = Run::begin();
     run.send(ContentType::Alert, &[1, 0]);
     assert_eq!(run.alert(), None);
@@ -290,7 +290,7 @@ fn a_second_hello_has_to_follow_the_retry() {
     assert_eq!(retried(&older), Some(AlertDescription::ProtocolVersion));
 }
 
-/// Everything here is sealed: rustls' client has to be able to read it.
+/// All records here are encrypted: rustls' client must be able to decrypt the alert.
 #[test]
 fn encrypted_messages_out_of_place_get_an_encrypted_alert() {
     use AlertDescription as Alert;
@@ -365,7 +365,7 @@ fn records_in_the_clear_behind_the_servers_hello_get_an_encrypted_alert() {
         (record(0, b"x"), Alert::UnexpectedMessage),
         (record(20, &[2]), Alert::UnexpectedMessage),
         (record(20, &[1, 1]), Alert::UnexpectedMessage),
-        // One too many: a client needs one behind each of its ClientHellos (RFC 8446, appendix D.4).
+        // One too many: a client needs one after each of its ClientHellos (RFC 8446, appendix D.4).
         (ccs.repeat(3), Alert::UnexpectedMessage),
         (record(23, &vec![0; 0x4101]), Alert::RecordOverflow),
         (record(23, &vec![0; 0x4801]), Alert::RecordOverflow),
@@ -374,13 +374,13 @@ fn records_in_the_clear_behind_the_servers_hello_get_an_encrypted_alert() {
         run.pair.below.incoming.extend(&records);
         assert_eq!(run.alert(), Some(expected), "{records:?}");
     }
-    // Two are dropped, and the handshake goes on.
+    // Two are dropped, and the handshake continues.
     let mut run = Run::begin();
     run.pair.below.incoming.extend(ccs.repeat(1));
     run.pair.handshake();
 }
 
-/// All suites of TLS 1.3, without a word that rustls would answer by itself.
+/// All suites of TLS 1.3, with an error for which this crate makes the alert.
 #[test]
 fn alerts_are_sealed_with_the_suite() {
     for suite in [
@@ -414,7 +414,7 @@ fn alerts_of_a_resumed_tls12_handshake_are_encrypted() {
             )
         };
         connect().handshake();
-        // In place of ChangeCipherSpec, a message in the clear.
+        // An unencrypted message in place of ChangeCipherSpec.
         let mut pair = connect();
         pair.pump();
         while pair.below.outgoing.is_empty() {
@@ -479,7 +479,8 @@ fn after_the_handshake_records_get_their_alerts() {
     }
 }
 
-/// RFC 8446, section 5.1: a message may lie in several records, but nothing between them.
+/// RFC 8446, section 5.1: a message may be split over several records, but with no other record
+/// between them.
 #[test]
 fn a_key_update_may_come_in_pieces() {
     let mut run = Run::open();
@@ -494,7 +495,8 @@ fn a_key_update_may_come_in_pieces() {
     assert_eq!(run.alert(), Some(AlertDescription::UnexpectedMessage));
 }
 
-/// RFC 8446, section 4.2.10: a server that takes no early data skips it, up to a number of bytes.
+/// RFC 8446, section 4.2.10: a server that does not accept early data skips it, up to a limit in
+/// bytes.
 #[test]
 fn early_data_is_skipped() {
     let early = |records: &[usize]| -> Vec<u8> {
@@ -515,19 +517,19 @@ fn early_data_is_skipped() {
             false => assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac)),
         }
     }
-    // Once something has decrypted, all has to.
+    // After the first record that decrypts, all must decrypt.
     let mut run = Run::begin_early();
     run.pair.below.incoming.extend(early(&[100]));
     run.send(ContentType::Handshake, &[20, 0, 0]);
     run.pair.below.incoming.extend(early(&[100]));
     assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac));
-    // Without the word there is none.
+    // Without the extension early_data, there is none to skip.
     let mut run = Run::begin();
     run.pair.below.incoming.extend(early(&[100]));
     assert_eq!(run.alert(), Some(AlertDescription::BadRecordMac));
 }
 
-/// What the client says at its first word.
+/// The fields of the client's first message.
 #[derive(Clone)]
 struct Hello {
     version: u16,
@@ -615,7 +617,7 @@ fn shares(shares: &[(u16, Vec<u8>)]) -> Vec<u8> {
     sized(&shares.iter().flat_map(one).collect::<Vec<u8>>())
 }
 
-/// A pre_shared_key extension with so many identities and binders.
+/// Returns a pre_shared_key extension with so many identities and binders.
 fn psk(identities: usize, binders: usize) -> Vec<u8> {
     let identity = [sized(b"ticket"), vec![0; 4]].concat();
     let binder = [vec![32], vec![1; 32]].concat();
@@ -645,7 +647,7 @@ fn alert_to(records: &[u8]) -> AlertDescription {
     alert_of(&server(Options::default()), records)
 }
 
-/// The one record that a session sends, which has to be a fatal alert in the clear.
+/// Returns the only record that a session sends, which must be an unencrypted fatal alert.
 fn alert_of(server: &Server, records: &[u8]) -> AlertDescription {
     let mut pair = Pair::new(server, ours().0);
     run(&mut pair, records).expect("an alert")
@@ -669,7 +671,7 @@ fn run(pair: &mut Pair, records: &[u8]) -> Option<AlertDescription> {
     }
 }
 
-/// A client whose records behind the server's flight are made here.
+/// A client whose records after the server's flight are made by the test.
 struct Run {
     pair: Pair,
     suite: SupportedCipherSuite,
@@ -677,7 +679,7 @@ struct Run {
     sequence: u64,
 }
 
-/// What a client's records are encrypted with.
+/// The keys that a client's records are encrypted with.
 #[derive(Debug, Default)]
 struct Secrets(Mutex<[Vec<u8>; 2]>);
 
@@ -707,7 +709,7 @@ fn with_suite(suite: SupportedCipherSuite) -> (ClientConnection, Arc<Secrets>) {
     )
 }
 
-/// rustls' own server, whose tickets are good for early data.
+/// Returns rustls' own server, whose tickets allow early data.
 fn server_with_early_data() -> ServerConnection {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
@@ -725,7 +727,7 @@ fn server_with_early_data() -> ServerConnection {
 }
 
 impl Run {
-    /// The server's flight has arrived; the client's answer is held back.
+    /// Starts a handshake: the server's flight has arrived, and the client's answer is held back.
     fn begin() -> Self {
         Self::begin_with(TLS13_CHACHA20_POLY1305_SHA256)
     }
@@ -735,7 +737,8 @@ impl Run {
         Self::begun(client, &secrets, suite)
     }
 
-    /// As [`Run::begin`], but the client offers early data: it has a ticket from another server of this name.
+    /// Like [`Run::begin`], but the client offers early data: it has a ticket from another server
+    /// of this name.
     fn begin_early() -> Self {
         let suite = TLS13_CHACHA20_POLY1305_SHA256;
         let secrets = Arc::new(Secrets::default());
@@ -779,7 +782,7 @@ impl Run {
         Self::with(pair, secrets, suite, 0)
     }
 
-    /// The handshake is complete.
+    /// Starts a session whose handshake is complete.
     fn open() -> Self {
         let (client, secrets) = ours();
         let mut pair = Pair::new(&server(Options::default()), client);
@@ -797,7 +800,8 @@ impl Run {
         }
     }
 
-    /// Encrypts a record; with an unknown type 0 and no content, one of nothing but zeros.
+    /// Encrypts and sends a record; with the unknown type 0 and no content, the plaintext is all
+    /// zeros.
     fn send(&mut self, typ: ContentType, content: &[u8]) {
         let message = OutboundPlainMessage {
             typ,
@@ -818,7 +822,7 @@ impl Run {
         {}
     }
 
-    /// What the session sends as it fails.
+    /// Returns the session's output when it fails.
     fn answer(&mut self) -> Option<Result<(), rustls::Error>> {
         self.pair.below.outgoing.clear();
         self.step();
@@ -828,7 +832,7 @@ impl Run {
         (!sent.is_empty()).then(|| deliver(&mut self.pair, sent))
     }
 
-    /// The alert that the client reads; none is `close_notify`.
+    /// Returns the alert that the client reads; `None` is `close_notify`.
     fn alert(&mut self) -> Option<AlertDescription> {
         match self.answer() {
             Some(Err(rustls::Error::AlertReceived(alert))) => Some(alert),

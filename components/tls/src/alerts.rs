@@ -1,7 +1,8 @@
-//! Which alert a peer gets for which error (RFC 8446, section 6; RFC 5246, section 7.2).
+//! The alert for each error (RFC 8446, section 6; RFC 5246, section 7.2).
 //!
-//! rustls sends an alert of its own with most errors, with some of them another than the RFC asks for, and with some
-//! none. So what it has queued is dropped, and this table decides.
+//! rustls sends its own alert for most errors and none for some. Some of its alerts differ from
+//! those that the RFCs require. Therefore the alerts that it has queued are dropped, and this table
+//! decides.
 
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
@@ -10,23 +11,23 @@ use rustls::{
 
 use crate::Fault;
 
-/// What a peer is sent before its connection is closed.
+/// The last message to the peer before its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// This alert.
     Alert(AlertDescription),
-    /// The alert that rustls has queued: its error does not say which of several it is.
+    /// The alert that rustls has queued: its error does not distinguish the possible alerts.
     Own,
     /// None: the peer has sent a fatal alert itself, after which both sides close at once (RFC 8446, section 6.2).
     Nothing,
 }
 
-/// The answer to an error during the handshake, in this version if it is known already.
+/// Returns the answer to an error during the handshake, in this version if it is known already.
 pub(crate) fn handshake(error: &Error, version: Option<ProtocolVersion>) -> Answer {
     Answer::Alert(match error {
         // A record that does not decrypt (bad_record_mac), or a Finished that does not verify (decrypt_error).
         Error::DecryptError => return Answer::Own,
-        // A client that gives up closes in order (RFC 8446, section 6.1).
+        // A client that cancels the handshake closes in order (RFC 8446, section 6.1).
         Error::AlertReceived(AlertDescription::CloseNotify) => AlertDescription::CloseNotify,
         Error::AlertReceived(_) => return Answer::Nothing,
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
@@ -36,7 +37,8 @@ pub(crate) fn handshake(error: &Error, version: Option<ProtocolVersion>) -> Answ
         Error::PeerIncompatible(error) => incompatible(error),
         Error::PeerMisbehaved(error) => misbehaved(error),
         Error::InvalidCertificate(error) => certificate(error),
-        // certificate_required is TLS 1.3's; RFC 5246, section 7.4.6 has handshake_failure.
+        // certificate_required exists only in TLS 1.3; RFC 5246, section 7.4.6 requires
+        // handshake_failure.
         Error::NoCertificatesPresented if version == Some(ProtocolVersion::TLSv1_2) => {
             AlertDescription::HandshakeFailure
         }
@@ -45,12 +47,12 @@ pub(crate) fn handshake(error: &Error, version: Option<ProtocolVersion>) -> Answ
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
         Error::InvalidEncryptedClientHello(_) => AlertDescription::IllegalParameter,
         Error::UnsupportedNameType => AlertDescription::BadCertificate,
-        // Neither side's fault that the other could mend: no signature, no random numbers, no time.
+        // Local errors that the peer cannot avoid: no signature, no random numbers, no time.
         _ => AlertDescription::InternalError,
     })
 }
 
-/// The alert for a message that does not parse.
+/// Returns the alert for a message that does not parse.
 fn invalid(error: &InvalidMessage) -> AlertDescription {
     match error {
         // RFC 8446, section 5: an unexpected record type, a ChangeCipherSpec of more than a byte. Section 5.4: a record
@@ -62,7 +64,8 @@ fn invalid(error: &InvalidMessage) -> AlertDescription {
         // RFC 8446, section 5.1.
         InvalidMessage::MessageTooLarge => AlertDescription::RecordOverflow,
         InvalidMessage::UnknownProtocolVersion => AlertDescription::ProtocolVersion,
-        // Well-formed, but with a value that is not allowed (RFC 8446, sections 4.1.2, 4.2, 4.2.11, 4.4.2 and 4.6.3).
+        // Well-formed, but with a forbidden value (RFC 8446, sections 4.1.2, 4.2, 4.2.11, 4.4.2 and
+        // 4.6.3).
         InvalidMessage::DuplicateExtension(_)
         | InvalidMessage::InvalidCertRequest
         | InvalidMessage::InvalidKeyUpdate
@@ -78,7 +81,8 @@ fn invalid(error: &InvalidMessage) -> AlertDescription {
     }
 }
 
-/// The alert for a peer that has nothing in common with this end, or lacks what it needs.
+/// Returns the alert for a peer that has no parameters in common with this end, or lacks a required
+/// extension.
 fn incompatible(error: &PeerIncompatible) -> AlertDescription {
     match error {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
@@ -114,7 +118,7 @@ fn incompatible(error: &PeerIncompatible) -> AlertDescription {
     }
 }
 
-/// The alert for a peer that breaks the protocol.
+/// Returns the alert for a peer that violates the protocol.
 fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
     match error {
         PeerMisbehaved::IllegalMiddleboxChangeCipherSpec
@@ -131,7 +135,7 @@ fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
         | PeerMisbehaved::MissingPskExtensionInSecondClientHello
         | PeerMisbehaved::MissingPskModesExtension
         | PeerMisbehaved::MissingQuicTransportParameters => AlertDescription::MissingExtension,
-        // A record that does not decrypt, which is no early data any more.
+        // A record that does not decrypt and is no longer early data.
         PeerMisbehaved::RejectedEarlyDataInterleavedWithHandshakeMessage => {
             AlertDescription::BadRecordMac
         }
@@ -149,13 +153,14 @@ fn misbehaved(error: &PeerMisbehaved) -> AlertDescription {
         | PeerMisbehaved::UnsolicitedEncryptedExtension
         | PeerMisbehaved::UnsolicitedSctList
         | PeerMisbehaved::UnsolicitedServerHelloExtension => AlertDescription::UnsupportedExtension,
-        // Values that contradict others, key shares that are no points, what was not offered: RFC 8446, section 6.2.
+        // Values that contradict others, key shares that are not points on the curve, parameters
+        // that were not offered: RFC 8446, section 6.2.
         _ => AlertDescription::IllegalParameter,
     }
 }
 
-/// The alert for a certificate that does not count. rustls' choice is that of the usual libraries, but for an authority's
-/// certificate that tries to log in (`Trust`).
+/// Returns the alert for a certificate that is rejected. rustls chooses as other libraries do,
+/// except for an authority's own certificate as a client certificate (`Trust`).
 pub(crate) fn certificate(error: &CertificateError) -> AlertDescription {
     match error {
         CertificateError::ApplicationVerificationFailure => {
@@ -165,7 +170,7 @@ pub(crate) fn certificate(error: &CertificateError) -> AlertDescription {
     }
 }
 
-/// The alert for a record after the handshake.
+/// Returns the alert for an error in a record after the handshake.
 pub(crate) fn record(fault: Fault) -> AlertDescription {
     match fault {
         Fault::Decrypt => AlertDescription::BadRecordMac,

@@ -70,7 +70,7 @@ impl Authorities {
         self.0.len()
     }
 
-    /// Their certificates, in DER.
+    /// Returns the certificates of the authorities, in DER.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(Vec::as_slice)
     }
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// More than the public authorities of the Web are no bundle but a damaged region.
+    /// A bundle larger than that of the Web's public authorities is rejected as a damaged region.
     #[test]
     fn the_size_of_a_bundle_has_a_limit() {
         let one = authority("one");

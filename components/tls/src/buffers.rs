@@ -12,7 +12,7 @@ use crate::{Below, Error, Fault};
 /// is its certificate chain; rustls itself stops at 64 KiB a message.
 const MAX_HANDSHAKE: usize = 80 * 1024;
 
-/// Types of records (RFC 8446, section 5.1); alert and handshake lie between them.
+/// Content types of records (RFC 8446, section 5.1); alert and handshake are between them.
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
@@ -37,7 +37,8 @@ impl Incoming {
             }
             let end = self.filled + missing;
             if self.buffer.len() < end {
-                // No more than is needed, so that what a session takes has a bound that the room for it is checked against.
+                // Reserves only what is needed, so that a session's memory has the bound that the
+                // check for free memory relies on.
                 let more = end - self.buffer.len();
                 self.buffer.reserve_exact(more);
                 self.buffer.resize(end, 0);
@@ -67,8 +68,9 @@ impl Incoming {
         }
     }
 
-    /// Whether the record may be one of a handshake, by its header. rustls takes more: in the clear a record is no longer
-    /// than its plaintext may be, and one that is encrypted is never empty (RFC 8446, sections 5.1 and 5.2).
+    /// Checks from the header whether the record can be part of a handshake. rustls is less strict:
+    /// an unencrypted record must not be longer than the maximum plaintext, and an encrypted one is
+    /// never empty (RFC 8446, sections 5.1 and 5.2).
     pub(crate) fn check_handshake(&self) -> Result<(), Fault> {
         let record = &self.buffer[self.record..self.filled];
         let Some(&[typ, _, _, high, low]) = record.first_chunk::<HEADER>() else {
@@ -100,7 +102,8 @@ impl Incoming {
         }
     }
 
-    /// The record that [`Incoming::fill`] completed, if rustls has kept nothing in front of it.
+    /// Returns the record that [`Incoming::fill`] completed, if no bytes that rustls has not
+    /// consumed precede it.
     pub(crate) fn only_record(&self) -> Option<&[u8]> {
         (self.record == 0).then_some(&self.buffer[..self.filled])
     }
@@ -128,7 +131,7 @@ impl Incoming {
     }
 }
 
-/// Whole records, one behind the other.
+/// Iterator over complete records that follow one another.
 pub(crate) struct Records<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Records<'a> {
@@ -159,7 +162,8 @@ impl Queue {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Appends what rustls encodes, in a buffer of the size that it asks for. Returns it.
+    /// Appends what rustls encodes, in a buffer of the size that rustls asks for. Returns the
+    /// appended bytes.
     pub(crate) fn encode(
         &mut self,
         mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,

@@ -118,7 +118,7 @@ fn certificates_that_prove_nothing_are_refused() {
     }
 }
 
-/// What `openssl req -x509` makes is an authority's certificate, even where it is meant for one client.
+/// `openssl req -x509` makes an authority's certificate, even if it is meant for one client.
 #[test]
 fn an_authoritys_own_certificate_does_not_log_in_and_the_log_says_why() {
     for is_ca in [
@@ -260,7 +260,7 @@ fn a_bundle_survives_its_encoding_and_refuses_others() {
     assert!(matches!(wrong, Err(AuthoritiesError::Unusable(1, _))));
 }
 
-/// The alert for a client that shows no certificate: TLS 1.3 has one for it.
+/// Returns the alert for a client that sends no certificate: TLS 1.3 has one for it.
 fn none_shown(version: &SupportedProtocolVersion) -> AlertDescription {
     match version.version {
         ProtocolVersion::TLSv1_3 => AlertDescription::CertificateRequired,

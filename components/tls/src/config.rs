@@ -20,8 +20,8 @@ pub const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
 pub struct Options {
     /// Offers TLS 1.2 (RFC 5246) besides 1.3.
     pub tls12: bool,
-    /// Whether the cipher suite is the first of the server's that the client offers, in the order AES-256-GCM,
-    /// AES-128-GCM, ChaCha20-Poly1305; else it is the first of the client's.
+    /// Whether the server's preference selects the cipher suite, in the order AES-256-GCM,
+    /// AES-128-GCM, ChaCha20-Poly1305; otherwise the client's preference does.
     pub server_cipher_order: bool,
     /// Application protocols, preferred first. A client that offers others only is refused with
     /// `no_application_protocol` (RFC 7301, section 3.2).
@@ -121,8 +121,8 @@ pub fn server(
 }
 
 impl Server {
-    /// Changes the keys of tickets if it is time (monotonic nanoseconds). Returns when it is again; until this is asked
-    /// first there are no tickets.
+    /// Replaces the keys of tickets if they are due (monotonic nanoseconds). Returns the time of
+    /// the next replacement. No tickets are issued before the first call.
     pub fn change_ticket_keys(&self, now: u64) -> Option<u64> {
         self.tickets.as_ref().map(|tickets| tickets.advance(now))
     }

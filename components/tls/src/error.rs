@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 
 use crate::alerts::{self, Answer};
 
-/// Why a session failed. The peer has been sent the alert that TLS asks for.
+/// Error that ended a session. The alert that TLS requires has been sent to the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// rustls ended the handshake.
@@ -19,9 +19,10 @@ pub enum Error {
     PeerAlert(AlertDescription),
     /// The handshake needs more memory than a session may take.
     HandshakeTooLarge,
-    /// All sessions together have used the memory up.
+    /// All sessions together have used up the memory.
     NoMemory,
-    /// The client has given up TLS 1.3, which is on offer, after an attempt that failed (RFC 7507).
+    /// The client has fallen back from TLS 1.3, which the server supports, after a failed attempt
+    /// (RFC 7507).
     Fallback,
 }
 
@@ -36,7 +37,7 @@ pub enum Fault {
     UnexpectedMessage,
     /// A message in it is malformed.
     Malformed,
-    /// A field has a value that it may not have (RFC 8446, section 6.2).
+    /// A field has a forbidden value (RFC 8446, section 6.2).
     IllegalParameter,
     /// More key updates, warnings or empty records in a row than any client needs.
     Flood,
@@ -47,7 +48,8 @@ pub enum Fault {
 }
 
 impl Error {
-    /// What the peer is sent for this error; `version` is that of a handshake that has one already.
+    /// Returns the answer to the peer for this error; `version` is the negotiated version, if it is
+    /// known already.
     pub(crate) fn answer(&self, version: Option<ProtocolVersion>) -> Answer {
         match self {
             Self::Handshake(error) => alerts::handshake(error, version),
@@ -86,7 +88,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// rustls' error in words, where its own text is the name of a variant.
+/// A description of rustls' errors in words where rustls' own text is the name of a variant.
 struct Words<'a>(&'a rustls::Error);
 
 impl fmt::Display for Words<'_> {

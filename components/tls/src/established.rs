@@ -232,8 +232,8 @@ impl Established {
         Ok(sealed.encode())
     }
 
-    /// Takes the messages that may come after the handshake: key updates, and from a server tickets, which are not used.
-    /// They may lie in one record or in several (RFC 8446, section 5.1).
+    /// Handles the messages that may follow the handshake: key updates, and a server's tickets,
+    /// which are ignored. They may be in one record or in several (RFC 8446, section 5.1).
     pub(crate) fn take_messages(&mut self, bytes: &[u8]) -> Result<Received<'static>, Error> {
         self.messages.extend_from_slice(bytes);
         while let Some(typ) = self.messages.first().copied() {
@@ -261,13 +261,14 @@ impl Established {
         Ok(Received::Handled(Vec::new()))
     }
 
-    /// Changes the key that the peer sends under, and this end's if it is asked to (RFC 8446, section 4.6.3).
+    /// Changes the peer's sending key, and this end's if the peer requests it (RFC 8446, section
+    /// 4.6.3).
     fn key_update(&mut self, message: &[u8]) -> Result<Received<'static>, Error> {
         let requested = match message {
             [_, 0, 0, 1, 0] => false,
             [_, 0, 0, 1, 1] => true,
             [_, 0, 0, 1, _] => return Err(Fault::IllegalParameter.into()),
-            // The keys change behind this message, so it has to end its record (section 5.1).
+            // The keys change after this message, so it must end its record (section 5.1).
             _ => return Err(Fault::UnexpectedMessage.into()),
         };
         let (sequence, secrets) = self.role.update_rx_secret().map_err(|_| Fault::Internal)?;
@@ -352,7 +353,7 @@ fn alert(message: &[u8], tls13: bool) -> Result<Received<'static>, Error> {
 fn fault(error: rustls::Error) -> Fault {
     match error {
         rustls::Error::PeerSentOversizedRecord => Fault::TooLong,
-        // A record without content or content type, or a Finished: all out of place here.
+        // A record without content or content type, or a Finished: not allowed after the handshake.
         rustls::Error::PeerMisbehaved(_) | rustls::Error::InvalidMessage(_) => {
             Fault::UnexpectedMessage
         }

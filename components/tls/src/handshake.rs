@@ -92,8 +92,8 @@ impl Handshake {
         }
     }
 
-    /// Queues the alert that tells the peer of this error. What rustls has queued since it last got a record is dropped: an
-    /// alert that may be another, behind a flight that means nothing any more.
+    /// Queues the alert for this error. What rustls has queued since it last got a record is
+    /// dropped: possibly another alert, after a flight that is obsolete.
     pub(crate) fn refuse(&mut self, error: &Error, outgoing: &mut Queue) {
         let state = self.state();
         match error.answer(state.protocol_version()) {

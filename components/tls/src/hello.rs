@@ -1,4 +1,4 @@
-//! What a ClientHello that was refused offers: rustls' error does not always say why.
+//! Parses a ClientHello that was refused: rustls' error does not always state the reason.
 
 use rustls::{Error, PeerIncompatible};
 
@@ -26,36 +26,38 @@ struct Hello {
     fallback: bool,
 }
 
-/// Whether a ClientHello begins here whose `legacy_version` is that of SSL 3.0 or less. rustls does not look at it beside
-/// supported_versions, but such a client is to be refused (RFC 8446, appendix D.5).
+/// Returns whether a ClientHello begins here whose `legacy_version` is that of SSL 3.0 or less.
+/// rustls ignores that field when supported_versions is present, but such a client must be refused
+/// (RFC 8446, appendix D.5).
 pub(crate) fn is_of_ssl(records: &[u8]) -> bool {
     let handshake = Records(records).take_while(|record| record[0] == HANDSHAKE);
     let mut bytes = handshake.flat_map(|record| &record[HEADER..]);
     if bytes.next() != Some(&CLIENT_HELLO) {
         return false;
     }
-    // Behind the length.
+    // After the length.
     match (bytes.nth(3), bytes.next()) {
         (Some(&major), Some(&minor)) => u16::from_be_bytes([major, minor]) <= SSL3,
         _ => false,
     }
 }
 
-/// Whether the client here has offered TLS 1.3 before, says that it now does not, and so has been made to by someone in between
+/// Returns whether the client has fallen back from TLS 1.3, possibly because of an active attack
 /// (RFC 7507, section 3).
 pub(crate) fn is_fallback(records: &[u8]) -> bool {
     hello(records).is_some_and(|hello| hello.fallback && !hello.tls13)
 }
 
-/// Whether the ClientHello here announces early data (RFC 8446, section 4.2.10); `None` where there is none.
+/// Returns whether the ClientHello here announces early data (RFC 8446, section 4.2.10); `None` if
+/// there is no ClientHello.
 pub(crate) fn offers_early_data(records: &[u8]) -> Option<bool> {
     hello(records).map(|hello| hello.early_data)
 }
 
-/// rustls' error made more precise by the records that it was about.
+/// Makes rustls' error more precise, by the records that caused it.
 ///
-/// rustls looks for signature algorithms before it looks at the version, and takes groups that are missing for
-/// groups that do not fit.
+/// rustls checks the signature algorithms before it checks the version, and treats missing groups
+/// like groups that do not match.
 pub(crate) fn precise(error: Error, records: &[u8]) -> Error {
     use PeerIncompatible as Peer;
     let Error::PeerIncompatible(reason) = &error else {
@@ -68,7 +70,7 @@ pub(crate) fn precise(error: Error, records: &[u8]) -> Error {
         Peer::SignatureAlgorithmsExtensionRequired if !hello.tls12 && !hello.tls13 => {
             Peer::Tls12NotOfferedOrEnabled
         }
-        // A TLS 1.2 client without the extension means SHA-1 (RFC 5246, section 7.4.1.4.1).
+        // A TLS 1.2 client without the extension supports only SHA-1 (RFC 5246, section 7.4.1.4.1).
         Peer::SignatureAlgorithmsExtensionRequired if !hello.tls13 => {
             Peer::NoSignatureSchemesInCommon
         }
@@ -80,8 +82,8 @@ pub(crate) fn precise(error: Error, records: &[u8]) -> Error {
     precise.into()
 }
 
-/// Reads the ClientHello at the front of these records; `None` where there is none. rustls has brought its fragments
-/// together behind the first record's header.
+/// Reads the ClientHello at the front of these records; `None` if there is none. rustls has joined
+/// its fragments after the first record's header.
 fn hello(records: &[u8]) -> Option<Hello> {
     let mut message = Reader(records.get(HEADER..)?);
     if message.take(1)? != [CLIENT_HELLO] {
@@ -90,7 +92,7 @@ fn hello(records: &[u8]) -> Option<Hello> {
     let mut body = Reader(message.vector(3)?);
     let version = body.number()?;
     body.take(32)?;
-    // The session, the cipher suites, the compression methods.
+    // The session ID, the cipher suites, the compression methods.
     body.vector(1)?;
     let mut suites = body.vector(2)?.chunks_exact(2);
     body.vector(1)?;
@@ -123,7 +125,7 @@ fn hello(records: &[u8]) -> Option<Hello> {
     Some(hello)
 }
 
-/// Takes fields from the front of a message.
+/// A reader of fields from the front of a message.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -137,7 +139,7 @@ impl<'a> Reader<'a> {
         self.take(2)?.try_into().ok().map(u16::from_be_bytes)
     }
 
-    /// What lies behind a length of so many bytes.
+    /// Reads a vector whose length field has so many bytes.
     fn vector(&mut self, size: usize) -> Option<&'a [u8]> {
         let length = self.take(size)?.iter();
         self.take(length.fold(0, |length, byte| length << 8 | usize::from(*byte)))

@@ -1,7 +1,7 @@
-//! What the log says of sessions that fail, so that whoever opens thousands of them does not fill it.
+//! Logs failed sessions, with limits: a peer that opens thousands of them cannot fill the log.
 //!
-//! The first failure of a kind is a line with the peer's address. More of the kind are counted, and the count is a line
-//! when a second is over; while they go on the time between two such lines doubles.
+//! The first failure of a kind is logged with the peer's address. Further ones are counted, and the
+//! count is logged after a second. While they continue, the time between two such lines doubles.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,38 +13,39 @@ use rustls::AlertDescription;
 use crate::alerts::Answer;
 use crate::{Error, Report};
 
-/// Time until the first count, in nanoseconds.
+/// Time until the first count is logged, in nanoseconds.
 const FIRST_PERIOD: u64 = 1_000_000_000;
 
-/// Longest time between two counts.
+/// Longest time between two counts, in nanoseconds.
 const LAST_PERIOD: u64 = 64 * FIRST_PERIOD;
 
-/// Kinds that are told apart at a time; more are counted together.
+/// Kinds that are counted separately at a time; further ones are counted together.
 const MAX_KINDS: usize = 16;
 
 /// Longest text of a kind in bytes.
 const MAX_TEXT: usize = 120;
 
-/// Writes lines of failed sessions; bounded in lines and memory.
+/// A log of failed sessions; bounded in lines and memory.
 #[derive(Debug, Default)]
 pub struct Journal {
     kinds: Vec<Kind>,
 }
 
-/// A kind of failure that there was lately.
+/// A kind of failure that occurred recently.
 #[derive(Debug)]
 struct Kind {
     cause: Cause,
-    /// In the words of the first.
+    /// The text of the first failure.
     text: String,
-    /// When its count is due (monotonic nanoseconds), and since how long it grows.
+    /// Time at which its count is logged next (monotonic nanoseconds); `period` is the time between
+    /// two counts.
     due: u64,
     period: u64,
     more: u64,
     last: SocketAddr,
 }
 
-/// What makes two failures of one kind: their texts may differ in details.
+/// The cause of a failure. Failures of the same cause are one kind, even if their texts differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     Handshake(Option<AlertDescription>),
@@ -52,12 +53,12 @@ enum Cause {
     PeerAlert(AlertDescription),
     TimedOut,
     Truncated,
-    /// More kinds than are told apart.
+    /// Failures beyond [`MAX_KINDS`].
     Others,
 }
 
 impl Journal {
-    /// Takes note of a report, and writes the line for it if it is the first of its kind for a while.
+    /// Records a report, and logs it if it is the first of its kind for a while.
     pub fn note(
         &mut self,
         now: u64,
@@ -98,7 +99,7 @@ impl Journal {
         }
     }
 
-    /// Writes the counts that are due.
+    /// Logs the counts that are due.
     pub fn expire(&mut self, now: u64, write: &mut dyn FnMut(fmt::Arguments<'_>)) {
         let counted = self.kinds.iter_mut();
         for kind in counted.filter(|kind| kind.more > 0 && kind.due <= now) {
@@ -115,7 +116,7 @@ impl Journal {
         }
     }
 
-    /// When the next count is due, if there is anything to count.
+    /// Returns the time at which the next count is due, if there is one.
     pub fn deadline(&self) -> Option<u64> {
         let counted = self.kinds.iter().filter(|kind| kind.more > 0);
         counted.map(|kind| kind.due).min()
@@ -123,7 +124,7 @@ impl Journal {
 }
 
 impl Cause {
-    /// The cause of a failure; `None` for a success.
+    /// Returns the cause of a failure; `None` for a success.
     fn of(report: &Report<'_>) -> Option<Self> {
         Some(match report {
             Report::Opened(_) => return None,
@@ -158,7 +159,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Text that is cut at [`MAX_TEXT`] bytes.
+/// A text that is cut at [`MAX_TEXT`] bytes.
 struct Text(String);
 
 impl Write for Text {
@@ -223,7 +224,7 @@ mod tests {
         ];
         assert_eq!(log.expire(SECOND), counts);
         assert_eq!(log.journal.deadline(), None);
-        // Quiet for two seconds: the next is a line again.
+        // After two seconds without a failure, the next one is logged again.
         log.note(3 * SECOND - 1, &Report::TimedOut);
         assert_eq!(log.lines, [""; 0]);
         log.note(3 * SECOND, &Report::Truncated);
@@ -244,7 +245,7 @@ mod tests {
             }
         }
         assert!(lines < 70, "{lines} lines");
-        // Only what the last period has not told yet is missing.
+        // Only the failures of the last period are not logged yet.
         assert!((7200 - 128..=7200).contains(&counted), "{counted}");
     }
 
@@ -265,7 +266,7 @@ mod tests {
             last.contains("481 more in 1 s") && last.ends_with("other failures"),
             "{last}"
         );
-        // Once they are over, others are told apart.
+        // After they have expired, other kinds are counted separately.
         log.note(4 * SECOND, &Report::Failed(&Fault::Decrypt.into()));
         assert!(log.lines[0].ends_with(": a record does not decrypt"));
         assert_eq!(log.journal.kinds.len(), 1);

@@ -1,4 +1,5 @@
-//! What a session takes of the heap: what the manifest of the program `tls` says of it, and what is refused without it.
+//! Tests of the heap memory that a session takes: it stays within the bound in the manifest of the
+//! program `tls`, and sessions are refused when memory is short.
 
 use super::*;
 
@@ -7,7 +8,7 @@ static HEAP: heap_meter::Meter = heap_meter::Meter;
 
 const MANIFEST: &str = include_str!("../../../protections/tls/Cargo.toml");
 
-/// Bytes of the heap for each connection, as the manifest has it, at the port to the stack.
+/// Heap bytes for each connection at the port to the stack, from the manifest.
 fn promised() -> isize {
     heap_meter::size_in(MANIFEST, "streams", "per_connection").unwrap() as isize
 }

@@ -10,8 +10,9 @@ use rustls::sign::SigningKey;
 
 use crate::strict;
 
-/// rustls' provider over ring, except that it takes no private keys: signatures are made elsewhere (`VaultKeys`), and so
-/// nothing of what makes them is in the program. Its cipher suites look closer at the handshake's records.
+/// rustls' provider over ring, without private keys: signatures are made by the vault
+/// (`VaultKeys`), so the program contains no signing code. Its cipher suites check the records of a
+/// handshake more strictly.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         key_provider: &NoKeys,

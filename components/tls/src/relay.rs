@@ -19,13 +19,15 @@ const HANDSHAKE_TIME: u64 = 10_000_000_000;
 /// Time for the last bytes (`close_notify` or an alert, then FIN) to be sent and answered, in nanoseconds.
 const CLOSING_TIME: u64 = 10_000_000_000;
 
-/// Bytes of memory that must be free before a step of a handshake, and before a session begins: more than a step allocates. The
-/// most are a client's unfinished messages and the copy that rustls makes of one (80 KiB and 64 KiB), and the server's
-/// certificates, which it has at most three times over while it encodes them (64 KiB each).
+/// Bytes of memory that must be free before a step of a handshake, and before a session begins:
+/// more than a step allocates. The largest parts are a client's incomplete messages and the copy
+/// that rustls makes of one (80 KiB and 64 KiB), and the server's certificates, of which up to
+/// three copies exist while they are encoded (64 KiB each).
 pub(crate) const HANDSHAKE_ROOM: usize = 512 * 1024;
 
-/// Bytes of memory that must be free before a step of an open session: more than a step allocates, a record of 16 KiB read,
-/// one held for the service, one sealed and one that waits to be sent.
+/// Bytes of memory that must be free before a step of an open session: more than a step allocates.
+/// It allocates up to four records of 16 KiB: one received, one held for the service, one
+/// encrypted, and one waiting to be sent.
 const OPEN_ROOM: usize = 96 * 1024;
 
 /// Events taken from either side in one [`Relay::poll`], so that it ends.
@@ -54,7 +56,8 @@ pub struct Counters {
     pub resumed: u64,
     /// Handshakes that failed or took too long.
     pub failed_handshakes: u64,
-    /// Connections that were refused, and sessions that were ended, because no memory was left for them.
+    /// Connections that were refused, and sessions that were ended, because no memory was left for
+    /// them.
     pub refused: u64,
     /// Open sessions that ended with an error.
     pub failed_sessions: u64,
@@ -96,7 +99,7 @@ pub struct Relay {
     next_key: Option<u64>,
     wipe: bool,
     counters: Counters,
-    /// Whether so many bytes of memory are free.
+    /// Check for whether so many bytes of memory are free.
     has_room: Box<dyn Fn(usize) -> bool>,
 }
 
@@ -144,8 +147,9 @@ impl Relay {
         }
     }
 
-    /// Has the relay ask whether so many bytes of memory are free before it does what takes memory. If they are not, a new
-    /// connection is cut, and a session is ended with the alert `internal_error`.
+    /// Makes the relay check that so many bytes of memory are free before it does work that
+    /// allocates. If they are not, a new connection is closed, and a session is ended with the
+    /// alert `internal_error`.
     #[must_use]
     pub fn with_memory(self, has_room: impl Fn(usize) -> bool + 'static) -> Self {
         let has_room = Box::new(has_room);

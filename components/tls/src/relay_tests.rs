@@ -194,7 +194,8 @@ struct World {
     events: Vec<ConsumerEvent>,
     reports: Vec<&'static str>,
     now: u64,
-    /// What the relay has allocated: what it kept in all, and the most that one poll took beyond what it kept.
+    /// The relay's allocations: the bytes it kept in total, and the largest temporary allocation of
+    /// one poll.
     kept: isize,
     most: isize,
 }

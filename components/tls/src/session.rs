@@ -194,7 +194,8 @@ impl Session {
         }
     }
 
-    /// Ends the session because of an error that is none of its records'. The peer is sent the error's alert.
+    /// Ends the session because of an error that its records did not cause. Sends the error's alert
+    /// to the peer.
     pub(crate) fn end(&mut self, error: &Error, below: &mut impl Below) {
         self.fail(error);
         self.outgoing.drain(|bytes| below.write(bytes));

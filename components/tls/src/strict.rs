@@ -1,7 +1,8 @@
-//! rustls' cipher suites, which look closer at the handshake's encrypted records than rustls does.
+//! rustls' cipher suites with stricter checks of the encrypted records of a handshake.
 //!
-//! rustls takes a record without content for nothing, and a Finished of another length for one that does not verify.
-//! RFC 8446 wants `unexpected_message` (section 5.4) and `decode_error` (section 6.2).
+//! rustls ignores a record without content, and treats a Finished of the wrong length as one that
+//! does not verify. RFC 8446 requires `unexpected_message` (section 5.4) and `decode_error`
+//! (section 6.2).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -25,14 +26,14 @@ const MESSAGE_HEADER: usize = 4;
 /// Length of verify_data in TLS 1.2 in bytes (RFC 5246, section 7.4.9).
 const VERIFY_DATA_TLS12: usize = 12;
 
-/// The suites of rustls' ring provider in its order.
+/// Returns the suites of rustls' ring provider in its order.
 pub(crate) fn cipher_suites() -> Vec<SupportedCipherSuite> {
     static SUITES: Once<Vec<SupportedCipherSuite>> = Once::new();
     let suites = SUITES.call_once(|| ring::ALL_CIPHER_SUITES.iter().map(strict).collect());
     suites.clone()
 }
 
-/// A suite for the life of the program, as rustls wants them.
+/// Returns a suite with `'static` lifetime, which rustls requires.
 fn strict(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
     match suite {
         SupportedCipherSuite::Tls13(suite) => {
@@ -150,14 +151,14 @@ impl MessageDecrypter for StrictDecrypter {
     }
 }
 
-/// Where handshake messages begin in a sequence of records.
+/// Position in the sequence of handshake messages that the records carry.
 struct Messages {
     /// Length of verify_data in bytes.
     finished: usize,
-    /// The header of the next message, as far as it is here.
+    /// The header of the next message, as far as it has been received.
     header: [u8; MESSAGE_HEADER],
     filled: usize,
-    /// Bytes of a message that are still to come.
+    /// Bytes of the current message that are still missing.
     rest: usize,
 }
 
@@ -188,7 +189,7 @@ impl Messages {
         Ok(())
     }
 
-    /// A message whose header is complete.
+    /// Begins a message whose header is complete.
     fn begin(&mut self) -> Result<(), Error> {
         let [typ, high, middle, low] = self.header;
         self.filled = 0;
@@ -228,7 +229,7 @@ mod tests {
             (33, false),
             (256, false),
         ] {
-            // Behind a message that looks like a Finished of another length inside.
+            // After a message whose body looks like a Finished of another length.
             let mut bytes = vec![CERTIFICATE, 0, 0, 5, FINISHED, 0, 0, 1, 0];
             let [.., high, low] = u32::to_be_bytes(length);
             bytes.extend([FINISHED, 0, high, low]);

@@ -98,7 +98,8 @@ fn general(error: impl ToString) -> ConfigError {
     rustls::Error::General(error.to_string()).into()
 }
 
-/// Trusts this system's own certificates, if it is to, and leaves others to another verifier.
+/// A verifier that trusts this system's own certificates, if configured, and leaves others to
+/// another verifier.
 #[derive(Debug)]
 struct Verifier<V: ?Sized> {
     own: Option<Vec<Vec<u8>>>,
@@ -119,9 +120,9 @@ impl<V: ?Sized> Verifier<V> {
         }
     }
 
-    /// The error for a certificate, told apart where rustls does not: without an operating system its `Other` says nothing.
-    /// For an authority's own certificate it is [`CertificateError::ApplicationVerificationFailure`], which nothing else
-    /// gives.
+    /// Returns a more precise error for a certificate: without an operating system, rustls' `Other`
+    /// carries no details. For an authority's own certificate it is
+    /// [`CertificateError::ApplicationVerificationFailure`], which no other case returns.
     fn explained(
         &self,
         error: rustls::Error,
@@ -133,7 +134,7 @@ impl<V: ?Sized> Verifier<V> {
             return error;
         };
         let algorithms = self.provider.signature_verification_algorithms.all;
-        // What is wrong with the certificate itself is found before its issuer is looked for.
+        // Errors of the certificate itself are found before its issuer is looked up.
         let verified = EndEntityCert::try_from(certificate).and_then(|certificate| {
             let path = certificate.verify_for_usage(algorithms, &[], &[], now, usage, None, None);
             path.map(|_| ())
@@ -177,7 +178,8 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
         !self.anonymous
     }
 
-    /// None, which means any, where own certificates count: their issuer need not be told.
+    /// Empty, which means any, if this system's own certificates are trusted: their issuers are not
+    /// listed.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         match (&self.own, &self.others) {
             (None, Some(others)) => others.root_hint_subjects(),

@@ -1,7 +1,8 @@
-//! What has to be known of a handshake to end it with an alert of one's own.
+//! Observes a handshake, so that it can be ended with an alert of the caller's choice.
 //!
-//! rustls' unbuffered API seals no alert but those that it chooses itself. Behind the ServerHello an alert is
-//! encrypted, so the secret of this end's direction is taken from rustls as it makes it, and dropped with the handshake.
+//! rustls' unbuffered API encrypts only the alerts that rustls chooses. After the ServerHello an
+//! alert must be encrypted. Therefore this end's traffic secret is copied when rustls derives it,
+//! and wiped after the handshake.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -28,7 +29,7 @@ const MASTER_SECRET: &str = "CLIENT_RANDOM";
 const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
 const CLIENT_SECRET: &str = "CLIENT_HANDSHAKE_TRAFFIC_SECRET";
 
-/// Bytes of early data that a server skips, with what protects them: a full record, as rustls does.
+/// Bytes of early data, with the tags, that a server skips: a full record, as in rustls.
 const MAX_EARLY_DATA: usize = 1 << 14;
 
 /// Length of the nonce of all ciphers in bytes (RFC 8446, section 5.3).
@@ -40,36 +41,38 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const SERVER_HELLO: u8 = 2;
 
-/// Which end of the handshake this is.
+/// The role of this end in the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Server,
     Client,
 }
 
-/// Looks on as rustls makes a handshake.
+/// An observer of the secrets and records of a rustls handshake.
 pub(crate) struct Witness {
     end: End,
-    /// Whose keys rustls asks for, at a server.
+    /// The keys that rustls selects from; only at a server.
     keys: Option<Arc<dyn ResolvesServerCert>>,
     notes: Mutex<Notes>,
 }
 
 #[derive(Default)]
 struct Notes {
-    /// Why no key fits what the client offers, if none does.
+    /// The reason why no key matches the client's offer, if none does.
     without_key: Option<PeerIncompatible>,
-    /// TLS 1.3: the secret of the first records that this end sends encrypted, but for a server's own handshake messages.
+    /// TLS 1.3: the secret that protects this end's first encrypted records; at a server, its
+    /// handshake messages.
     traffic: Option<Zeroizing<Vec<u8>>>,
     /// TLS 1.2: the client's random value and the master secret.
     master: Option<([u8; 32], Zeroizing<Vec<u8>>)>,
     server_random: Option<[u8; 32]>,
-    /// The peer has been sent what follows of the secret: the next record has to be encrypted.
+    /// Whether the records after which the secret applies have been sent: the next record must be
+    /// encrypted.
     traffic_in_use: bool,
     master_in_use: bool,
-    /// TLS 1.3 at a server: the secret of the client's handshake messages.
+    /// TLS 1.3 at a server: the secret that protects the client's handshake messages.
     client: Option<Zeroizing<Vec<u8>>>,
-    /// Bytes of early data that may still come, if the client has said that it sends some.
+    /// Bytes of early data that may still arrive, if the client has announced any.
     early_data: Option<usize>,
 }
 
@@ -90,17 +93,17 @@ impl Witness {
         })
     }
 
-    /// Wipes all secrets: the handshake is complete, and rustls may keep its configuration.
+    /// Wipes all secrets after the handshake; rustls may keep the witness.
     pub(crate) fn forget(&self) {
         *self.notes.lock() = Notes::default();
     }
 
-    /// Why the vault has no key for this client, if it has none.
+    /// Returns the reason why the vault has no key for this client, if it has none.
     pub(crate) fn without_key(&self) -> Option<PeerIncompatible> {
         self.notes.lock().without_key.clone()
     }
 
-    /// Takes note of records that the peer is sent.
+    /// Inspects records that are sent to the peer.
     pub(crate) fn sent(&self, records: &[u8]) {
         let mut notes = self.notes.lock();
         notes.traffic_in_use |= notes.traffic.is_some();
@@ -110,7 +113,7 @@ impl Witness {
         }
     }
 
-    /// Takes note of a ClientHello that rustls has taken.
+    /// Inspects a ClientHello that rustls has accepted.
     pub(crate) fn accepted(&self, records: &[u8]) {
         if self.end == End::Server
             && let Some(offers) = hello::offers_early_data(records)
@@ -119,12 +122,12 @@ impl Witness {
         }
     }
 
-    /// Whether a record is early data, which is refused and skipped (RFC 8446, section 4.2.10): all that does not decrypt,
-    /// until the first that does. rustls does the same, but keeps each such record in its input and counts it again
-    /// with the next one.
+    /// Returns whether a record is early data, which is refused and skipped (RFC 8446, section
+    /// 4.2.10): every record that does not decrypt, until the first that does. rustls does the
+    /// same, but keeps each such record in its input and counts it again with the next one.
     ///
     /// # Errors
-    /// [`Fault::Decrypt`] when there is more of it than is skipped.
+    /// [`Fault::Decrypt`] when the early data exceeds the limit.
     pub(crate) fn skips(
         &self,
         record: &[u8],
@@ -146,13 +149,14 @@ impl Witness {
         Ok(true)
     }
 
-    /// Takes note of records that come from the peer.
+    /// Inspects records that are received from the peer.
     pub(crate) fn received(&self, records: &[u8]) {
         let mut notes = self.notes.lock();
         Records(records).for_each(|record| notes.server_hello(record));
     }
 
-    /// The record with a fatal alert, or with `close_notify`; `None` if it cannot be sealed.
+    /// Returns the record with a fatal alert, or with `close_notify`; `None` if it cannot be
+    /// encrypted.
     pub(crate) fn alert(
         &self,
         description: AlertDescription,
@@ -160,7 +164,8 @@ impl Witness {
     ) -> Option<Vec<u8>> {
         let message = message(description);
         let notes = self.notes.lock();
-        // A client's ServerHello says that the server has the keys as well, whatever became of the rest.
+        // A client that has received the ServerHello knows that the server has the keys as well,
+        // even if the rest was invalid.
         let in_use = notes.traffic_in_use || self.end == End::Client;
         match (&notes.traffic, &notes.master, suite) {
             (Some(secret), _, Some(suite)) if in_use => seal_tls13(suite.suite(), secret, message),
@@ -176,7 +181,7 @@ impl Witness {
 }
 
 impl Notes {
-    /// Takes the random value from a ServerHello (RFC 5246, section 7.4.1.3).
+    /// Copies the random value from a ServerHello (RFC 5246, section 7.4.1.3).
     fn server_hello(&mut self, record: &[u8]) {
         if let [
             HANDSHAKE,
@@ -225,7 +230,7 @@ impl KeyLog for Witness {
 
 impl ResolvesServerCert for Witness {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls has left out the schemes that go with no cipher suite in common.
+        // rustls has removed the schemes that match no common cipher suite.
         let reason = match hello.signature_schemes() {
             [] => PeerIncompatible::NoCipherSuitesInCommon,
             _ => PeerIncompatible::NoSignatureSchemesInCommon,
@@ -236,7 +241,7 @@ impl ResolvesServerCert for Witness {
     }
 }
 
-/// Without the secrets.
+/// Does not print the secrets.
 impl fmt::Debug for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Witness")
@@ -266,7 +271,7 @@ fn header(typ: u8, length: usize) -> [u8; HEADER] {
     [typ, 3, 3, high, low]
 }
 
-/// An alert as the first record under a traffic secret (RFC 8446, section 5.2).
+/// Encrypts an alert as the first record under a traffic secret (RFC 8446, section 5.2).
 fn seal_tls13(suite: CipherSuite, secret: &[u8], message: [u8; 2]) -> Option<Vec<u8>> {
     let (key, nonce) = first_key(suite, secret)?;
     let mut payload = [message.as_slice(), &[ALERT]].concat();
@@ -275,10 +280,10 @@ fn seal_tls13(suite: CipherSuite, secret: &[u8], message: [u8; 2]) -> Option<Vec
     sealed.ok().map(|()| record(APPLICATION_DATA, &payload))
 }
 
-/// Whether a record is the first under a traffic secret.
+/// Returns whether a record decrypts as the first under a traffic secret.
 fn opens(suite: CipherSuite, secret: &[u8], record: &[u8]) -> bool {
     let (header, payload) = record.split_at(HEADER);
-    // Decrypted in a copy: rustls gets the record after this.
+    // Decrypted in a copy: rustls still needs the record afterwards.
     let mut payload = Zeroizing::new(payload.to_vec());
     first_key(suite, secret).is_some_and(|(key, nonce)| {
         let opened = key.open_in_place(nonce, Aad::from(header), &mut payload);
@@ -286,7 +291,8 @@ fn opens(suite: CipherSuite, secret: &[u8], record: &[u8]) -> bool {
     })
 }
 
-/// The key under a traffic secret, and the nonce of its first record (RFC 8446, sections 5.3 and 7.3).
+/// Returns the key under a traffic secret, and the nonce of its first record (RFC 8446, sections
+/// 5.3 and 7.3).
 fn first_key(suite: CipherSuite, secret: &[u8]) -> Option<(LessSafeKey, Nonce)> {
     let (cipher, hash) = match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => (&AES_128_GCM, HKDF_SHA256),
@@ -295,7 +301,7 @@ fn first_key(suite: CipherSuite, secret: &[u8]) -> Option<(LessSafeKey, Nonce)> 
         _ => return None,
     };
     let secret = Prk::new_less_safe(hash, secret);
-    // HkdfLabel without a context: length, label, and nothing (RFC 8446, section 7.1).
+    // HkdfLabel with an empty context: length, label, and context (RFC 8446, section 7.1).
     let key_length = [0, cipher.key_len() as u8];
     let key_label: [&[u8]; 4] = [&key_length, &[9], b"tls13 key", &[0]];
     let key = LessSafeKey::new(secret.expand(&key_label, cipher).ok()?.into());
@@ -306,7 +312,8 @@ fn first_key(suite: CipherSuite, secret: &[u8]) -> Option<(LessSafeKey, Nonce)> 
     Some((key, Nonce::assume_unique_for_key(nonce)))
 }
 
-/// An alert as the record behind Finished (RFC 5246, sections 6.2.3.3 and 6.3; RFC 5288, section 3; RFC 7905, section 2).
+/// Encrypts an alert as the record after Finished (RFC 5246, sections 6.2.3.3 and 6.3; RFC 5288,
+/// section 3; RFC 7905, section 2).
 fn seal_tls12(
     end: End,
     suite: &Tls12CipherSuite,
@@ -314,7 +321,7 @@ fn seal_tls12(
     seed: &[u8],
     message: [u8; 2],
 ) -> Option<Vec<u8>> {
-    /// Finished had number 0.
+    /// Finished had sequence number 0.
     const SEQUENCE: u64 = 1;
     let cipher = cipher(suite)?;
     let shape = suite.aead_alg.key_block_shape();
@@ -360,7 +367,7 @@ fn cipher(suite: &Tls12CipherSuite) -> Option<&'static Algorithm> {
     })
 }
 
-/// How many bytes HKDF is to give.
+/// The number of bytes that HKDF returns.
 struct Bytes(usize);
 
 impl KeyType for Bytes {

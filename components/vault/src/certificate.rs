@@ -16,14 +16,16 @@ use crate::key::Key;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a self-signed certificate is valid: public authorities may give 200 days since March 2026 (CA/Browser Forum,
-/// Baseline Requirements, section 6.3.2), so that more may be refused one day.
+/// Validity of a self-signed certificate: public authorities may issue for 200 days since March
+/// 2026 (CA/Browser Forum, Baseline Requirements, section 6.3.2), so clients may reject longer
+/// validities in the future.
 const VALIDITY: Duration = DAY.saturating_mul(199);
 
 /// How long before now it is valid already: for clients whose clock is behind.
 const GRACE: Duration = DAY;
 
-/// How old it gets. More than a third of its validity is left then.
+/// Maximum age of a certificate before it is renewed. More than a third of its validity is left
+/// then.
 const MAX_AGE: Duration = DAY.saturating_mul(131);
 
 /// Version 3 of a certificate, and the only one of a request, in DER.
@@ -106,8 +108,9 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Whether a certificate that was written at a time is to be written anew: its last third begins, or it is not valid yet,
-/// since the clock has been set back. Both times in seconds since 1970.
+/// Returns whether a certificate that was issued at `written` must be renewed: its last third has
+/// begun, or it is not valid yet because the clock has been set back. Both times are in seconds
+/// since 1970.
 pub(crate) fn is_due(written: u64, now: u64) -> bool {
     let [earliest, latest] = [GRACE, MAX_AGE].map(|time| time.as_secs());
     now.saturating_add(earliest) < written || now >= written.saturating_add(latest)
@@ -153,7 +156,7 @@ mod tests {
             assert_eq!(is_due(NOW, NOW + age), due, "{age}");
         }
         assert!(!is_due(NOW, NOW - day) && is_due(NOW, NOW - day - 1));
-        // A clock that had not been set yet.
+        // The clock had not been set when the certificate was issued.
         assert!(is_due(0, NOW));
     }
 

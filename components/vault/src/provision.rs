@@ -52,9 +52,9 @@ pub struct Certificates<'a> {
 /// What a vault did with a parcel. Its text stands behind `ok` in the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// It has the key.
+    /// The vault has stored the key.
     Key(Taken),
-    /// It has certificates for a key that it had.
+    /// The vault has stored certificates for a key that it had.
     Certificates(Taken),
     /// It wrote a certificate request, in DER. The text is in hexadecimal digits.
     Request(Vec<u8>),

@@ -1,4 +1,5 @@
-//! The clients that see a new certificate: a vault has several keys, and the first that fits a name answers.
+//! Determines the clients that see a new certificate: of several keys, the first that matches a
+//! name answers.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,13 +10,13 @@ use channel::sign::covers;
 
 use crate::Scheme;
 
-/// Most names of a certificate for which the text of [`Taken`] names another key.
+/// Maximum number of names for which the text of [`Taken`] names another key.
 const MAX_LISTED: usize = 8;
 
-/// Most names of another key in that text.
+/// Maximum number of names of another key in that text.
 const MAX_ITS_NAMES: usize = 3;
 
-/// A key's place after new certificates, and the names for which another key answers.
+/// The place of a key with new certificates, and the names for which another key answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The DNS names and IP addresses of the certificate.
@@ -24,24 +25,26 @@ pub struct Taken {
     pub place: usize,
     /// How many keys the vault has.
     pub count: usize,
-    /// The keys that come first for some of the names, in the vault's order; at most eight names in all.
+    /// The keys that take precedence for some of the names, in the vault's order; at most eight
+    /// names in total.
     pub earlier: Vec<Earlier>,
 }
 
-/// A key that comes before another for some names.
+/// A key that takes precedence over another for some names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
-    /// The names, of the other's certificate.
+    /// The names in the other key's certificate.
     pub names: Vec<String>,
     /// The key's place among the vault's keys, from 0.
     pub place: usize,
     /// The names of its own certificate.
     pub its_names: Vec<String>,
-    /// Whether every client that can verify the other's signatures can verify its own: then it always answers.
+    /// Whether every client that can verify the other's signatures can verify its own: then it
+    /// always answers.
     pub always: bool,
 }
 
-/// A key as clients choose among several.
+/// A key with the properties by which clients choose.
 pub(crate) struct Offered<'a> {
     pub names: &'a [String],
     pub schemes: &'a [Scheme],
@@ -50,7 +53,7 @@ pub(crate) struct Offered<'a> {
 }
 
 impl Taken {
-    /// For the key at this place, which is in use.
+    /// Returns the result for the key at this place, which is in use.
     pub(crate) fn new(keys: &[Offered<'_>], place: usize) -> Self {
         let own = &keys[place];
         let mut earlier: Vec<Earlier> = Vec::new();
@@ -86,16 +89,18 @@ impl Taken {
 }
 
 impl Offered<'_> {
-    /// Whether it answers clients that ask for this name, if it comes first and they can verify its signatures. Clients do
-    /// not ask for an address (RFC 6066, section 3), and get the first key of all.
+    /// Returns whether this key answers clients that request this name, if it is the first match
+    /// and they can verify its signatures. Clients do not send an address as server name (RFC 6066,
+    /// section 3), and get the first key of all.
     fn answers(&self, name: &str) -> bool {
         let named = || self.names.iter().any(|pattern| covers(pattern, name));
         self.in_use && (name.parse::<IpAddr>().is_ok() || named())
     }
 }
 
-/// Parts with `; ` between them: the names; `key NUMBER of COUNT`; for each earlier key `NAMES by key NUMBER (ITS NAMES)`, and
-/// behind it ` where it can be verified`, if others see the new one. Numbers count from 1; names have no spaces.
+/// Writes parts that are separated by `; `: the names; `key NUMBER of COUNT`; for each earlier key
+/// `NAMES by key NUMBER (ITS NAMES)`, followed by ` where it can be verified` if other clients see
+/// the new key. Numbers count from 1; names have no spaces.
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (names, number) = (self.names.join(", "), self.place + 1);
@@ -123,7 +128,7 @@ mod tests {
     const ECDSA: &[Scheme] = &[Scheme::EcdsaSecp256r1Sha256];
     const ED25519: &[Scheme] = &[Scheme::Ed25519];
 
-    /// The text for the last of these keys.
+    /// Returns the text for the last of these keys.
     fn said(keys: &[(&[&str], &[Scheme], bool)]) -> String {
         let names: Vec<Vec<String>> = keys
             .iter()

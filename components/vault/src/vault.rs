@@ -50,7 +50,8 @@ struct Held {
     schemes: Vec<Scheme>,
     /// What requests for it say, if the vault made it: a [`Subject`], encoded.
     subject: Option<Vec<u8>>,
-    /// When its certificate was written, if the vault has written it: seconds since 1970.
+    /// Time at which the vault issued its certificate, in seconds since 1970; `None` if the vault
+    /// did not.
     written: Option<u64>,
     /// DNS names and addresses of its certificate, or for one.
     names: Vec<String>,
@@ -161,11 +162,11 @@ impl Vault {
         Ok(Held { written, ..held })
     }
 
-    /// Writes the self-signed certificates of its keys anew that are due. `now` is in seconds since 1970; to be asked some
-    /// times a day. Returns whether there were any.
+    /// Renews the self-signed certificates that are due. `now` is in seconds since 1970. The caller
+    /// calls it a few times a day. Returns whether any were renewed.
     ///
     /// # Errors
-    /// [`KeyError`]; then the certificates from that key on are as before.
+    /// [`KeyError`]; the certificates from that key on are then unchanged.
     pub fn renew(&mut self, now: u64) -> Result<bool, KeyError> {
         let before = self.edition;
         for held in &mut self.keys {
@@ -238,7 +239,7 @@ impl Vault {
         Ok(Receipt::Certificates(self.taken(place)))
     }
 
-    /// Who sees the certificates of the key at this place.
+    /// Returns the clients that see the certificates of the key at this place.
     fn taken(&self, place: usize) -> Taken {
         let keys = self.keys.iter().map(|held| Offered {
             names: &held.names,

@@ -332,7 +332,7 @@ fn a_key_that_is_sent_takes_the_place_of_the_one_with_its_names() {
     let keys = vault.keys();
     assert_eq!((keys.len(), keys[0].id, keys[1].id), (3, id, before[1].id));
     assert_eq!(keys[2].names, ["other.test"]);
-    // For a part of another key's names: a key of its own, which clients do not see.
+    // For some of another key's names: a key of its own, which clients do not see.
     let receipt = provision(&vault, &certified(&names[..1])).unwrap();
     let said = format!("{0}; key 4 of 4; {0} by key 1 (", names[0]);
     assert!(receipt.to_string().starts_with(&said), "{receipt}");
@@ -484,7 +484,7 @@ fn certificates_are_written_anew_before_a_third_of_their_validity_is_left() {
     assert_eq!((renew(now), renew(now)), (Ok(true), Ok(false)));
     let after = vault.keys();
     for (index, (before, after)) in before.iter().zip(&after).enumerate() {
-        // Not an authority's, one from the builder, or one that there is not.
+        // Not one from an authority, not one from the builder, and not a missing one.
         let written = matches!(index, 0 | 2);
         assert_eq!(before == after, !written);
         assert_eq!((before.id, &before.names), (after.id, &after.names));
@@ -495,7 +495,7 @@ fn certificates_are_written_anew_before_a_third_of_their_validity_is_left() {
             assert_eq!(begin, (now - DAY) as i64);
         }
     }
-    // A reader that is at it finds that they have changed.
+    // A reader that is in progress detects the change.
     assert_eq!(renew(now + 131 * DAY), Ok(true));
     assert_eq!(renew(NOW), Ok(true), "the clock has been set back");
 }

@@ -27,7 +27,7 @@ use sel4_microkit::{Channel, ChannelSet, Handler, Infallible, MessageInfo, prote
 struct Time {
     /// None without a usable timer: then all calls are refused.
     clock: Option<Clock<Box<dyn Timer>>>,
-    /// For the supervisor, which may not call this PD.
+    /// Published for the supervisor, which may not call this PD.
     uptime: Option<Publisher>,
     interrupt: Channel,
 }
@@ -47,8 +47,8 @@ fn init() -> Time {
     }
 }
 
-/// Where the time is published, if the processor's counter may be read: on aarch64 that is the kernel's decision, and where it
-/// allows it, that counter is the timer.
+/// Returns the publisher of the time, if PDs may read the processor's counter. On aarch64 the
+/// kernel decides that; where it allows it, that counter is the timer.
 fn uptime(found: bool) -> Option<Publisher> {
     let readable = !cfg!(target_arch = "aarch64") || device::wiring().kind == "arm-timer";
     (found && readable).then(|| pd::uptime("uptime")).flatten()

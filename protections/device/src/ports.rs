@@ -39,7 +39,8 @@ impl Ports for PortRange {
     }
 }
 
-/// The wiring names range and ports together, so a refusal is a mistake of this program.
+/// Returns the value of an access. The wiring names range and ports together, so a refusal is a bug
+/// of this program.
 fn granted<T>(result: Result<T, Refused>) -> T {
     result.unwrap_or_else(|refused| panic!("{refused}"))
 }

@@ -58,7 +58,7 @@ impl Serial {
                 Self::Pl011(at) => (*at as *mut u32).write_volatile(byte.into()),
                 Self::Ns16550(at) => (*at as *mut u8).write_volatile(byte),
                 #[cfg(target_arch = "x86_64")]
-                // A refusal shows itself: nothing is written.
+                // A refusal is visible: no output appears.
                 Self::Com1 => drop(IoPort::new(0).write_8(0x3f8, byte)),
                 #[cfg(not(target_arch = "x86_64"))]
                 Self::None => {}

@@ -74,7 +74,7 @@ fn clients(wiring: &Wiring) -> Clients {
     )
 }
 
-/// The value of `Strict-Transport-Security`, made once.
+/// Returns the value of `Strict-Transport-Security`; computed once.
 fn transport_policy(wiring: &Wiring) -> Option<&'static str> {
     let seconds = wiring.integer("hsts").ok().filter(|seconds| *seconds > 0)?;
     let subdomains = match wiring.boolean("hsts_subdomains") {
@@ -104,7 +104,7 @@ fn limits(wiring: &Wiring) -> Limits {
         idle_time: number("idle_time", usual.idle_time),
         head_time: number("head_time", usual.head_time),
         stall_time: number("stall_time", usual.stall_time),
-        // A description can have one larger without the other.
+        // A description can enlarge one without the other.
         memory: usize::try_from(number("memory", usual.memory as u64))
             .unwrap_or(usual.memory)
             .min(pd::heap_size() / 2),

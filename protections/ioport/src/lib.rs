@@ -1,8 +1,9 @@
 //! x86 I/O ports, which the upstream crates `sel4` and `sel4-microkit` leave out.
 //!
-//! Reading or writing a port is an invocation of an I/O port capability (seL4 manual, section "x86-Specific Object
-//! Methods"). The crate needs no more than calls and invocation labels, so it works with our `sel4` and with upstream's.
-//! The C library's `microkit_x86_ioport_*` is the model (Microkit manual, section "libmicrokit").
+//! Reading or writing a port is an invocation of an I/O port capability (seL4 manual, section
+//! "x86-Specific Object Methods"). The crate uses only calls and invocation labels, so it works
+//! with both our `sel4` and the upstream crate. It follows the C library's `microkit_x86_ioport_*`
+//! (Microkit manual, section "libmicrokit").
 #![no_std]
 #![cfg(target_arch = "x86_64")]
 
@@ -11,9 +12,10 @@ use core::fmt;
 use sel4::sys::invocation_label as label;
 use sel4::{CPtrBits, MessageInfo, Word, cap, with_ipc_buffer, with_ipc_buffer_mut};
 
-/// Where the Microkit tool puts a PD's capabilities to I/O ports (`BASE_IOPORT_CAP` of `microkit.h`).
+/// First slot of a PD's I/O port capabilities, as set by the Microkit tool (`BASE_IOPORT_CAP` of
+/// `microkit.h`).
 const BASE: CPtrBits = 394;
-/// Ranges of I/O ports that a PD may have.
+/// Maximum number of I/O port ranges of a PD.
 const RANGES: usize = 62;
 
 /// A range of I/O ports that this program has a capability to.
@@ -102,7 +104,8 @@ impl IoPort {
             registers[1..1 + value.len()].copy_from_slice(value);
         });
         let request = MessageInfo::new(label.into(), 0, 0, 1 + value.len());
-        // A call works alike on every capability; an endpoint is the type for which both crates have it.
+        // A call is the same invocation on every capability; both crates have the endpoint type for
+        // it.
         let answer = cap::Endpoint::from_bits(self.slot).call(request);
         match answer.label() {
             0 => Ok(()),

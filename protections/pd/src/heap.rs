@@ -61,25 +61,27 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Returns whether a block of `bytes` bytes is free, so that allocations of less than that together, each with up to 32 bytes
-/// of overhead and alignment, do not fail. Takes constant time and touches none of the block.
+/// Returns whether a block of `bytes` bytes is free. If so, allocations of less than that in total,
+/// each with up to 32 bytes of overhead and alignment, do not fail. Takes constant time and does
+/// not access the block.
 ///
-/// An allocation that fails ends the PD. Work whose memory a peer can choose is begun only after this returned `true` for the
-/// most that it takes; otherwise it is refused.
+/// A failed allocation ends the PD. Work whose memory use a peer controls is therefore started only
+/// after this function has returned `true` for its maximum; otherwise it is refused.
 pub fn has_room(bytes: usize) -> bool {
     let Ok(layout) = Layout::from_size_align(bytes, 16) else {
         return false;
     };
     let found = HEAP.with(|blocks| {
         let block = blocks.allocate(layout)?;
-        // SAFETY: the block was allocated here with this layout, and nobody else has it.
+        // SAFETY: the block was allocated here with this layout, and no other reference to it
+        // exists.
         unsafe { blocks.deallocate(block, layout.align()) };
         Some(())
     });
     found.flatten().is_some()
 }
 
-/// The size of the heap in bytes, as the description or the builder chose it.
+/// Returns the size of the heap in bytes, as set by the description or the builder.
 pub fn size() -> usize {
     heap_region().map_or(0, |region| region.len())
 }

@@ -9,7 +9,7 @@
 #![no_std]
 
 extern crate alloc;
-// Upstream's `sel4` does not bring it along.
+// Upstream's `sel4` does not link it.
 #[cfg(selkie_freestanding)]
 extern crate freestanding as _;
 

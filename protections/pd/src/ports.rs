@@ -176,13 +176,13 @@ pub fn status_readers(port: &str) -> Vec<(String, status::Reader)> {
     all(port).map(reader).collect()
 }
 
-/// Where the clock publishes the time; `None` when no PD reads it.
+/// Returns the publisher of the clock's time; `None` when no PD reads it.
 pub fn uptime(port: &str) -> Option<uptime::Publisher> {
     let connection = wiring().connection(port).ok()?;
     Some(made(port, uptime::Publisher::new(own_region(connection))))
 }
 
-/// The time that the clock publishes, for a PD that may call no other.
+/// Returns the reader of the clock's published time, for a PD that may not call another.
 pub(crate) fn uptime_reader() -> Option<&'static uptime::Reader> {
     static READER: Once<Option<uptime::Reader>> = Once::new();
     let made = || {

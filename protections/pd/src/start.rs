@@ -43,8 +43,8 @@ pub fn monotonic() -> u64 {
     }
 }
 
-/// Times log lines by what the clock publishes, for a PD that may not call it: its `uptime` port. Not what every PD
-/// does, so that its code is in the programs alone that need it.
+/// Timestamps log lines with the time that the clock publishes, for a PD that may not call it: its
+/// `uptime` port. Called explicitly, so that only the programs that need the code contain it.
 pub fn time_log_by_uptime() {
     UPTIME.get_or_init(|| || ports::uptime_reader().map_or(0, |uptime| uptime.now(counter::read)));
 }

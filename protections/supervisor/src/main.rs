@@ -6,10 +6,11 @@
 //! and starts over, if the description lets it and it has not done so too often; otherwise to one that wipes and then
 //! refuses every call.
 //!
-//! What it must never do: call another PD, or wait for one. Whom it called could be the one that faulted; so it has no
-//! port but the log, which never blocks, and memory that the clock writes (`uptime`); no clock but the processor's counter. It must never answer a fault either:
-//! the thread would go on at the instruction that faulted. It must never believe what a faulted PD holds: the entries
-//! are in the supervisor's own wiring.
+//! It must never call another PD or wait for one: that PD could be the one that faulted. So its
+//! only ports are the log, which never blocks, and memory that the clock writes (`uptime`). Its
+//! only clock is the processor's counter. It must never reply to a fault: the thread would continue
+//! at the instruction that faulted. It must never trust the memory of a faulted PD: the entries are
+//! in the supervisor's own wiring.
 //!
 //! On pc99 a PD holds the capability that its faults are sent through, so it can send a message that looks like
 //! one. It is believed in one respect only, that it wants to be stopped: the instruction in the log is read from the

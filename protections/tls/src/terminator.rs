@@ -11,7 +11,8 @@ use crate::glue::Counters;
 /// Bytes of stack for cryptography: rustls with ring reaches about 20 KiB deep.
 const CRYPTO_STACK: usize = 96 * 1024;
 
-/// The relay with what it needs around it: a stack that is wiped, the time, its counters, and what the log says.
+/// The relay and its environment: a stack that is wiped, the time, its counters, and the log of
+/// failed sessions.
 pub struct Terminator {
     stack: CryptoStack,
     /// Makes the handshakes and carries what comes after them.

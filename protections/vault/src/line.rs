@@ -88,8 +88,8 @@ impl Port {
     }
 }
 
-/// Bytes of memory that must be free before the vault is given anything: a key and its certificates in what the line holds, in what is
-/// kept, and in between, and then the next line.
+/// Bytes of memory that must be free before the vault handles a parcel: for a key and its
+/// certificates in the line's buffer, in the vault, in temporary copies, and for the next parcel.
 const ROOM: usize = 8 * MAX_PARCEL;
 
 /// Gives the vault what came.

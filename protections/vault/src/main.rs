@@ -1,9 +1,16 @@
 //! `vault` holds the private keys of the system and signs TLS handshakes with them.
 //!
-//! Duties: make its keys at its start from the entropy PD's random numbers (or take over what the builder gave it),
-//! take over keys and certificates that are sent over a serial line of its own, if it has one, and write certificate
-//! requests for its keys to it, write its keys' own certificates anew before they end, sign what its policy allows, and wipe the stack that it worked on after each signature
-//! and each key. After a fault it starts over: it makes its keys anew, and has lost those that were sent.
+//! Duties:
+//!
+//! - At its start it generates its keys from the entropy PD's random numbers, or loads those that
+//!   the builder gave it.
+//! - If it has a serial line of its own, it receives keys and certificates over it, and sends
+//!   certificate requests for its keys.
+//! - It renews its self-signed certificates before they expire.
+//! - It signs what its policy allows.
+//! - It wipes the stack that it used after each signature and each key.
+//!
+//! After a fault it restarts: it generates its keys again, and those that it received are lost.
 //!
 //! It must never sign bytes of a client's choice: it builds what is signed from a request's fields. It must
 //! never let a private key, or anything that depends on one but a signature, leave its memory: it shares no
@@ -28,7 +35,7 @@ use crate::line::Port;
 /// about 40 KiB.
 const CRYPTO_STACK: usize = 64 * 1024;
 
-/// Time between two looks at how old certificates are, in nanoseconds.
+/// Time between two checks of the certificates' age, in nanoseconds.
 const LOOK: u64 = 12 * 3600 * 1_000_000_000;
 
 struct Vault {
@@ -61,7 +68,8 @@ fn init() -> Vault {
     vault
 }
 
-/// Runs what handles keys on a stack that is wiped behind it, with the vector registers and the kernel's copy of those.
+/// Runs code that handles keys on a stack, and then wipes the stack, the vector registers and the
+/// kernel's copy of those.
 fn on_stack<T>(stack: &mut CryptoStack, work: impl FnOnce() -> T) -> T {
     let done = stack.run(work);
     stack.wipe();
@@ -79,7 +87,7 @@ impl Handler for Vault {
                 self.clients.tell();
             }
         }
-        // The alarm has come, or the clock has started over and has none.
+        // The alarm has expired, or the clock has restarted and lost it.
         if channels.contains(self.clock) {
             self.renew();
             self.set_alarm();
@@ -114,7 +122,8 @@ impl Vault {
         })
     }
 
-    /// Without a clock that knows the date, certificates stay as they are.
+    /// Renews the certificates that are due. Without a clock that knows the date, they stay
+    /// unchanged.
     fn renew(&mut self) {
         let Some(now) = pd::wall_clock() else {
             return;

@@ -1,10 +1,12 @@
-//! The functions that compiled code expects of a C library, for programs without one.
+//! The C library functions that compiled code expects, for programs without a C library.
 //!
-//! The targets for Linux need all of them. riscv64's target is for no operating system and has most of them in its
-//! `compiler_builtins`. The crate defines them in freestanding programs (`--cfg selkie_freestanding`) only; on the host
-//! it is compiled for its tests. `protections/exercise` runs the same checks on each board.
+//! The targets for Linux need all of them. riscv64's target has no operating system and gets most
+//! of them from its `compiler_builtins`. The crate defines them only in freestanding programs
+//! (`--cfg selkie_freestanding`); on the host it is compiled for its tests. `protections/exercise`
+//! runs the same checks on each board.
 //!
-//! A program links this crate whichever `sel4` crate it uses: upstream's leaves these functions to its own targets.
+//! Every program links this crate, with either `sel4` crate: the upstream one leaves these
+//! functions to its own targets.
 #![cfg_attr(not(test), no_std)]
 
 #[cfg(all(selkie_freestanding, target_arch = "riscv64"))]

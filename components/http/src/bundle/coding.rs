@@ -1,4 +1,4 @@
-//! Content codings in which a file can lie beside itself.
+//! Content codings of the precompressed files beside a file.
 
 /// A content coding (RFC 9110, section 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,8 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All codings. Of those that a client likes equally and that make a file equally small, the first is
-    /// used.
+    /// All codings, in order of preference: the first is used if the client prefers several equally
+    /// and their files have the same size.
     pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
     /// The name in `Accept-Encoding` and `Content-Encoding`.
@@ -25,7 +25,7 @@ impl Coding {
         }
     }
 
-    /// What follows the file's name in the name of its encoded form.
+    /// Returns the suffix that the name of an encoded file has.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Zstd => ".zst",
@@ -34,8 +34,9 @@ impl Coding {
         }
     }
 
-    /// Whether the bytes can be a file in this coding, as far as their beginning and end tell: `zstd` and `gzip` have a
-    /// mark, and `gzip` ends in the length of the file. Brotli has nothing of the kind.
+    /// Returns whether the bytes can be a file in this coding. Checks only the beginning and the
+    /// end: `zstd` and `gzip` have a magic number, and `gzip` ends in the length of the file.
+    /// Brotli has neither.
     pub fn fits(self, bytes: &[u8], file: &[u8]) -> bool {
         match self {
             Self::Zstd => bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),

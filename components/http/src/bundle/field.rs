@@ -5,13 +5,13 @@ use core::fmt;
 /// A header field that a site cannot set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldError {
-    /// The name is no token (RFC 9110, section 5.1).
+    /// The name is not a token (RFC 9110, section 5.1).
     BadName,
-    /// The value has control characters, characters beyond ASCII, or white space at an end.
+    /// The value has control characters, non-ASCII characters, or leading or trailing white space.
     BadValue,
-    /// Name and value have more than 4,096 bytes.
+    /// Name and value together have more than 4,096 bytes.
     TooLong,
-    /// The server sets this field itself, from what it sends.
+    /// The server sets this field itself.
     Reserved,
 }
 
@@ -31,7 +31,8 @@ impl fmt::Display for FieldError {
 
 impl core::error::Error for FieldError {}
 
-/// Fields that follow from the message, the file or the connection. A second one would contradict the first.
+/// Fields that follow from the message, the file or the connection. A second one would contradict
+/// the server's own.
 const RESERVED: &[&str] = &[
     "accept-ranges",
     "allow",
@@ -58,7 +59,7 @@ const RESERVED: &[&str] = &[
 /// Checks a header field that a site wants its files to be sent with.
 ///
 /// # Errors
-/// [`FieldError`]: why it cannot be.
+/// [`FieldError`]: the reason why it cannot be set.
 pub fn check_field(name: &str, value: &str) -> Result<(), FieldError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
@@ -77,7 +78,7 @@ pub fn check_field(name: &str, value: &str) -> Result<(), FieldError> {
     }
 }
 
-/// Checks the value of a header field: it cannot end its line.
+/// Checks the value of a header field; rejects line breaks, so that the value cannot end its line.
 ///
 /// # Errors
 /// [`FieldError::BadValue`].

@@ -1,18 +1,18 @@
-//! Numbers of the bundle's binary form.
+//! Constants of the bundle's binary format.
 
-/// The mark and the format's version, 2.
+/// The magic number and the format version, 2.
 pub(super) const MAGIC: [u8; 8] = *b"selkie\x00\x02";
 
-/// Bytes before the index.
+/// Length of the header in bytes; the index follows it.
 pub(super) const HEADER: usize = 32;
 
-/// Bytes of a file in the index.
+/// Length of an index entry in bytes.
 pub(super) const ENTRY: usize = 88;
 
-/// Bytes of a rule.
+/// Length of a rule in bytes.
 pub(super) const RULE: usize = 20;
 
-/// Places in the header.
+/// Offsets in the header.
 pub(super) mod header {
     pub(in super::super) const COUNT: usize = 8;
     pub(in super::super) const LENGTH: usize = 12;
@@ -21,7 +21,7 @@ pub(super) mod header {
     pub(in super::super) const FALLBACK: usize = 24;
 }
 
-/// Places in an entry of the index.
+/// Offsets in an entry of the index.
 pub(super) mod entry {
     pub(in super::super) const PATH: usize = 0;
     pub(in super::super) const MEDIA_TYPE: usize = 8;
@@ -33,8 +33,8 @@ pub(super) mod entry {
     pub(in super::super) const FLAGS: usize = 84;
 }
 
-/// A flag of a file: its fields have a `Content-Security-Policy`.
+/// Flag of a file whose fields include a `Content-Security-Policy`.
 pub(super) const OWN_POLICY: u32 = 1;
 
-/// A flag of a file: its fields have an `X-Content-Type-Options`.
+/// Flag of a file whose fields include an `X-Content-Type-Options`.
 pub(super) const OWN_SNIFFING: u32 = 2;

@@ -1,4 +1,4 @@
-//! The site bundle: a folder of static files as one read-only block of bytes, with all that is known of them.
+//! The site bundle: a folder of static files with their metadata, as one read-only block of bytes.
 //!
 //! The builder writes it on the host ([`Writer`]); the HTTP protection domain reads it in place
 //! ([`Bundle`]). What the description says of a site is checked and worked out there: header fields lie beside the
@@ -114,12 +114,12 @@ mod tests {
         for (at, value, error) in [
             (20, 5u32, BundleError::BadHeader),
             (24, 5, BundleError::BadHeader),
-            // A status that is none, and a rewrite made a redirect, whose target is a path all the same.
+            // An invalid status; and a rewrite made a redirect, whose target is still a path.
             (rules, 304, BundleError::BadRule(0)),
             (rules + RULE, 300, BundleError::BadRule(1)),
             // The pattern of the first rule without its first byte.
             (rules + 8, 0, BundleError::BadRule(0)),
-            // A variant that is not there.
+            // A variant that does not exist.
             (HEADER + entry::VARIANTS, 5, BundleError::BadEntry(0)),
         ] {
             let mut bytes = right.clone();

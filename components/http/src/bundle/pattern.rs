@@ -1,18 +1,18 @@
-//! Patterns of paths.
+//! Path patterns.
 
 use core::fmt;
 
-/// The most wildcards of a pattern.
+/// The maximum number of wildcards in a pattern.
 pub const MAX_WILDCARDS: usize = 4;
 
-/// The most bytes of a pattern.
+/// The maximum length of a pattern in bytes.
 const MAX_LENGTH: usize = 512;
 
-/// A pattern of decoded, normalised paths: `*` stands for any characters but `/`, and for none; `**`, which is a
-/// whole segment, for any number of segments. So `/docs/**` is `/docs/` and all that is below it, and
-/// `/**/*.css` every style sheet.
+/// A pattern that decoded, normalised paths are matched with. `*` matches any characters except
+/// `/`, also none. `**`, which must be a whole segment, matches any number of segments. So
+/// `/docs/**` matches `/docs/` and all paths below it, and `/**/*.css` matches every style sheet.
 ///
-/// A comparison takes time in proportion to the lengths of path and pattern, and no memory.
+/// Matching takes time in proportion to the lengths of path and pattern, and no memory.
 ///
 /// ```
 /// use http::bundle::Pattern;
@@ -25,26 +25,26 @@ const MAX_LENGTH: usize = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern<'a>(&'a str);
 
-/// What the wildcards of a pattern stood for, in order.
+/// The texts that the wildcards of a pattern matched, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts<'p> {
     parts: [&'p str; MAX_WILDCARDS],
     count: usize,
 }
 
-/// A text that is no pattern.
+/// The reason why a text is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternError {
     /// It does not begin with `/`.
     NotAbsolute,
     /// It has more than 512 bytes.
     TooLong,
-    /// A `**` is only a part of its segment.
+    /// A `**` is only part of its segment.
     PartOfSegment,
     /// It has more than [`MAX_WILDCARDS`] wildcards.
     TooManyWildcards,
-    /// No path that it is compared with has this: a `.` or `..` segment, `?`, `#`, a control character, or
-    /// percent-encoding.
+    /// No normalised path can contain this: a `.` or `..` segment, `?`, `#`, a control character,
+    /// or percent-encoding.
     NeverInPaths,
 }
 
@@ -69,13 +69,13 @@ impl fmt::Display for PatternError {
 
 impl core::error::Error for PatternError {}
 
-/// A wildcard that can be made to stand for more.
+/// A wildcard whose match can be extended.
 struct Wildcard {
-    /// Place in the pattern behind it.
+    /// Place in the pattern after it.
     pattern: usize,
-    /// Where in the path it begins.
+    /// Place in the path where its match begins.
     start: usize,
-    /// Where in the path the pattern goes on.
+    /// Place in the path where the rest of the pattern continues.
     next: usize,
     /// Its number.
     number: usize,
@@ -85,7 +85,7 @@ impl<'a> Pattern<'a> {
     /// Checks a pattern.
     ///
     /// # Errors
-    /// [`PatternError`]: why it is none.
+    /// [`PatternError`]: the reason why the text is not a pattern.
     pub fn new(text: &'a str) -> Result<Self, PatternError> {
         let segments = text.strip_prefix('/').ok_or(PatternError::NotAbsolute)?;
         if text.len() > MAX_LENGTH {
@@ -110,25 +110,27 @@ impl<'a> Pattern<'a> {
         Ok(Self(text))
     }
 
-    /// A pattern that was checked before.
+    /// Returns a pattern from a text that has been checked before.
     pub(super) fn checked(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// The pattern as it is written.
+    /// Returns the pattern as it is written.
     pub fn text(&self) -> &'a str {
         self.0
     }
 
-    /// The number of its wildcards.
+    /// Returns the number of its wildcards.
     pub fn wildcards(&self) -> usize {
         self.0.matches('*').count() - self.0.matches("**").count()
     }
 
-    /// What the wildcards stand for, each as little as possible, if the path fits.
+    /// Returns the texts that the wildcards match, each as short as possible; `None` if the path
+    /// does not match.
     ///
-    /// Only the last `*` and the last `**` are ever lengthened: a `*` before ends at the same `/` whatever it stands
-    /// for, and a `**` before could only skip what the last one can skip as well.
+    /// Only the last `*` and the last `**` are ever extended: an earlier `*` ends at the same `/`
+    /// whatever it matches, and an earlier `**` could only skip segments that the last one can skip
+    /// as well.
     pub fn matches<'p>(&self, path: &'p str) -> Option<Parts<'p>> {
         let (pattern, bytes) = (self.0.as_bytes(), path.as_bytes());
         let mut spans = [(0, 0); MAX_WILDCARDS];
@@ -175,8 +177,8 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Makes the last `*` stand for one byte more, or else, without it, the last `**` for one segment more. Returns where
-/// in the path what it stands for ends.
+/// Extends the last `*` by one byte, or, if that is not possible, the last `**` by one segment.
+/// Returns the place in the path where its match ends.
 fn lengthen(
     star: &mut Option<Wildcard>,
     deep: &mut Option<Wildcard>,
@@ -207,7 +209,7 @@ fn parts<'p>(path: &'p str, spans: &[(usize, usize)]) -> Option<Parts<'p>> {
 }
 
 impl<'p> Parts<'p> {
-    /// What the wildcard of this number stood for; the first is 1.
+    /// Returns the text that the wildcard of this number matched; the first wildcard is 1.
     pub fn get(&self, number: usize) -> Option<&'p str> {
         let found = self.parts[..self.count].get(number.checked_sub(1)?);
         found.copied()
@@ -298,7 +300,7 @@ mod tests {
         assert_eq!(Pattern::new("/**/*-*").map(|p| p.wildcards()), Ok(3));
     }
 
-    /// The plain meaning, tried in all ways.
+    /// Matches as defined, by trying all possibilities.
     fn slow(pattern: &[u8], path: &[u8]) -> bool {
         match (pattern, path) {
             (b"**", _) => true,
@@ -316,7 +318,8 @@ mod tests {
         }
     }
 
-    /// A pattern with its wildcards replaced by what they stood for; a `**` that stood for nothing takes its slash along.
+    /// Returns the pattern with its wildcards replaced by the texts they matched; a `**` that
+    /// matched nothing is removed with its slash.
     fn filled(pattern: &str, parts: &Parts<'_>) -> Vec<String> {
         let mut texts = std::vec![String::new()];
         let (mut rest, mut number) = (pattern, 0);

@@ -1,4 +1,4 @@
-//! Reads bundles, where they lie.
+//! Reads bundles in place.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -9,7 +9,7 @@ use super::format::{ENTRY, HEADER, MAGIC, OWN_POLICY, OWN_SNIFFING, RULE, entry,
 use super::pattern::Pattern;
 use super::template::Template;
 
-/// A checked bundle, read where it lies.
+/// A checked bundle, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundle<'a> {
     bytes: &'a [u8],
@@ -21,7 +21,7 @@ pub struct Bundle<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId(u32);
 
-/// A file's content and what is known of it.
+/// The content of a file and its metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
     /// Path relative to the site's root, without a leading slash.
@@ -32,50 +32,50 @@ pub struct File<'a> {
     pub content: &'a [u8],
     /// Value of `Cache-Control`.
     pub cache: &'a str,
-    /// Further header fields, as they are sent: `CR LF name: value` each.
+    /// Further header fields in the form in which they are sent: `CR LF name: value` each.
     pub fields: &'a str,
-    /// Whether there is a `Content-Security-Policy` among them.
+    /// Whether the further fields include a `Content-Security-Policy`.
     pub has_own_policy: bool,
-    /// Whether there is an `X-Content-Type-Options` among them.
+    /// Whether the further fields include an `X-Content-Type-Options`.
     pub has_own_sniffing: bool,
     /// The first half of the content's SHA-256, 32 hexadecimal digits: in quotes it is a strong entity
     /// tag (RFC 9110, section 8.8.3).
     pub tag: &'a str,
 }
 
-/// What a site does with a path, whether or not there is a file.
+/// A redirect or rewrite of a path; it applies whether or not there is a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule<'a> {
-    /// The client is told to go elsewhere.
+    /// The client is redirected to another URL.
     Redirect {
-        /// The paths.
+        /// The paths that it applies to.
         pattern: Pattern<'a>,
-        /// Where to go.
+        /// The URL or path that the client is redirected to.
         target: Template<'a>,
         /// 301, 302, 303, 307 or 308.
         status: u16,
     },
-    /// The path stands for another one.
+    /// The path is replaced by another one.
     Rewrite {
-        /// The paths.
+        /// The paths that it applies to.
         pattern: Pattern<'a>,
-        /// The path that they stand for.
+        /// The path that replaces them.
         target: Template<'a>,
     },
 }
 
-/// Bytes that are not a bundle.
+/// The reason why bytes are not a valid bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleError {
-    /// They do not begin with the bundle's mark and a known version.
+    /// They do not begin with the magic number and a known version.
     UnknownFormat,
-    /// They are shorter than their own header says.
+    /// They are shorter than the length in their header.
     Truncated,
     /// The header names a file that is not in the index.
     BadHeader,
-    /// The index entry of this number points outside, is not text, or is out of order.
+    /// The index entry of this number points outside the bundle, is not text, or is out of order.
     BadEntry(u32),
-    /// The rule of this number is none.
+    /// The rule of this number is invalid.
     BadRule(u32),
 }
 
@@ -94,10 +94,10 @@ impl fmt::Display for BundleError {
 impl core::error::Error for BundleError {}
 
 impl<'a> Bundle<'a> {
-    /// Checks a bundle; bytes behind it (the rest of a page) are ignored. Contents are not hashed.
+    /// Checks a bundle; bytes after it (the rest of a page) are ignored. Contents are not hashed.
     ///
     /// # Errors
-    /// [`BundleError`], if anything in header, index or rules is wrong.
+    /// [`BundleError`], if anything in the header, the index or the rules is invalid.
     pub fn new(bytes: &'a [u8]) -> Result<Self, BundleError> {
         if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
             return Err(BundleError::UnknownFormat);
@@ -151,12 +151,12 @@ impl<'a> Bundle<'a> {
         Ok(())
     }
 
-    /// The file with exactly this path, by binary search.
+    /// Returns the file with exactly this path, by binary search.
     pub fn find(&self, path: &str) -> Option<FileId> {
         self.find_joined(&[path])
     }
 
-    /// The file whose path is these texts one behind the other, by binary search.
+    /// Returns the file whose path is the concatenation of these texts, by binary search.
     pub fn find_joined(&self, path: &[&str]) -> Option<FileId> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -170,7 +170,7 @@ impl<'a> Bundle<'a> {
         None
     }
 
-    /// The file itself; none for an id of another bundle that is out of range here.
+    /// Returns the file; `None` for an id of another bundle that is out of range here.
     pub fn file(&self, id: FileId) -> Option<File<'a>> {
         let at = self.place(id)?;
         let tag = self.bytes.get(at + entry::TAG..at + entry::VARIANTS)?;
@@ -187,38 +187,38 @@ impl<'a> Bundle<'a> {
         })
     }
 
-    /// The file that is this one in a content coding, if there is one.
+    /// Returns the file that holds this file's content in a content coding, if there is one.
     pub fn variant(&self, id: FileId, coding: Coding) -> Option<FileId> {
         self.variant_number(id, coding)?.checked_sub(1).map(FileId)
     }
 
-    /// The site's page for what is not found.
+    /// Returns the site's page for paths that are not found.
     pub fn not_found(&self) -> Option<FileId> {
         word(self.bytes, header::NOT_FOUND)?
             .checked_sub(1)
             .map(FileId)
     }
 
-    /// The page that stands for all paths that are not found.
+    /// Returns the page that is sent in place of every path that is not found.
     pub fn fallback(&self) -> Option<FileId> {
         word(self.bytes, header::FALLBACK)?
             .checked_sub(1)
             .map(FileId)
     }
 
-    /// All files, sorted by path.
+    /// Returns all files, sorted by path.
     pub fn files(&self) -> impl Iterator<Item = File<'a>> + use<'a> {
         let bundle = *self;
         (0..self.count).filter_map(move |id| bundle.file(FileId(id)))
     }
 
-    /// Redirects and rewrites, in the order in which they are tried.
+    /// Returns redirects and rewrites in the order in which they are tried.
     pub fn rules(&self) -> impl Iterator<Item = Rule<'a>> + use<'a> {
         let bundle = *self;
         (0..self.rules).filter_map(move |number| bundle.rule(number))
     }
 
-    /// Whether pattern, target and status of a rule are such.
+    /// Returns whether pattern, target and status of a rule are valid.
     fn is_rule(&self, number: u32) -> bool {
         let (pattern, target, url) = match self.rule(number) {
             Some(Rule::Redirect {
@@ -273,7 +273,7 @@ impl<'a> Bundle<'a> {
     }
 }
 
-/// Whether a text is header fields, each behind a line break.
+/// Returns whether a text consists of header fields, each after a line break.
 fn are_fields(text: &str) -> bool {
     let mut lines = text.split("\r\n");
     let is_field = |line: &str| {
@@ -283,7 +283,7 @@ fn are_fields(text: &str) -> bool {
     lines.next() == Some("") && lines.all(is_field)
 }
 
-/// How a text compares with others that stand one behind the other.
+/// Compares a text with the concatenation of others.
 fn compare(text: &str, joined: &[&str]) -> Ordering {
     let mut rest = text.as_bytes();
     for part in joined {

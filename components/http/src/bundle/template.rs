@@ -1,21 +1,22 @@
-//! Where a redirect or rewrite leads.
+//! Targets of redirects and rewrites.
 
 use core::fmt;
 
 use super::pattern::Parts;
 
-/// The most bytes of a target.
+/// The maximum length of a target in bytes.
 const MAX_LENGTH: usize = 1024;
 
-/// The most pieces of a target: texts, and places for wildcards. It bounds how much longer than the path a target can
-/// become.
+/// The maximum number of pieces of a target: texts, and references to wildcards. It bounds how much
+/// longer than the path a target can become.
 pub(crate) const MAX_PIECES: usize = 15;
 
-/// A target with places for what a pattern's wildcards stood for: `$1` to `$4`; `$$` is a `$`.
+/// A target with references to the texts that a pattern's wildcards matched: `$1` to `$4`; `$$` is
+/// a `$`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template<'a>(&'a str);
 
-/// A text that is no target.
+/// The reason why a text is not a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateError {
     /// It is neither a path (`/…`, not `//…`) nor an `http://` or `https://` URL.
@@ -24,15 +25,15 @@ pub enum TemplateError {
     TooLong,
     /// It has more than 15 pieces.
     TooManyPieces,
-    /// A `$` is followed by nothing that is known.
+    /// A `$` is not followed by a digit or another `$`.
     BadReference,
-    /// The pattern has fewer wildcards.
+    /// The pattern has fewer wildcards than the number in a reference.
     NoSuchWildcard,
-    /// A wildcard would choose the host that is redirected to.
+    /// The text of a wildcard could choose the host of the redirect.
     OpenRedirect,
     /// A character that must be percent-encoded in a URL.
     NotEncoded(char),
-    /// A rewrite leads to a path of the site, without `?`, `#` and percent-encoding.
+    /// The target of a rewrite is not a path of the site without `?`, `#` and percent-encoding.
     NoPath,
 }
 
@@ -64,15 +65,15 @@ impl core::error::Error for TemplateError {}
 pub enum Piece<'a> {
     /// Text of the target itself.
     Literal(&'a str),
-    /// What a wildcard stood for.
+    /// The text that a wildcard matched.
     Part(&'a str),
 }
 
 impl<'a> Template<'a> {
-    /// Checks a redirect's target for a pattern with this many wildcards.
+    /// Checks the target of a redirect for a pattern with this many wildcards.
     ///
     /// # Errors
-    /// [`TemplateError`]: why it is none.
+    /// [`TemplateError`]: the reason why it is not a target.
     pub fn url(text: &'a str, wildcards: usize) -> Result<Self, TemplateError> {
         let template = Self::new(text, wildcards)?;
         let encoded = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
@@ -98,10 +99,10 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// Checks a rewrite's target for a pattern with this many wildcards.
+    /// Checks the target of a rewrite for a pattern with this many wildcards.
     ///
     /// # Errors
-    /// [`TemplateError`]: why it is none.
+    /// [`TemplateError`]: the reason why it is not a target.
     pub fn path(text: &'a str, wildcards: usize) -> Result<Self, TemplateError> {
         let template = Self::new(text, wildcards)?;
         let is_dots = |segment: &str| matches!(segment, "." | "..");
@@ -112,12 +113,12 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// A target that was checked before.
+    /// Returns a target from a text that has been checked before.
     pub(super) fn checked(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// A text with references to this many wildcards.
+    /// Checks a text with references to this many wildcards.
     fn new(text: &'a str, wildcards: usize) -> Result<Self, TemplateError> {
         if text.len() > MAX_LENGTH {
             return Err(TemplateError::TooLong);
@@ -140,18 +141,18 @@ impl<'a> Template<'a> {
         }
     }
 
-    /// The target as it is written.
+    /// Returns the target as it is written.
     pub fn text(&self) -> &'a str {
         self.0
     }
 
-    /// Whether it has places for wildcards.
+    /// Returns whether it has references to wildcards.
     pub fn has_parts(&self) -> bool {
         let mut pieces = self.pieces(&Parts::default());
         pieces.any(|piece| matches!(piece, Piece::Part(_)))
     }
 
-    /// The target's pieces, with these parts in their places.
+    /// Returns the target's pieces, with its references replaced by these texts.
     pub fn pieces(&self, parts: &Parts<'a>) -> impl Iterator<Item = Piece<'a>> + use<'a> {
         let (mut rest, parts) = (self.0, *parts);
         core::iter::from_fn(move || {

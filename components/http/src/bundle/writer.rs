@@ -13,13 +13,14 @@ use super::media_type::media_type;
 use super::pattern::{Pattern, PatternError};
 use super::template::{Template, TemplateError};
 
-/// The most redirects and rewrites of a site: each is compared with every request's path.
+/// The maximum number of redirects and rewrites of a site: each is compared with every request's
+/// path.
 const MAX_RULES: usize = 256;
 
-/// Without a rule of its own a file is kept by clients, but asked for anew each time.
+/// The default `Cache-Control`: clients may store a file, but must revalidate it for each use.
 const USUAL_CACHE: &str = "no-cache";
 
-/// The file that is the site's page for what is not found, if there is no other.
+/// The site's default page for paths that are not found.
 const USUAL_NOT_FOUND: &str = "404.html";
 
 /// Collects files and writes a bundle of them. The same files give the same bytes, in any order.
@@ -32,7 +33,7 @@ pub struct Writer {
     fallback: Option<String>,
 }
 
-/// A file that is going to be in a bundle.
+/// A file to be written to a bundle.
 #[derive(Clone, Debug)]
 pub struct Draft {
     path: String,
@@ -44,7 +45,7 @@ pub struct Draft {
 
 #[derive(Clone, Debug)]
 struct Written {
-    /// A redirect's status, 0 for a rewrite.
+    /// The status of a redirect; 0 for a rewrite.
     status: u16,
     pattern: String,
     target: String,
@@ -57,7 +58,7 @@ pub enum AddError {
     BadPath(String),
     /// There is a file of this path already.
     Twice(String),
-    /// There is no file of this path.
+    /// There is no file at this path.
     Missing(String),
     /// The bundle would be larger than 4 GiB.
     TooLarge,
@@ -76,18 +77,18 @@ impl fmt::Display for AddError {
 
 impl core::error::Error for AddError {}
 
-/// A redirect or rewrite that cannot be in a bundle.
+/// The reason why a redirect or rewrite cannot be in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleError {
-    /// There are too many.
+    /// There are too many rules.
     TooMany,
-    /// The pattern is none.
+    /// The pattern is invalid.
     Pattern(PatternError),
-    /// The target is none.
+    /// The target is invalid.
     Target(TemplateError),
-    /// No status of redirects.
+    /// Not a status of redirects.
     Status(u16),
-    /// A redirect's target is redirected again, by the same rule.
+    /// The target of a redirect is redirected again by the same rule.
     Loop,
     /// A rewrite leads to a path without a file.
     Missing(String),
@@ -125,23 +126,23 @@ impl From<TemplateError> for RuleError {
 }
 
 impl Draft {
-    /// Path relative to the site's root.
+    /// Returns the path relative to the site's root.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The content.
+    /// Returns the content.
     pub fn content(&self) -> &[u8] {
         &self.content
     }
 
-    /// Value of `Content-Type`.
+    /// Returns the value of `Content-Type`.
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
 
-    /// Whether the pattern fits one of the paths at which the file is served: a folder's `index.html` is
-    /// served at the folder's path too.
+    /// Returns whether the pattern matches one of the paths at which the file is served: a folder's
+    /// `index.html` is served at the folder's path too.
     pub fn fits(&self, pattern: &Pattern<'_>) -> bool {
         let path = alloc::format!("/{}", self.path);
         let folder = path
@@ -151,7 +152,7 @@ impl Draft {
             || folder.is_some_and(|folder| pattern.matches(&folder).is_some())
     }
 
-    /// Gives the file another `Content-Type`.
+    /// Sets the file's `Content-Type`.
     ///
     /// # Errors
     /// [`FieldError::BadValue`].
@@ -161,7 +162,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Gives the file a header field; an earlier one of the same name is replaced, that of the server as well.
+    /// Sets a header field of the file. Replaces an earlier one of the same name, also the server's
+    /// own.
     ///
     /// # Errors
     /// [`FieldError`].
@@ -177,7 +179,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The value of a header field that it was given.
+    /// Returns the value of a header field that was set before.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         let found = fields.find(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -205,8 +207,9 @@ impl Writer {
     }
 
     /// Adds a file. `path` is relative to the site's root, with `/` between its segments; the media
-    /// type follows from its extension (see [`media_type()`]). A file whose name is another's with the suffix of a
-    /// [`Coding`] is served in its place to clients that accept the coding, if its content can be of it.
+    /// type follows from its extension (see [`media_type()`]). A file whose name is that of another
+    /// file with the suffix of a [`Coding`] is served in its place to clients that accept the
+    /// coding, if its content fits the coding.
     ///
     /// # Errors
     /// [`AddError::BadPath`] or [`AddError::Twice`].
@@ -233,22 +236,22 @@ impl Writer {
         }
     }
 
-    /// The files, sorted by path.
+    /// Returns the files, sorted by path.
     pub fn files(&self) -> &[Draft] {
         &self.files
     }
 
-    /// The files, to say more of them.
+    /// Returns the files, to set their properties.
     pub fn files_mut(&mut self) -> &mut [Draft] {
         &mut self.files
     }
 
-    /// The file of this path.
+    /// Returns the file at this path.
     pub fn file(&self, path: &str) -> Option<&Draft> {
         self.files.get(self.position(path).ok()?)
     }
 
-    /// Redirects paths; the first rule that fits a path is the one that counts.
+    /// Redirects paths; the first rule that matches a path applies.
     ///
     /// # Errors
     /// [`RuleError`].
@@ -264,7 +267,7 @@ impl Writer {
         self.rule(status, pattern, target)
     }
 
-    /// Makes paths stand for another one. Add the files before.
+    /// Rewrites paths to another one. The files must be added before.
     ///
     /// # Errors
     /// [`RuleError`].
@@ -295,7 +298,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The file that is sent, with status 404, for what is not found; `404.html` by default, if there is one.
+    /// Sets the file that is sent, with status 404, for paths that are not found; by default
+    /// `404.html`, if it exists.
     ///
     /// # Errors
     /// [`AddError::Missing`].
@@ -304,7 +308,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The file that is sent for all paths without a file, except those whose last segment has an extension.
+    /// Sets the file that is sent for all paths without a file, except those whose last segment has
+    /// an extension.
     ///
     /// # Errors
     /// [`AddError::Missing`].
@@ -325,12 +330,12 @@ impl Writer {
             .binary_search_by(|other| other.path.as_str().cmp(path))
     }
 
-    /// A file's number from 1 on; 0 if there is none.
+    /// Returns a file's number, counted from 1; 0 if there is no file.
     fn number(&self, path: &str) -> usize {
         self.position(path).map_or(0, |at| at + 1)
     }
 
-    /// The number of the file that is this one in a coding.
+    /// Returns the number of the file that holds this file's content in a coding.
     fn variant(&self, file: &Draft, coding: Coding) -> usize {
         let path = alloc::format!("{}{}", file.path, coding.suffix());
         let found = self.file(&path);
@@ -393,8 +398,8 @@ impl Writer {
     }
 }
 
-/// Whether a redirect's target is a path of the same site that the pattern fits again, whatever the wildcards stand
-/// for.
+/// Returns whether the target of a redirect is a path of the same site that the pattern matches
+/// again, whatever the wildcards match.
 fn leads_back(pattern: &Pattern<'_>, target: &Template<'_>) -> bool {
     let path = target.text().split(['?', '#']).next().unwrap_or_default();
     let filled = (1..=9).fold(path.to_string(), |path, number| {
@@ -403,12 +408,12 @@ fn leads_back(pattern: &Pattern<'_>, target: &Template<'_>) -> bool {
     pattern.matches(&filled).is_some()
 }
 
-/// The parts of a bundle behind its header.
+/// The parts of a bundle after its header.
 struct Output {
     /// Index and rules.
     tables: Vec<u8>,
     data: Vec<u8>,
-    /// Where the data begins.
+    /// Offset at which the data begins.
     start: usize,
 }
 

@@ -45,7 +45,7 @@ fn record(typ: u8, length: usize) -> Vec<u8> {
     record
 }
 
-/// What was filled with these bytes.
+/// Returns a buffer that was filled with these bytes.
 fn filled(bytes: &[u8]) -> Incoming {
     let mut incoming = Incoming::default();
     assert!(incoming.fill(&mut below(bytes)));
@@ -84,7 +84,8 @@ fn half_a_record_is_waited_for() {
     }
 }
 
-/// RFC 5246, section 6.2.3, and RFC 8446, section 5.2: nothing is waited for that cannot be a record.
+/// RFC 5246, section 6.2.3, and RFC 8446, section 5.2: bytes that cannot be a record are rejected
+/// at once.
 #[test]
 fn a_header_that_cannot_be_one_is_whole() {
     let whole = |header: &[u8]| Incoming::default().fill(&mut below(header));
@@ -105,7 +106,7 @@ fn the_length_of_an_open_sessions_record_has_a_limit() {
     assert_eq!(filled(&longest).record().unwrap().len(), longest.len());
     let longer = header(23, 3, MAX_PROTECTED_TLS12 + 1);
     assert_eq!(filled(&longer).record(), Err(Fault::TooLong));
-    // A header that is no record's.
+    // A header that is not that of a record.
     assert_eq!(
         filled(&header(0, 3, 1)).record(),
         Err(Fault::UnexpectedMessage)
@@ -150,7 +151,7 @@ fn what_rustls_keeps_stays_in_front_of_the_next_record() {
     assert!(incoming.fill(&mut stream));
     assert_eq!(incoming.bytes(), [&first[10..], &second].concat());
     assert_eq!(incoming.record().unwrap(), &second[..]);
-    // The kept bytes go, the record stays where it is found.
+    // The kept bytes are removed, the record stays in place.
     incoming.discard(first.len() - 10);
     assert_eq!(incoming.bytes(), &second[..]);
     assert_eq!(incoming.record().unwrap(), &second[..]);
@@ -192,7 +193,7 @@ fn a_queue_gives_its_bytes_once_and_in_order() {
         queue.drain(|bytes| {
             let count = at_once.min(bytes.len());
             out.extend_from_slice(&bytes[..count]);
-            // A writer that says more than it was given is not believed.
+            // A writer that reports more bytes than it was given is not trusted.
             at_once
         });
     }
@@ -220,7 +221,7 @@ fn what_is_encoded_comes_behind_the_rest() {
 }
 
 proptest! {
-    /// Whatever arrives, no more is taken than one record, and what is taken is what arrived.
+    /// For any input, at most one record is taken at a time, and the records taken equal the input.
     #[test]
     fn any_bytes_are_taken_record_by_record(
         bytes in proptest::collection::vec(any::<u8>(), 0..100),

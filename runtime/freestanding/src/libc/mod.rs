@@ -1,4 +1,4 @@
-//! Memory functions, and what the prebuilt `core` of a Linux target refers to.
+//! Memory functions, and the symbols that the prebuilt `core` of a Linux target refers to.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
