@@ -39,16 +39,16 @@ pub struct Board {
     pub without: Vec<String>,
     /// The devices.
     pub devices: Vec<Device>,
-    /// The protections that a system on this board gets where its description has none of their kind.
+    /// The PDs that the builder adds to a description that needs but lacks them.
     pub(crate) infrastructure: Infrastructure,
 }
 
-/// Protections as a board file has them.
+/// The PDs of a board file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Infrastructure {
     /// The board file.
     pub source: Option<Arc<Source>>,
-    /// The protections, in the file's order.
+    /// The PDs, in the file's order.
     pub protections: Vec<Written>,
 }
 

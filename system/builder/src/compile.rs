@@ -91,7 +91,7 @@ pub enum CompileError {
         board: String,
         /// Bytes that the board has.
         available: u64,
-        /// What to do, on a line of its own.
+        /// Advice to the user, on a separate line.
         larger: Option<String>,
     },
     /// What the builder made breaks a rule of Microkit, which is a fault of the builder.

@@ -10,7 +10,7 @@ pub(crate) struct Description {
     pub name: Spanned<String>,
     /// Memory of the machine in bytes, if the description asks for more or less than the board has.
     pub memory: Option<Spanned<u64>>,
-    /// Whether nothing of the board file is added.
+    /// True if the builder adds nothing from the board file.
     pub complete: bool,
     pub protections: Vec<Written>,
 }

@@ -19,7 +19,7 @@ pub struct Source {
     pub name: String,
     /// What the file holds.
     pub text: String,
-    /// A file whose places count on behind the end of this one: its first byte is at the length of `text` + 1. So the
+    /// A file whose byte offsets continue after this one's: its first byte is at the length of `text` + 1. So the
     /// checks of one description can point into two files.
     pub appended: Option<Arc<Source>>,
 }
@@ -49,12 +49,12 @@ impl Source {
 }
 
 impl Source {
-    /// Where the places of the appended file begin.
+    /// Returns the offset of the appended file's first byte.
     pub(crate) fn base(&self) -> usize {
         self.text.len() + 1
     }
 
-    /// Line of a place, from 1.
+    /// Returns the line of a place, from 1.
     fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
         before.matches('\n').count() + 1
@@ -117,8 +117,8 @@ impl Problem {
         self
     }
 
-    /// Moves places in an appended file there. Where there are places in both files, those of the first stay, and the
-    /// help names the others.
+    /// Attributes places after the end of this file to the appended file. If both files have places, those in the first
+    /// file stay, and the help names the others.
     fn located(mut self) -> Self {
         let Some(source) = &self.source else {
             return self;

@@ -1,7 +1,7 @@
 //! Reads the files that a user names: regular files only, up to a limit.
 //!
-//! A path in a description may lead to a FIFO, which would never end to open, to a device such as `/dev/zero`, which never
-//! ends to read, or to a file that another program is writing. Each is an error here.
+//! A path in a description may name a FIFO, whose open would block, a device such as `/dev/zero`, whose read never
+//! ends, or a file that another program is writing. Each is an error here.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,19 +13,19 @@ use thiserror::Error;
 
 use crate::toml::show_size;
 
-/// Most bytes of a text that people write: a description, a manifest, a board file, a `.system` file.
+/// Maximum size in bytes of a text that people write: a description, a manifest, a board file, a `.system` file.
 pub const MAX_TEXT: u64 = 16 << 20;
 
-/// Why a file is not read. The text does not name the file.
+/// An error of reading a file. Its text does not name the file.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The system refuses.
+    /// The operating system reports an error.
     #[error("{}", plain(.0))]
     Io(#[from] io::Error),
-    /// It is no regular file, but this.
+    /// The path is not a regular file, but this.
     #[error("it is {0}, not a regular file")]
     Kind(&'static str),
-    /// It is larger than what it is for.
+    /// The file is larger than allowed.
     #[error("it has {}; at most {} are allowed here", show_size(*.size), show_size(*.most))]
     TooLarge {
         /// Bytes that it has.
@@ -46,7 +46,7 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`].
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
-    // A device is not even opened: for some that is an order.
+    // A device is not even opened: opening has side effects on some devices.
     regular(path)?;
     // The path may lead to something else by now; a FIFO without a writer is opened at once.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -69,7 +69,7 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// As [`read`], for text in UTF-8.
+/// Reads a file as [`read`] does, for text in UTF-8.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -77,7 +77,7 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, ReadError> {
     String::from_utf8(read(path, most)?).map_err(|_| ReadError::NotText)
 }
 
-/// The size of a regular file in bytes. Links are followed.
+/// Returns the size of a regular file in bytes. Links are followed.
 ///
 /// # Errors
 /// [`ReadError::Io`], [`ReadError::Kind`].
@@ -99,7 +99,7 @@ fn kind(data: &std::fs::Metadata) -> Result<(), ReadError> {
     Err(ReadError::Kind(kind))
 }
 
-/// The system's own words, without the number of the error.
+/// Returns the operating system's message, without the number of the error.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn refuses_a_file_of_which_the_system_gives_another_size() {
-        // Files of procfs have no size and contents all the same, as a file has that grows.
+        // Files of procfs have size 0 but have contents, like a file that grows.
         assert!(matches!(
             read(Path::new("/proc/self/stat"), 4096),
             Err(ReadError::Changed)

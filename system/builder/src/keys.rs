@@ -1,7 +1,7 @@
 //! PEM files: private keys for a vault's prefilled region or its serial line, and authorities' certificates.
 //!
-//! A key in the image is for development: whoever has the image has the key. The checks are the same for `check`, `build`,
-//! `run` and `provision`.
+//! A key in the image is for development: anyone with the image has the key. The checks are the same for `check`,
+//! `build`, `run` and `provision`.
 
 mod algorithm;
 mod chain;
@@ -47,12 +47,12 @@ pub enum KeyFileError {
         chain: PathBuf,
         /// The key file.
         key: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
 
-/// A key that files make.
+/// A key that was read from files.
 #[derive(Clone)]
 pub struct FromFiles {
     /// The key with its chain.
@@ -61,7 +61,8 @@ pub struct FromFiles {
     pub warnings: Vec<String>,
 }
 
-/// The key in two PEM files, the chain with the key's own certificate first, and the private key; checked as of now.
+/// Reads a key from two PEM files: the chain, with the key's own certificate first, and the private key. Both are
+/// checked as of now.
 ///
 /// # Errors
 /// [`KeyFileError`] when a file is missing or malformed, when the two do not fit each other, or when no client would
@@ -79,7 +80,7 @@ pub fn from_files(chain: &Path, key: &Path) -> Result<FromFiles, KeyFileError> {
     })
 }
 
-/// The private key of a PEM file that these certificates are for, in a form that a vault reads: PKCS#8 or PKCS#1.
+/// Reads the private key for these certificates from a PEM file, in a form that a vault reads: PKCS#8 or PKCS#1.
 ///
 /// # Errors
 /// [`KeyFileError`] when the file is missing or malformed, or when a vault would not take the key with them.
@@ -108,7 +109,7 @@ fn fits(certificates: &[Vec<u8>], key: &Zeroizing<Vec<u8>>) -> Result<(), VaultE
     }]))
 }
 
-/// What to say of a key that is not the first certificate's: perhaps it is that of another.
+/// Describes the problem of a key that does not match the first certificate; it may match another one.
 fn other_key(certificates: &[Vec<u8>], key: &Path, parsed: &[X509Certificate<'_>]) -> String {
     let its_own = parsed.iter().enumerate().skip(1).find(|(index, one)| {
         let der = private::read(key, &Public::of(one));
@@ -143,7 +144,7 @@ pub fn authorities(path: &Path) -> Result<Authorities, KeyFileError> {
     })
 }
 
-/// The DNS names and addresses that a certificate is for (RFC 5280, section 4.2.1.6).
+/// Returns the DNS names and addresses that a certificate is for (RFC 5280, section 4.2.1.6).
 fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     match certificate.subject_alternative_name() {
         Ok(Some(alternatives)) => names(alternatives.value),

@@ -75,7 +75,7 @@ pub struct Program {
     pub package: String,
     /// What it does, in one line.
     pub description: String,
-    /// Heap in bytes that it gets besides what its connections take ([`Port::per_connection`]).
+    /// Heap in bytes, without that of its connections ([`Port::per_connection`]).
     pub memory: u64,
     /// The least that a description may give in place of [`Program::memory`], in bytes.
     pub least_memory: u64,

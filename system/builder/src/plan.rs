@@ -167,8 +167,8 @@ pub fn plan(root: &Path, path: &Path, board: &str) -> Result<Plan, Diagnostics> 
     plan_with(root, path, board, None)
 }
 
-/// As [`plan`], for a machine with this much memory in bytes, if it is given: it comes before what the description and
-/// the board file say.
+/// Plans as [`plan`] does, for a machine with this much memory in bytes, if it is given. It overrides the description
+/// and the board file.
 ///
 /// # Errors
 /// As [`plan`].
@@ -265,11 +265,11 @@ struct Planner<'a> {
     left_out: Vec<String>,
     /// The names of the protections that the board file adds.
     added: Vec<String>,
-    /// What is to be known of the sites.
+    /// Notes about the sites.
     site_notes: Vec<String>,
     source: &'a Arc<Source>,
     problems: Vec<Problem>,
-    /// What is not wrong, but should be known.
+    /// Warnings: notes that are no errors.
     warnings: Vec<String>,
 }
 
@@ -318,8 +318,8 @@ impl<'a> Planner<'a> {
         Some(plan)
     }
 
-    /// What is not as the description has it, because of the board, what keys in the image mean there, and which
-    /// certificates may not do what they were made for.
+    /// Returns notes: differences from the description because of the board, consequences of keys in the image, and
+    /// certificates that may not work as intended.
     fn notes(&self, protections: &[Protection]) -> Vec<String> {
         let board = &self.board.name;
         let left_out = self.left_out.iter().map(|name| {
@@ -410,7 +410,7 @@ impl<'a> Planner<'a> {
 }
 
 impl Connection {
-    /// How many connections of a `streams` port can be open at once.
+    /// Returns the number of connections of a `streams` port that can be open at once.
     fn open_at_once(&self) -> u64 {
         let parameters = self.parameters.iter();
         let mut numbers = parameters.filter_map(|(name, value)| match value {
@@ -420,7 +420,7 @@ impl Connection {
         numbers.next().unwrap_or(0)
     }
 
-    /// The heap in bytes that the program of this protection needs for each connection that is open here.
+    /// Returns the heap, in bytes, that the program of this PD needs for each open connection.
     fn heap_for_each(&self, protection: usize, program: &Program) -> u64 {
         let ends = [
             (self.consumer, &self.consumer_port),

@@ -24,7 +24,7 @@ use crate::plan::{KEY_KINDS, TIME_RANGE};
 /// The file of the repository that holds the schema.
 pub const FILE: &str = "system/description.schema.json";
 
-/// The schema of descriptions, with the programs of the workspace at `root`.
+/// Returns the schema of descriptions, with the programs of the workspace at `root`.
 ///
 /// # Errors
 /// The faults of the programs' manifests.
@@ -88,7 +88,7 @@ fn of(programs: &[Program]) -> Value {
     })
 }
 
-/// The schema as the text of [`FILE`].
+/// Returns the schema as the text of [`FILE`].
 ///
 /// # Errors
 /// As [`schema`].
@@ -114,7 +114,7 @@ fn size() -> Value {
     })
 }
 
-/// A protection: which keys it has depends on its program.
+/// Returns the schema of a PD, whose keys depend on its program.
 fn protection(programs: &[Program]) -> Value {
     let names: Vec<&str> = programs
         .iter()
@@ -141,7 +141,7 @@ fn protection(programs: &[Program]) -> Value {
 
 const PROGRAM: &str = "the program that it runs: a folder of protections/";
 
-/// The keys of a protection that runs this program.
+/// Returns the schema of a PD that runs this program.
 fn program_schema(program: &Program) -> Value {
     let mut properties = Map::new();
     let mut required = vec!["program"];
@@ -183,7 +183,7 @@ fn program_schema(program: &Program) -> Value {
     })
 }
 
-/// A key that every protection has; `None` where this program's do without.
+/// Returns the schema of a key of every PD; `None` if PDs with this program do not have it.
 fn protection_key(key: &str, program: &Program) -> Option<Value> {
     let time = |text: &str| {
         let (min, max) = TIME_RANGE;
@@ -292,7 +292,7 @@ fn plain(value: &Configured) -> Value {
     }
 }
 
-/// Whether a description must give data.
+/// Returns true if a description must give data.
 fn is_required(data: &Data) -> bool {
     let given = matches!(
         data.kind,
@@ -339,7 +339,7 @@ fn data_schema(kind: DataKind) -> Value {
     }
 }
 
-/// A site: its folder, and the rules for its paths and files (docs/site.md).
+/// Returns the schema of a site: its folder, and the rules for its paths and files (docs/site.md).
 fn folder() -> Value {
     let texts = |text: &str| json!({ "description": text, "type": "object", "additionalProperties": { "type": "string" } });
     let page = |text: &str| json!({ "description": text, "type": "string" });
@@ -387,7 +387,7 @@ fn folder() -> Value {
     })
 }
 
-/// Where a private key comes from.
+/// Returns the schema of a private key's source.
 fn key_source() -> Value {
     let kinds = KEY_KINDS.map(|(name, _)| name);
     json!({
@@ -423,7 +423,7 @@ fn key_source() -> Value {
     })
 }
 
-/// The value of a consumer's port in a description.
+/// Returns the schema of a consumer's port.
 fn port_schema(port: &Port) -> Value {
     let mut forms = peer(port.interface);
     if port.many {
@@ -435,7 +435,7 @@ fn port_schema(port: &Port) -> Value {
     })
 }
 
-/// A provider's name, alone or with parameters.
+/// Returns the schemas of a provider's name, alone or with parameters.
 fn peer(interface: &Interface) -> Vec<Value> {
     let mut properties = Map::new();
     properties.insert("from".into(), described(reference("name"), "the provider"));
@@ -479,7 +479,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/definitions/{name}") })
 }
 
-/// In draft 7 what stands beside a reference is ignored: hence the list of one.
+/// Adds a description to a schema. Draft 7 ignores keywords beside `$ref`, so the schema is in a list of one.
 fn described(schema: Value, text: &str) -> Value {
     json!({ "description": text, "allOf": [schema] })
 }

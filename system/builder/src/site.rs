@@ -1,4 +1,4 @@
-//! What a site's folder holds that whoever builds the site should know of.
+//! Notes about the contents of a site's folder for the user who builds it.
 
 mod csp;
 mod listing;
@@ -9,14 +9,14 @@ use http::bundle::{AddError, Coding, Writer};
 use csp::Policies;
 use markup::Forbidden;
 
-/// The most places of a site that are shown; the rest is counted.
+/// Maximum number of places of a site that are shown; the rest is counted.
 const MOST_PLACES: usize = 12;
 
-/// The one hidden folder whose files are there for everybody (RFC 8615).
+/// The only hidden folder whose files are public (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// Whether what has this name is a part of the site. Names that begin with a point are those of tools, such as `.git` and
-/// `.env`; only `.well-known`, in the site's root, is not.
+/// Returns true if a file or folder of this name is part of the site. Names that begin with a point belong to tools,
+/// such as `.git` and `.env`, except `.well-known` in the site's root.
 pub(crate) fn is_served(name: &str, in_root: bool) -> bool {
     !name.starts_with('.') || in_root && name == WELL_KNOWN
 }
@@ -29,7 +29,7 @@ pub(crate) fn list_folders(writer: &mut Writer) -> Result<(), AddError> {
     listing::add(writer)
 }
 
-/// What names were left out of the folder that the description calls `folder`.
+/// Returns a note with the names that were left out of `folder`, the folder's name in the description.
 pub(crate) fn left_out(folder: &str, names: &[String]) -> Option<String> {
     let folder = folder.trim_end_matches('/');
     let shown = shortened(names.iter().map(|name| format!("`{name}`")).collect());
@@ -41,7 +41,8 @@ pub(crate) fn left_out(folder: &str, names: &[String]) -> Option<String> {
     })
 }
 
-/// Files that have the name of another one's encoded form, but are none, so that they are not sent in its place.
+/// Returns notes about files whose name is that of another file's encoded form, but whose contents are not. They are
+/// not sent in its place.
 pub(crate) fn unfit_encoded(folder: &str, writer: &Writer) -> Vec<String> {
     let folder = folder.trim_end_matches('/');
     let mut notes = Vec::new();
@@ -64,8 +65,8 @@ pub(crate) fn unfit_encoded(folder: &str, writer: &Writer) -> Vec<String> {
     shortened(notes)
 }
 
-/// What pages of a site do that their Content-Security-Policy forbids. `policy` is that of the files that have none of
-/// their own, and `protection` is who serves them.
+/// Returns notes about parts of pages that their Content-Security-Policy forbids. `policy` applies to files without
+/// their own, and `protection` is the PD that serves them.
 pub(crate) fn forbidden(
     folder: &str,
     writer: &Writer,
@@ -97,7 +98,7 @@ pub(crate) fn forbidden(
     notes
 }
 
-/// The first of many, and how many there are besides.
+/// Returns the first items, and the number of the others.
 fn shortened(mut all: Vec<String>) -> Vec<String> {
     let more = all.len().saturating_sub(MOST_PLACES);
     all.truncate(MOST_PLACES);

@@ -121,7 +121,7 @@ impl Entry {
 }
 
 impl Entry {
-    /// The same, with every place moved by this many bytes.
+    /// Returns the same, with every place moved by this many bytes.
     pub fn shifted(&self, by: usize) -> Self {
         Self {
             key: self.key.clone(),
@@ -131,13 +131,13 @@ impl Entry {
     }
 }
 
-/// A place, moved by this many bytes.
+/// Returns a place, moved by this many bytes.
 pub(crate) fn shifted(span: &Range<usize>, by: usize) -> Range<usize> {
     span.start + by..span.end + by
 }
 
 impl Node {
-    /// The same, with every place moved by this many bytes.
+    /// Returns the same, with every place moved by this many bytes.
     fn shifted(&self, by: usize) -> Self {
         let kind = match &self.kind {
             Kind::List(nodes) => Kind::List(nodes.iter().map(|node| node.shifted(by)).collect()),

@@ -338,7 +338,7 @@ fn configuration_space_is_told_of_the_devices() {
     assert!(nic.parameters.contains(&("bars".into(), bars)));
 }
 
-/// `openssl req -x509` makes a certificate of an authority, which can issue but not log in.
+/// `openssl req -x509` makes a CA certificate, which can issue certificates but not authenticate a client.
 #[test]
 fn a_certificate_that_cannot_log_in_is_said() {
     use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};

@@ -1,4 +1,5 @@
-//! Key files of a description: what is wrong with them is shown where they are named, and a warning is a note of the plan.
+//! Key files of a description: an error is shown at the file's name in the description, and a warning is a note of the
+//! plan.
 
 use std::fs;
 use std::path::Path;

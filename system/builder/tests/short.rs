@@ -1,4 +1,4 @@
-//! Descriptions that hold only what is special about a system: the board file adds the rest.
+//! Short descriptions, to which the builder adds PDs from the board file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn root() -> PathBuf {
     root.canonicalize().expect("it is the repository")
 }
 
-/// A folder for descriptions, with a site of this many bytes beside them.
+/// Makes a folder for descriptions, with a site of this many bytes beside them.
 fn folder(site: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let pages = folder.path().join("site");
@@ -28,7 +28,7 @@ fn planned(folder: &Path, text: &str, memory: Option<u64>) -> Result<Plan, Strin
     plan_with(&root(), &path, "pc99", memory).map_err(|wrong| wrong.to_string())
 }
 
-/// What a plan decides, in words, as far as two descriptions of one system must agree in it.
+/// Formats the parts of a plan in which two descriptions of one system must agree.
 fn decided(plan: &Plan) -> String {
     format!(
         "{}\n{:#?}\n{:#?}",
@@ -180,7 +180,7 @@ streams = { from = \"tcpip\", listen = 80 }
 data = { site = \"site\" }
 ";
 
-/// The number behind the first place of `before`.
+/// Returns the number after the first occurrence of `before`.
 fn number(text: &str, before: &str) -> u64 {
     let start = text
         .find(before)

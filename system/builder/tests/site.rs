@@ -1,4 +1,4 @@
-//! What a description says of a site, and what is said of its folder.
+//! Sites of descriptions, and the notes about their folders.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Site {
         Self(folder)
     }
 
-    /// The plan for a description with these further lines, or what is wrong with it.
+    /// Plans a description with these additional lines; returns the errors as text.
     fn plan(&self, more: &str) -> Result<Plan, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let file = self.0.path().join("test.toml");
@@ -56,7 +56,7 @@ impl Site {
         selkie::plan(&root, &file, "pc99").map_err(|wrong| wrong.to_string())
     }
 
-    /// The plan for a site with these keys besides its folder.
+    /// Plans a site with these keys besides its folder.
     fn with(&self, keys: &str) -> Result<Plan, String> {
         self.plan(&format!(
             "[protection.web.data.site]\nfolder = \"site\"\n{keys}\n"
@@ -64,7 +64,7 @@ impl Site {
     }
 }
 
-/// The notes about the site.
+/// Returns the notes about the site.
 fn notes(plan: &Plan) -> Vec<&str> {
     let notes = plan.notes.iter().map(String::as_str);
     notes
@@ -123,7 +123,7 @@ fn what_the_policy_forbids_is_shown_with_its_place_and_the_key() {
         shown[1].contains("the key `policy` in the `config` of `web`"),
         "{shown:?}"
     );
-    // With a policy that allows it, or none, or one of the file's own, nothing is said.
+    // With a policy that allows it, or none, or one of the file's own, there is no note.
     for more in [
         "[protection.web.config]\npolicy = \"script-src 'unsafe-inline'\"",
         "[protection.web.config]\npolicy = \"\"",

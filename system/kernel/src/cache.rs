@@ -83,7 +83,7 @@ pub(crate) fn store(folder: &Path, key: &Key, built: &Path) -> Result<Kernel, Ke
         });
     }
     let symbols = folder.join(SYMBOLS);
-    // It may have been built in another file system.
+    // The kernel may have been built in another file system.
     fs::copy(built, &symbols).at("write", &symbols)?;
     let kernel = kernel(folder, true)?;
     let path = folder.join(KEY);

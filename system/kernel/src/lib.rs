@@ -151,8 +151,8 @@ pub fn build(
 struct Work(tempfile::TempDir);
 
 impl Work {
-    /// A folder inside `folder`, or, where the Makefile would trip over that path, among the system's temporary files.
-    /// Which one it is leaves no trace in the kernel.
+    /// Makes a folder inside `folder`, or, if the Makefile cannot handle that path, among the system's temporary files.
+    /// The kernel does not depend on the choice.
     fn new(folder: &Path) -> Result<Self, KernelError> {
         let mut name = tempfile::Builder::new();
         name.prefix("work-");

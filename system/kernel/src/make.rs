@@ -49,8 +49,8 @@ pub(crate) fn run(
     Ok(build.join("kernel.elf"))
 }
 
-/// Whether the Makefile can be run in this folder: it puts `PATH`, in which a folder in there comes first, in quotation
-/// marks of make and of the shell, unescaped, and a colon separates folders in it.
+/// Returns true if the Makefile can run in this folder. The Makefile puts `PATH`, which begins with a folder inside
+/// this one, in quotation marks for make and the shell, without escapes. A colon separates the folders in `PATH`.
 pub(crate) fn takes(folder: &Path) -> bool {
     let harmless = |c: char| c.is_alphanumeric() || " /._-+,=@~'()".contains(c);
     folder

@@ -106,7 +106,7 @@ impl<'a> Checker<'a> {
         });
     }
 
-    /// As [`wrong`](Self::wrong), for a conflict with another part of the system; the message names what it is.
+    /// Reports a conflict with another part of the system, as [`wrong`](Self::wrong) does; the message names the part.
     fn conflict(&mut self, element: Element, other: Element, message: String) {
         self.violations.push(Violation {
             element,

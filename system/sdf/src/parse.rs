@@ -38,7 +38,7 @@ pub struct Problem {
     pub column: u32,
     /// What is wrong.
     pub message: String,
-    /// Whether it is no fault: Microkit's format has it, and this crate's model lacks it.
+    /// True for a part of Microkit's format that this crate does not support. It is no fault of the description.
     pub unsupported: bool,
 }
 
@@ -64,16 +64,16 @@ pub fn parse(text: &str, target: &Target, search_paths: &[&Path]) -> Result<Syst
     }
 }
 
-/// What could be read of a system description.
+/// The result of reading a system description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The system. Where there are problems, it lacks what they are about, and is unchecked.
+    /// The system. If there are problems, it lacks the parts that have them, and is unchecked.
     pub system: System,
-    /// What is wrong with it or not supported, in the order of the file.
+    /// Errors and unsupported parts, in the order of the file.
     pub problems: Vec<Problem>,
 }
 
-/// Reads as much of a system description as can be read. Otherwise as [`parse`].
+/// Reads as much of a system description as possible. Otherwise it works as [`parse`].
 pub fn read(text: &str, target: &Target, search_paths: &[&Path]) -> Reading {
     let document = match Document::parse(text) {
         Ok(document) => document,
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         self.problems.push(problem);
     }
 
-    /// An element of the format that the model lacks.
+    /// Reports an element of the format that the model does not support.
     fn unsupported(&mut self, node: Node<'_, '_>, message: impl Into<String>) {
         let at = self.at(node);
         self.problems.push(Problem {
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Attributes of the format that the model lacks.
+    /// Reports attributes of the format that the model does not support.
     fn unsupported_attributes(&mut self, node: Node<'_, '_>, names: &[&str]) {
         for attribute in node.attributes() {
             if names.contains(&attribute.name()) {

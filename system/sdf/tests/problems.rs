@@ -408,8 +408,7 @@ fn a_region_takes_its_size_from_its_file_and_its_pages_from_its_addresses() {
     );
 }
 
-/// All problems of a system with the protection domains `a` and `b`, on lines 2 and 5, whose second and third lines these
-/// are.
+/// Returns all problems of a system with the PDs `a` and `b`, on lines 2 and 5, whose second and third lines these are.
 fn both(target: &Target, a: &str, b: &str) -> Vec<String> {
     let other = DOMAIN.replace("name=\"a\"", "name=\"b\"");
     let text = format!(

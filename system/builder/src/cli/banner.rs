@@ -1,5 +1,5 @@
-//! What each board gives and does not give: said at every start, so that nobody takes an evaluation board for
-//! more than it is. Nothing is said of a protection domain (PD) that the system does not have.
+//! The guarantees of each board and their limits. They are printed at every start, so that no user relies on an
+//! evaluation board. A protection domain (PD) that the system does not have is not mentioned.
 
 use super::make::Built;
 
@@ -17,14 +17,14 @@ pub(super) fn lines(built: &Built) -> Vec<String> {
     board(&built.board, devices)
 }
 
-/// Which PDs that matter to a board's guarantees a system has.
+/// The PDs of a system on which a board's guarantees depend.
 #[derive(Clone, Copy)]
 struct Devices {
     /// A driver of a network device.
     network: bool,
     /// The owner of PCI configuration space.
     pci: bool,
-    /// Whether that is known: a system file that is written by hand does not tell.
+    /// True if the PDs' programs are known. A hand-written system file does not name them.
     known: bool,
 }
 
@@ -42,7 +42,7 @@ fn board(board: &str, devices: Devices) -> Vec<String> {
     gives.into_iter().chain([lacks]).chain(trusts).collect()
 }
 
-/// What a board's kernel gives, and what it lacks.
+/// Returns the guarantees of a board's kernel, and those that it lacks.
 fn kernel(board: &str) -> (Option<&'static str>, &'static str) {
     match board {
         "pc99" => (
@@ -72,7 +72,7 @@ fn kernel(board: &str) -> (Option<&'static str>, &'static str) {
     }
 }
 
-/// What a system relies on besides the kernel.
+/// Returns the trusted components of a system besides the kernel.
 fn trusts(board: &str, devices: Devices) -> Option<String> {
     let no_iommu = matches!(board, "pc99" | "qemu_virt_aarch64" | "qemu_virt_riscv64");
     if !devices.known {

@@ -10,10 +10,10 @@ use super::{BoardOptions, BuildOptions, Context};
 use crate::settings::{Configuration, Settings};
 
 impl BuildOptions {
-    /// What is asked for, with the defaults of `microkit.toml`.
+    /// Returns the build request, with the defaults of `microkit.toml`.
     ///
     /// # Errors
-    /// That the board cannot have the memory that is asked for.
+    /// When the board cannot have the requested amount of memory.
     pub(super) fn request(&self, settings: &Settings) -> anyhow::Result<Request> {
         let short = match (self.debug, self.release) {
             (true, _) => Some(Configuration::Debug),

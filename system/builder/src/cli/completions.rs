@@ -1,7 +1,6 @@
 //! `selkie completions`: completion scripts for shells.
 //!
-//! The scripts are those of `clap_complete`, with the names of the systems and boards that the repository has when they are
-//! printed.
+//! The scripts are those of `clap_complete`, with the names of the systems and boards in the repository at that time.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,7 +37,7 @@ fn script(root: &Path, shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Names that arguments may have.
+/// Possible values of arguments.
 struct Names {
     systems: Vec<String>,
     boards: Vec<String>,
@@ -46,7 +45,7 @@ struct Names {
 }
 
 impl Names {
-    /// A command whose arguments know these names, and its subcommands'.
+    /// Adds these names to the arguments of a command and of its subcommands.
     fn told(&self, command: Clap) -> Clap {
         let subcommands: Vec<String> = command
             .get_subcommands()
@@ -63,7 +62,7 @@ impl Names {
         let is = |name: &str| values.len() == 1 && values[0].as_str() == name;
         match argument.get_id().as_str() {
             "board" => argument.value_parser(PossibleValuesParser::new(self.boards.clone())),
-            // zsh would offer the names only, and a file is possible too.
+            // zsh would complete only the names, but the argument may also be a file.
             "system" if self.shell == Shell::Zsh => argument.value_hint(ValueHint::FilePath),
             "system" => argument.value_parser(PossibleValuesParser::new(self.systems.clone())),
             _ if is("FILE") => argument.value_hint(ValueHint::FilePath),
@@ -72,7 +71,7 @@ impl Names {
     }
 }
 
-/// The boards that the repository describes.
+/// Returns the names of the boards in `system/boards`.
 fn boards(root: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(root.join("system/boards"));
     let mut names: Vec<String> = entries

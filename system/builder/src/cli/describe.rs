@@ -75,7 +75,7 @@ pub(super) fn check(context: &Context, options: &CheckOptions) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the board file adds.
+/// Returns a sentence that lists the PDs from the board file.
 fn added(plan: &Plan) -> Option<String> {
     let added = plan
         .protections
@@ -117,7 +117,7 @@ pub(super) fn diagram(context: &Context, options: &DiagramOptions) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// The system file that is meant, if it is one, and the board that it is for.
+/// Returns the system file and its board, if the user names a system file.
 fn system_file(
     context: &Context,
     options: &Options,

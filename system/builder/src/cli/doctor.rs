@@ -57,7 +57,7 @@ pub(super) fn command(context: &Context) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What the devices without a driver keep from a board.
+/// Reports the board's devices that have no driver, and the consequences.
 fn undriven(root: &Path, name: &str) -> Vec<String> {
     let Ok(board) = Board::load(root, name) else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! Systems that lead their clients from one service to another, such as from HTTP to HTTPS, under `selkie run`: clients
-//! reach the other service at a port of this machine.
+//! Systems that redirect clients from one service to another, such as from HTTP to HTTPS. Under `selkie run` the
+//! redirect must name the host port that is forwarded to the other service.
 
 use selkie_qemu::Forward;
 use wiring::Value;
@@ -9,8 +9,8 @@ use super::make::{Built, Purpose, Request, make_for};
 use crate::Plan;
 use crate::manifest::KeyKind;
 
-/// Builds a system anew, if it leads clients to a port that they reach at another one of this machine. Only the image
-/// changes, so it takes no longer than putting that together.
+/// Builds a system again if it redirects clients to a guest port that is forwarded from a different host port. Only the
+/// image is made again.
 ///
 /// # Errors
 /// As [`make`](super::make::make).
@@ -33,7 +33,7 @@ pub(super) fn as_forwarded(
     })
 }
 
-/// The ports that clients are led to.
+/// Returns the ports to which the system redirects clients.
 pub(super) fn ports(plan: &Plan) -> Vec<u16> {
     let all = plan.protections.iter().flat_map(|protection| {
         let of = |key: &str| kind(&protection.program.config, key);
@@ -49,7 +49,7 @@ pub(super) fn ports(plan: &Plan) -> Vec<u16> {
     all.collect()
 }
 
-/// Leads clients to the ports of this machine in place of the guest's.
+/// Replaces guest ports in redirects with the host ports that are forwarded to them.
 pub(super) fn lead(plan: &mut Plan, forwards: &[Forward]) {
     for protection in &mut plan.protections {
         for (key, value) in &mut protection.config {
@@ -89,7 +89,7 @@ mod tests {
             &[forward(8080, 80), forward(9443, 443), forward(1, 9443)],
         );
         assert_eq!(ports(&plan), [9443]);
-        // Numbers that are no ports stay.
+        // Integers that are not ports do not change.
         let site = plan.protections.iter().find(|p| p.name == "site").unwrap();
         assert!(site.config.contains(&("hsts".into(), Value::Integer(0))));
     }

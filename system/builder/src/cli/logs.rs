@@ -14,10 +14,10 @@ use super::Context;
 use super::runs::{self, Run};
 use super::signals::Signals;
 
-/// How often `--follow` looks for new lines.
+/// Interval at which `--follow` polls for new lines.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Most bytes that are read at a time.
+/// Maximum number of bytes per read.
 const PIECE: u64 = 1 << 20;
 
 /// Options of `selkie logs`.
@@ -56,7 +56,7 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
     let mut log = Log::new(&found.path, options.pd.as_deref());
     let cannot = || format!("cannot read {path}");
     loop {
-        // Looked at first: what was written before the end is read after it.
+        // Checked before the read, so that everything written before QEMU ended is read.
         let ended = found
             .run
             .as_ref()
@@ -83,7 +83,7 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
     }
 }
 
-/// The log that is meant: of a system that runs, or else of the last run of one that does not.
+/// Finds the requested log: that of a running system, or else that of the last run.
 fn find(output: &Path, options: &Options) -> anyhow::Result<Found> {
     let on_board = |board: &str| {
         options
@@ -154,9 +154,9 @@ struct Log<'a> {
     path: &'a Path,
     /// Print only lines of this protection domain.
     only: Option<&'a str>,
-    /// Bytes that were read.
+    /// Number of bytes read so far.
     offset: u64,
-    /// The beginning of a line whose end is not there yet.
+    /// An incomplete last line.
     rest: Vec<u8>,
     lines: Vec<String>,
     /// Protection domains that have written lines.
@@ -175,7 +175,8 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Reads the next piece; returns whether there were bytes. `ended`: the last line may be without its end.
+    /// Reads the next piece; returns true if there were bytes or lines. With `ended`, an incomplete last line counts as
+    /// a line.
     fn read(&mut self, ended: bool) -> io::Result<bool> {
         let mut file = File::open(self.path)?;
         file.seek(SeekFrom::Start(self.offset))?;
@@ -197,7 +198,7 @@ impl<'a> Log<'a> {
     }
 
     fn line(&mut self, line: &str) {
-        // Firmware and kernels write escape sequences, and a PD could forge a line's end.
+        // Firmware and kernels write escape sequences, and a PD could forge line breaks.
         let shown = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
         let line: String = line.trim_end_matches('\r').chars().map(shown).collect();
         let writer = writer(&line).map(str::to_string);
@@ -212,7 +213,7 @@ impl<'a> Log<'a> {
         std::mem::take(&mut self.lines)
     }
 
-    /// That the protection domain whose lines are wanted has written none.
+    /// Returns a message if the requested PD has written no line.
     fn unmatched(&self) -> Option<String> {
         let only = self.only.filter(|only| !self.seen.contains(*only))?;
         let seen: Vec<&str> = self.seen.iter().map(String::as_str).collect();
@@ -224,7 +225,7 @@ impl<'a> Log<'a> {
     }
 }
 
-/// The protection domain that wrote a line: `[    1.500000] nic: link up`.
+/// Returns the name of the PD that wrote a line, such as `nic` in `[    1.500000] nic: link up`.
 fn writer(line: &str) -> Option<&str> {
     let (time, rest) = line.strip_prefix('[')?.split_once("] ")?;
     let (seconds, fraction) = time.split_once('.')?;
@@ -324,7 +325,7 @@ mod tests {
         fs::write(folder.join("serial.log"), LOG).unwrap();
         let found = find(output.path(), &options(Some("echo"))).unwrap();
         assert_eq!((found.path, found.run), (folder.join("serial.log"), None));
-        // This process stands for QEMU.
+        // This process takes the place of QEMU.
         let process = Process::of(std::process::id()).unwrap();
         let run = Run::new("echo", "pc99", process, Path::new("/elsewhere.log"));
         run.save(&folder).unwrap();

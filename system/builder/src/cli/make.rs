@@ -32,7 +32,7 @@ pub struct Request {
     pub board: String,
     /// How kernel and protection domains are configured.
     pub configuration: Configuration,
-    /// The machine's memory in MiB; `None` for what the description says, or else the board file.
+    /// The machine's memory in MiB; `None` for the amount in the description, or else in the board file.
     pub memory: Option<u32>,
 }
 
@@ -61,13 +61,13 @@ pub struct Built {
     pub image_size: u64,
     /// The protection domains, from the highest priority to the lowest.
     pub domains: Vec<wiring::Domain>,
-    /// Whether it was described by a `.toml` file: of others it is not known what their programs do.
+    /// True if the system was built from a description (`.toml`). The programs of other systems are unknown.
     pub is_described: bool,
     /// The services, at their usual ports of this machine. A system file names none.
     pub endpoints: Vec<Endpoint>,
     /// The protection domain that serves at each of them.
     pub services: Vec<String>,
-    /// TCP ports of services that clients are led to by others.
+    /// TCP ports to which other services redirect clients.
     pub leads_to: Vec<u16>,
     /// What the board makes of the system that its reader might not expect.
     pub notes: Vec<String>,
@@ -115,8 +115,8 @@ pub(super) enum Purpose {
 /// for; a session must be resumed within one.
 pub(super) const TICKET_PERIOD: u32 = 10;
 
-/// As [`make`], for this purpose. Clients who are led to a TCP port of the system are led to the port of this machine
-/// that is forwarded there.
+/// Builds a system as [`make`] does, for this purpose. A redirect to a guest port names the host port that is forwarded
+/// to it.
 ///
 /// # Errors
 /// As [`make`].
@@ -145,7 +145,7 @@ pub(super) fn make_for(
     }
 }
 
-/// Whether a file is a Microkit system file, by its name.
+/// Returns true if a file is a Microkit system file, by its extension.
 pub(super) fn is_system_file(file: &Path) -> bool {
     file.extension()
         .is_some_and(|extension| extension == "system")
@@ -170,7 +170,7 @@ struct Work<'a> {
     settings: Settings,
     board: Board,
     purpose: Purpose,
-    /// Where this machine leads into the guest.
+    /// Host ports that are forwarded to the guest.
     forwards: &'a [Forward],
 }
 
@@ -322,8 +322,8 @@ impl Work<'_> {
         self.finish(parts, ground.kind)
     }
 
-    /// The protection domains of a system file, from the highest priority to the lowest. Their memory is what the
-    /// programs and stacks take; 0 where a program is not known.
+    /// Returns the PDs of a system file, from the highest priority to the lowest. Their memory is that of programs and
+    /// stacks; 0 if a program is unknown.
     fn domains_of(
         &self,
         system: &System,
@@ -359,7 +359,7 @@ impl Work<'_> {
         domains
     }
 
-    /// The board of a hand-written system file.
+    /// Returns the board of a hand-written system file, with the requested memory.
     fn board_with_memory(&self) -> anyhow::Result<Board> {
         let mut board = self.board.clone();
         if let Some(mib) = self.request.memory {
@@ -371,7 +371,7 @@ impl Work<'_> {
         Ok(board)
     }
 
-    /// MiB of the machine that runs a system for this board.
+    /// Returns the memory, in MiB, of the machine for this board.
     fn machine_memory(&self, board: &Board) -> u32 {
         match machine(&board.name) {
             Some(machine) if machine.has_fixed_memory => {
@@ -464,7 +464,7 @@ impl Work<'_> {
     }
 }
 
-/// The programs that a system file names, that do not lie beside it, and that are the repository's own.
+/// Returns the programs of a system file that are built from this repository, because no ELF file is beside it.
 pub(super) fn built_here(root: &Path, file: &SystemFile) -> BTreeSet<String> {
     file.images()
         .filter(|image| !file.base.join(image).exists())
@@ -529,7 +529,7 @@ fn domains(plan: &Plan, report: &crate::report::Report) -> Vec<Domain> {
     domains
 }
 
-/// The protection domains that listen, and what is spoken there as far as the program tells.
+/// Returns the PDs that listen, each with its endpoint. The protocol follows from the program.
 fn listeners(plan: &Plan) -> Vec<(String, Endpoint)> {
     let of = |connection: &crate::Connection| -> Vec<(String, Endpoint)> {
         let consumer = &plan.protections[connection.consumer];
@@ -549,7 +549,7 @@ fn listeners(plan: &Plan) -> Vec<(String, Endpoint)> {
     plan.connections.iter().flat_map(of).collect()
 }
 
-/// Whether a protection domain's streams lead to one that runs this program.
+/// Returns true if a consumer of a PD's `streams` runs this program.
 fn carries(plan: &Plan, provider: usize, program: &str) -> bool {
     let mut connections = plan.connections.iter();
     connections.any(|connection| {

@@ -125,12 +125,12 @@ struct MemoryOptions {
 }
 
 impl MemoryOptions {
-    /// The amount in bytes, if it is given.
+    /// Returns the amount in bytes, if `--memory` is given.
     fn bytes(&self) -> Option<u64> {
         self.mib.map(|mib| u64::from(mib) << 20)
     }
 
-    /// Refuses less memory than the machine of a board has whose kernel is built for that amount.
+    /// Refuses too little memory for a board whose kernel is built for a fixed amount.
     fn check(&self, board: &str) -> anyhow::Result<()> {
         let (Some(mib), Some(machine)) = (self.mib, selkie_qemu::machine(board)) else {
             return Ok(());

@@ -1,6 +1,6 @@
-//! Which ports of this machine lead to the services of a system.
+//! Host ports that are forwarded to the services of a system.
 //!
-//! A port that is chosen is taken or refused. A usual port that is taken already makes room for the next free one.
+//! A port that the user chooses is used, or is an error. If a default port is in use, the next free port replaces it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use selkie_qemu::{Forward, free_port};
 
 use super::{Endpoint, Protocol};
 
-/// How far a usual port moves on before any free port is taken.
+/// Number of ports to try after a default port before any free port is used.
 const REACH: u16 = 100;
 
 /// One `--port`.
@@ -21,7 +21,7 @@ pub(super) enum Choice {
     First(u16),
     /// `NAME=PORT`: for the service of this protection domain.
     Service(String, u16),
-    /// `HOST:GUEST`: for what listens at this port of the guest.
+    /// `HOST:GUEST`: for the service at this port of the guest.
     Guest(Forward),
 }
 
@@ -50,19 +50,19 @@ impl FromStr for Choice {
 /// A service of a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
-    /// The protection domain that serves.
+    /// The PD that serves.
     pub name: String,
-    /// Where, on this machine and in the guest.
+    /// The service's ports on this machine and in the guest.
     pub endpoint: Endpoint,
-    /// Whether the port of this machine is the user's choice.
+    /// True if the user chose the port of this machine.
     pub chosen: bool,
 }
 
-/// The services with the ports that the user chooses. A hand-written system file names no services: there, only
-/// `HOST:GUEST` says where one is.
+/// Applies the ports that the user chooses to the services. A hand-written system file names no services, so only
+/// `HOST:GUEST` adds one.
 ///
 /// # Errors
-/// A choice that fits no service, or two for one.
+/// When a choice matches no service, or two choices match the same service.
 pub(super) fn chosen(
     endpoints: &[Endpoint],
     names: &[String],
@@ -110,7 +110,7 @@ pub(super) fn chosen(
     Ok(services)
 }
 
-/// What a hand-written system serves at a port of the guest.
+/// Makes a service of a hand-written system at a port of the guest.
 fn unnamed(guest: u16) -> Service {
     Service {
         name: format!("port {guest}"),
@@ -141,10 +141,11 @@ fn at(service: &Service) -> String {
     format!("`{}` at port {}", service.name, service.endpoint.guest)
 }
 
-/// Gives every service a free port; returns a sentence for each usual port that is taken. `more` are forwarded besides.
+/// Gives every service a free port; returns a message for each default port that is in use. The ports in `more` are
+/// forwarded too.
 ///
 /// # Errors
-/// That a chosen port is taken, may not be used, or is chosen twice.
+/// When a chosen port is in use, may not be used, or is chosen twice.
 pub(super) fn settle(
     services: &mut [Service],
     more: &[Forward],
@@ -199,7 +200,7 @@ mod tests {
         Endpoint::usual(guest, protocol)
     }
 
-    /// A system with TLS at port 443 and a redirect at port 80.
+    /// Returns a system with TLS at port 443 and a redirect at port 80.
     fn two(choices: &[&str]) -> anyhow::Result<Vec<Service>> {
         let endpoints = [endpoint(443, Protocol::Https), endpoint(80, Protocol::Http)];
         let names = ["tls".to_string(), "redirect".to_string()];
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(hosts(&services), [8445, 8444]);
         assert_eq!(moved.len(), 1);
         assert!(moved[0].contains("8443 is taken") && moved[0].contains("--port 8445:443"));
-        // Two services whose usual port is the same.
+        // Two services with the same default port.
         let endpoints = [endpoint(80, Protocol::Http), endpoint(8080, Protocol::Http)];
         let names = ["one".to_string(), "two".to_string()];
         let mut services = chosen(&endpoints, &names, &[]).unwrap();

@@ -74,9 +74,9 @@ impl Endpoint {
         (Ipv4Addr::LOCALHOST, self.host).into()
     }
 
-    /// Asks once; `patience` bounds the connect and each read and write. Of a service that speaks something else, only
-    /// a connection that stays open is asked for, which QEMU's user-mode network gives before the guest has started:
-    /// [`Endpoint::wait_in`] looks into the guest.
+    /// Sends one request; `patience` limits the connect and each read and write. For a service with another protocol,
+    /// it only checks that the connection stays open. QEMU's user-mode network accepts connections before the guest has
+    /// started, so [`Endpoint::wait_in`] checks in the guest.
     ///
     /// # Errors
     /// When no proper answer comes in time.
@@ -120,7 +120,7 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// As [`Endpoint::wait`], for a service of this guest.
+    /// Waits as [`Endpoint::wait`] does, for a service of this guest.
     ///
     /// # Errors
     /// As [`Endpoint::wait`].
@@ -144,7 +144,7 @@ impl Endpoint {
         }
     }
 
-    /// Connects, and looks for a while whether the guest takes the connection.
+    /// Connects, and polls for a while until the guest accepts the connection.
     fn reaches(&self, guest: &Guest, end: Instant) -> io::Result<()> {
         let mut stream = TcpStream::connect_timeout(&self.address(), Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_millis(50)))?;
@@ -160,7 +160,7 @@ impl Endpoint {
                 Err(error) if is_timeout(&error) => {}
                 Err(error) => return Err(error),
             }
-            // QEMU serves one client of its control channel at a time: what is busy now may be free next time.
+            // QEMU serves one client of its control channel at a time: the next attempt may succeed.
             let asked = guest.qmp().map_err(io::Error::other);
             let established =
                 asked.and_then(|mut qmp| qmp.is_established(forward).map_err(io::Error::other));
@@ -182,7 +182,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a read or write took longer than it may.
+/// Returns true for the time-out of a read or write.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -190,7 +190,7 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-/// An error in words that say what was waited for: the system's own for a time-out on a socket is "Resource temporarily
+/// Gives a time-out a message that names its cause. The system's message for a socket is "Resource temporarily
 /// unavailable".
 fn in_words(error: io::Error) -> io::Error {
     match is_timeout(&error) && error.raw_os_error().is_some() {
@@ -216,7 +216,7 @@ fn head(stream: &mut (impl Read + Write)) -> io::Result<()> {
     }
 }
 
-/// What is spoken over TLS is not known; the handshake is the guest's answer.
+/// Completes the TLS handshake. The protocol over TLS is unknown, so the handshake counts as the answer.
 fn handshake(stream: &mut rustls::StreamOwned<ClientConnection, TcpStream>) -> io::Result<()> {
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;

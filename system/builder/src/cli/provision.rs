@@ -56,13 +56,13 @@ pub(super) fn command(context: &Context, options: &Options) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a vault says of the certificates that it has taken: the text of [`vault::Taken`], which a guest may have made up.
+/// The vault's answer to certificates that it installed: the text of [`vault::Taken`]. A compromised guest may forge it.
 struct Answer<'a> {
-    /// For which names, and its place among the vault's keys.
+    /// The names, and the key's position in the vault.
     taken: String,
     /// The names.
     names: Vec<&'a str>,
-    /// The names for which an earlier key answers, and which key.
+    /// The names that an earlier key serves, each list with that key.
     earlier: Vec<(Vec<&'a str>, &'a str)>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// What clients see instead of what was sent.
+    /// Returns a warning for each earlier key that clients get instead of the new one.
     fn warnings(&self, what: &str) -> Vec<String> {
         let always = |key: &str| !key.ends_with(VERIFIABLE);
         let lost: usize = self
@@ -123,7 +123,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Ends what a vault says of an earlier key that not all clients can verify.
+/// Suffix of an earlier key that some clients cannot verify.
 const VERIFIABLE: &str = " where it can be verified";
 
 /// As a parcel has room for them.
@@ -174,7 +174,7 @@ mod tests {
             reported("a.test; key 1 of 1"),
             ("a.test (key 1 of 1)".into(), Vec::new())
         );
-        // What a guest makes up is shown, not trusted.
+        // Malformed text from the guest is shown, not trusted.
         assert_eq!(reported("anything").1, Vec::<String>::new());
     }
 

@@ -81,7 +81,7 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
     };
     refuse_second_run(&built)?;
     let mut services = ports::chosen(&built.endpoints, &built.services, &options.port)?;
-    // A choice that cannot be is refused before the system is described.
+    // Refuses an invalid choice of ports before the system is described.
     ports::settle(&mut services.clone(), &options.forward, is_free)?;
     describe(context, &built);
     if signals.caught().is_some() {
@@ -111,8 +111,8 @@ pub(super) fn run(context: &Context, options: &Options) -> anyhow::Result<ExitCo
     outcome.map(|code| code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Starts QEMU with the system, which leads its clients to the ports that were free. Another process may take a port between
-/// the look at it and QEMU's start: usual ports then move on.
+/// Starts QEMU with the system, whose redirects name the free host ports. Another process may take a port before QEMU
+/// does; then the next free port replaces a default port.
 fn start(
     context: &Context,
     options: &Options,
@@ -133,7 +133,7 @@ fn start(
         let forwards = forwards(services, &options.forward);
         let built = led::as_forwarded(context, request, built.clone(), &forwards)?;
         let guest = launch(&built, options, forwards)?.start()?;
-        // It answers once it has made its devices; one that has ended closes the socket.
+        // QEMU answers after it has created its devices. If QEMU has ended, the socket is closed.
         let up = guest.qmp().is_ok() || guest.wait(PATIENCE).is_none();
         if !up && left > 0 && lost_a_port(&guest.ended_error()) {
             continue;
@@ -146,12 +146,12 @@ fn start(
     bail!("other processes take every port before QEMU does; choose one with --port")
 }
 
-/// Whether QEMU ended because it could not listen at a port of this machine.
+/// Returns true if QEMU ended because it could not listen at a port of this machine.
 fn lost_a_port(error: &Error) -> bool {
     matches!(error, Error::Ended { said, .. } if said.contains("host forwarding rule"))
 }
 
-/// The ports that lead into the guest.
+/// Returns the host ports that are forwarded to the guest.
 fn forwards(services: &[Service], more: &[Forward]) -> Vec<Forward> {
     let services = services.iter().map(|service| Forward {
         host: service.endpoint.host,
@@ -260,7 +260,7 @@ fn wait_until_serving(
     Ok(())
 }
 
-/// The error that QEMU has ended: what QEMU said comes first, since it usually says why.
+/// Returns the error for QEMU's end. QEMU's own message comes first, since it usually names the cause.
 fn ended(guest: &Guest, built: &Built, when: &str) -> anyhow::Error {
     let error = guest.ended_error();
     let message = match &error {
@@ -272,7 +272,7 @@ fn ended(guest: &Guest, built: &Built, when: &str) -> anyhow::Error {
     anyhow!(serial_log(guest, built)).context(message)
 }
 
-/// The end of the serial log, which usually says why a system does not serve.
+/// Returns the end of the serial log, which usually shows why a system does not serve.
 fn serial_log(guest: &Guest, built: &Built) -> String {
     let tail = guest.serial().tail(TAIL);
     let log = guest.serial().path().display();
@@ -341,7 +341,7 @@ fn describe(context: &Context, built: &Built) {
     }
     ui.say("protection domains, by priority:");
     for domain in &built.domains {
-        // 0: the program's file does not tell.
+        // 0: unknown from the program's file.
         let memory = match domain.memory {
             0 => String::new(),
             bytes => ui::bytes(bytes),
@@ -375,7 +375,7 @@ fn announce(context: &Context, options: &Options, built: &Built, guest: &Guest) 
         .say(format!("serial log: {}", guest.serial().path().display()));
 }
 
-/// A path as a shell reads it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@".contains(c);

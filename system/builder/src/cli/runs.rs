@@ -30,9 +30,9 @@ pub(super) struct Run {
     pub started: u64,
     /// Seconds since 1970 when it was started.
     pub since: u64,
-    /// Where it serves, once it does.
+    /// The URLs of its services, once they answer.
     pub urls: Vec<String>,
-    /// The ports of this machine that lead into it, each with the guest's port.
+    /// The host ports that are forwarded to it, each with the guest's port.
     #[serde(default)]
     pub ports: Vec<(u16, u16)>,
     /// The serial log.
@@ -65,7 +65,7 @@ impl Run {
         }
     }
 
-    /// That it runs: which process, and which ports lead into it.
+    /// Returns a message that it is running, with its process and its forwarded ports.
     pub fn described(&self) -> String {
         let ports: Vec<String> = self
             .ports
@@ -131,7 +131,7 @@ pub(super) fn all(output: &Path) -> Vec<(PathBuf, Run)> {
     runs
 }
 
-/// The folders in a folder.
+/// Lists the folders in a folder.
 pub(super) fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(of)
         .into_iter()
@@ -184,7 +184,7 @@ mod tests {
             said.contains("9000 (port 80 of the guest), 8443 (port 443"),
             "{said}"
         );
-        // A file of an earlier version names no ports.
+        // Files of earlier versions name no ports.
         let old = serde_json::to_value(&run).unwrap();
         let mut old = old.as_object().unwrap().clone();
         old.remove("ports");

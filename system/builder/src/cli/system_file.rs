@@ -1,7 +1,7 @@
-//! Microkit system files (`.system`) that are written by hand: read as far as Selkie's model goes.
+//! Hand-written Microkit system files (`.system`), read as far as Selkie's model supports them.
 //!
-//! On a board of the Microkit SDK the SDK's own tool has the last word: what the model lacks, or would refuse, is a note
-//! there. On pc99 Selkie makes the image itself, so it must know all of the file.
+//! On a board of the Microkit SDK the SDK's own tool decides: parts that the model does not support, or would refuse,
+//! are only notes. On pc99 Selkie makes the image itself, so it must support the whole file.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::board::{Board, KernelKind};
 use crate::elf::Executable;
 use crate::files;
 
-/// Most bytes of a program's ELF file.
+/// Maximum size of a program's ELF file in bytes.
 pub(super) const MAX_PROGRAM: u64 = 1 << 30;
 
 /// A system file that was read.
@@ -20,13 +20,13 @@ pub(super) const MAX_PROGRAM: u64 = 1 << 30;
 pub(super) struct SystemFile {
     /// The file.
     pub path: PathBuf,
-    /// Its name without the extension, which is the system's.
+    /// The file's name without the extension, which is the system's name.
     pub name: String,
     /// The folder that the paths in it are relative to.
     pub base: PathBuf,
-    /// The system in it. Where there are problems, it lacks the parts that they are about.
+    /// The system in it. It lacks the parts that have problems.
     pub system: System,
-    /// Faults, and parts that the model lacks.
+    /// Faults, and parts that the model does not support.
     problems: Vec<Problem>,
 }
 
@@ -34,7 +34,7 @@ impl SystemFile {
     /// Reads a file for a board.
     ///
     /// # Errors
-    /// When it, or a program that it names, is no file that can be read.
+    /// When the file, or a program that it names, cannot be read.
     pub fn read(path: &Path, board: &Board) -> anyhow::Result<Self> {
         let text = files::read_text(path, files::MAX_TEXT)
             .with_context(|| format!("cannot read {}", path.display()))?;
@@ -58,13 +58,14 @@ impl SystemFile {
         Ok(file)
     }
 
-    /// The program images that it names.
+    /// Returns the program images that the file names.
     pub fn images(&self) -> impl Iterator<Item = &Path> {
         let domains = self.system.domains().into_iter();
         domains.map(|(domain, _)| domain.program_image.as_path())
     }
 
-    /// The faults, each with its place. `last_word`: Microkit's tool judges the parts that the model lacks.
+    /// Returns the faults, each with its place. With `last_word`, Microkit's tool checks the unsupported parts, so they
+    /// are left out.
     fn faults(&self, last_word: bool) -> Vec<String> {
         let faults = self.problems.iter();
         let faults = faults.filter(|problem| !(last_word && problem.unsupported));
@@ -75,7 +76,7 @@ impl SystemFile {
         format!("{}:{problem}", self.path.display())
     }
 
-    /// Refuses what cannot be on this board.
+    /// Refuses a system that this board cannot run.
     ///
     /// # Errors
     /// All problems, each with its place.
@@ -96,7 +97,7 @@ impl SystemFile {
         bail!("the system file is wrong\n{}{hint}", faults.join("\n"))
     }
 
-    /// The parts that Selkie does not know, or would refuse, where Microkit's tool has the last word.
+    /// Returns a note for each part that Selkie does not support or would refuse, where Microkit's tool decides.
     pub fn notes(&self) -> Vec<String> {
         let note = |problem: &Problem| {
             let place = self.placed(problem);
@@ -110,7 +111,7 @@ impl SystemFile {
     }
 }
 
-/// Bytes of memory of a program: its segments, in whole pages. 0 if that cannot be known.
+/// Returns the memory of a program in bytes: its segments, in whole pages. 0 if it is unknown.
 pub(super) fn program_memory(elf: &Path, board: &Board) -> u64 {
     let read = files::read(elf, MAX_PROGRAM).ok();
     let program = read.and_then(|bytes| Executable::new(bytes, board.target.architecture).ok());

@@ -145,10 +145,10 @@ pub(crate) fn allocate(
     })
 }
 
-/// Where memory for transfers begins: it fills the window from its end. The SDK's initialiser gives free memory out by
-/// rising address and skips to the end of a block where nothing small enough is left to fill the gap before the next
-/// large page. Behind memory that ends with the window, which ends at a large page, there is no gap; in the middle of the
-/// window, it lost up to 14 MiB of a machine with 64, and a system with 256 connections did not start.
+/// Returns the first address of DMA memory, which is at the end of the window. The SDK's initialiser allocates free
+/// memory by rising address. It skips the rest of a block if no object is small enough to fill the gap before the next
+/// large page. The window ends at a large page, so that no gap follows the DMA memory. With DMA memory in the middle of
+/// the window, up to 14 MiB of a machine with 64 were lost, and a system with 256 connections did not start.
 fn first_transfer(plan: &Plan) -> u64 {
     let (address, size) = (plan.board.dma_address, plan.board.dma_size);
     address + size.saturating_sub(plan.transfer_memory())

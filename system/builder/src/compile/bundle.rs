@@ -11,7 +11,7 @@ use crate::toml::show_size;
 
 use walk::{Found, Walked, walk};
 
-/// The files of a folder, and what of it is no part of the site.
+/// The files of a site's folder, and the paths that are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     /// The files, for the bundle that the HTTP server reads.
@@ -22,8 +22,8 @@ pub(crate) struct Folder {
 
 /// Reads a site's folder. Hidden names are left out, see [`is_served`](crate::site::is_served).
 ///
-/// `most` is the number of bytes that all files may have together. Links that lead out of the folder are refused, unless
-/// `follow_links` says that they are meant.
+/// `most` is the maximum size of all files together, in bytes. Links that lead out of the folder are refused unless
+/// `follow_links` is set.
 ///
 /// # Errors
 /// Why the folder makes no bundle.

@@ -1,8 +1,8 @@
 //! A picture of a Microkit system file: its protection domains (PDs) by priority, their channels and calls, and the
 //! memory that two of them share.
 //!
-//! The file does not say what a PD is for, so that there are no layers: the most urgent PDs stand on top. Arrows have numbers,
-//! which a list below the picture explains.
+//! The file does not state the purpose of a PD, so there are no layers: the PDs with the highest priority are on top.
+//! Arrows have numbers, which a list below the picture explains.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use microkit_sdf::{ProtectionDomain, System};
 use super::{BAR, BOX_HEIGHT, BOX_WIDTH, GAP_X, GAP_Y, MARGIN, Place, Svg};
 use crate::toml::show_size;
 
-/// PDs beside each other.
+/// PDs in a row.
 const COLUMNS: usize = 3;
 /// Height of a line of text.
 const LINE: usize = 16;
@@ -61,7 +61,7 @@ pub(crate) fn of_system(system: &System, board: &str) -> String {
     svg.finish()
 }
 
-/// The lines of text in a PD's box.
+/// Returns the lines of text in a PD's box.
 fn lines(domain: &ProtectionDomain, parent: Option<&str>) -> Vec<String> {
     let program = domain.program_image.file_name().unwrap_or_default();
     let mut first = format!(
@@ -95,7 +95,7 @@ fn lines(domain: &ProtectionDomain, parent: Option<&str>) -> Vec<String> {
     lines
 }
 
-/// The links between two PDs, by their places in [`System::domains`]: channels, and regions that both map.
+/// Returns the links between each two PDs, by their places in [`System::domains`]: channels, and regions that both map.
 fn links(system: &System) -> BTreeMap<(usize, usize), Vec<String>> {
     let all = system.domains();
     let index = |name: &str| all.iter().position(|(domain, _)| domain.name == name);
@@ -143,7 +143,7 @@ fn links(system: &System) -> BTreeMap<(usize, usize), Vec<String>> {
     links
 }
 
-/// An arrow between two boxes, from side to side in a row, else from the bottom of the upper to the top of the lower.
+/// Draws an arrow between two boxes, from side to side in a row, else from the bottom of the upper to the top of the lower.
 fn connect(svg: &mut Svg, one: Place, other: Place, number: &str) {
     let (first, second) = if (one.y, one.x) <= (other.y, other.x) {
         (one, other)

@@ -65,7 +65,7 @@ pub(super) fn scalar_length(curve: ObjectIdentifier) -> Option<usize> {
     }
 }
 
-/// Checks that a vault signs with keys of a certificate's kind.
+/// Checks that a vault supports the public key algorithm of a certificate.
 ///
 /// # Errors
 /// The kind, and those that would be right.
@@ -107,7 +107,7 @@ pub(super) fn rsa_size(what: &str, modulus: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Why a vault does not sign with a key of this kind or on this curve.
+/// Returns the message that a vault does not sign with a key of this kind or on this curve.
 pub(super) fn unsupported(what: &str, oid: ObjectIdentifier) -> String {
     let text = oid.to_string();
     let name = OTHERS.iter().find(|(known, _)| *known == text);

@@ -12,10 +12,10 @@ use super::{KeyFileError, algorithm, alternative_names, pem};
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
-/// Days before its end from which on a certificate is warned of.
+/// Days before its expiry from which a certificate causes a warning.
 const SOON: i64 = 30;
 
-/// The certificates that a vault shows for a key, the key's own first, each behind one that it signed.
+/// The certificates that a vault shows for a key, the key's own first, each after one that it signed.
 #[derive(Clone, Debug)]
 pub struct Chain {
     /// The file that they come from.
@@ -54,7 +54,7 @@ impl Chain {
     }
 }
 
-/// The certificates of a PEM file, in DER; at least one.
+/// Returns the certificates of a PEM file, in DER; at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<Vec<u8>>, KeyFileError> {
     let sections = pem::sections(path)?;
     let found = sections.iter().filter(|section| section.is_certificate());
@@ -90,7 +90,7 @@ pub(super) fn parsed(certificates: &[Vec<u8>]) -> Result<Vec<X509Certificate<'_>
     .collect()
 }
 
-/// The warnings; an error is what no client would accept.
+/// Returns the warnings, or an error if no client would accept the chain.
 fn check(
     chain: &[X509Certificate<'_>],
     names: &[String],
@@ -124,7 +124,7 @@ fn check(
     Ok(warnings)
 }
 
-/// Whether each certificate is signed by the next.
+/// Checks that each certificate is signed by the next.
 fn in_order(chain: &[X509Certificate<'_>]) -> Result<(), String> {
     let Some(index) = chain
         .windows(2)
@@ -148,7 +148,7 @@ fn in_order(chain: &[X509Certificate<'_>]) -> Result<(), String> {
     Err(problem)
 }
 
-/// The order in which certificates that are none make a chain.
+/// Returns the order in which the certificates form a chain, if there is one.
 fn right_order(chain: &[X509Certificate<'_>]) -> Option<Vec<usize>> {
     let all = 0..chain.len();
     let signs_another = |issuer: &usize| {
@@ -156,7 +156,7 @@ fn right_order(chain: &[X509Certificate<'_>]) -> Option<Vec<usize>> {
         others.any(|other| signed_by(&chain[other], &chain[*issuer]))
     };
     let mut order: Vec<usize> = all.clone().filter(|one| !signs_another(one)).collect();
-    // The key's own signs no other.
+    // The end-entity certificate signs no other.
     let [mut last] = order[..] else {
         return None;
     };
@@ -168,8 +168,8 @@ fn right_order(chain: &[X509Certificate<'_>]) -> Option<Vec<usize>> {
     Some(order)
 }
 
-/// Whether the names fit and the signature is right. A signature in a scheme that is not known here (that of an old
-/// root's, say) is taken for right: clients judge it.
+/// Returns true if the names match and the signature is valid. A signature in an unknown scheme (an old root's, say)
+/// counts as valid: clients judge it.
 fn signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
     certificate.issuer() == issuer.subject()
         && matches!(
@@ -178,8 +178,8 @@ fn signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) ->
         )
 }
 
-/// The warning of a certificate that expires soon, or of an issuer's that has expired, which is no error: clients may know
-/// that issuer by another certificate.
+/// Returns a warning for a certificate that expires soon, or for an expired certificate of an issuer. The latter is no
+/// error: clients may have another certificate of that issuer.
 fn ending(index: usize, certificate: &X509Certificate<'_>, now: ASN1Time) -> Option<String> {
     let end = certificate.validity().not_after;
     let left = end.timestamp() - now.timestamp();
@@ -229,7 +229,7 @@ fn uses(first: &X509Certificate<'_>) -> Result<Vec<String>, String> {
     Ok(warnings)
 }
 
-/// The day of a time, in UTC.
+/// Formats the date of a time, in UTC.
 fn date(time: ASN1Time) -> String {
     let day = time.to_datetime();
     let (year, month, day) = (day.year(), u8::from(day.month()), day.day());

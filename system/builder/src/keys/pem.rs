@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::KeyFileError;
 use crate::files;
 
-/// Most bytes of a file with keys or certificates: a system's whole list of authorities has a quarter of a MiB.
+/// Maximum size in bytes of a file with keys or certificates: a system's whole list of authorities has a quarter of a MiB.
 const MAX_FILE: u64 = 4 << 20;
 
 /// The labels of certificates: RFC 7468, section 5.1.
@@ -33,7 +33,7 @@ impl Section {
     }
 }
 
-/// The sections of a PEM file; at least one. Text outside of them is skipped, and so is a byte order mark.
+/// Returns the sections of a PEM file; at least one. Text outside of them is skipped, and so is a byte order mark.
 ///
 /// # Errors
 /// [`KeyFileError`]: it cannot be read, or it is no PEM file, with what it is and how to make one of it.
@@ -75,7 +75,7 @@ pub(super) fn sections(path: &Path) -> Result<Vec<Section>, KeyFileError> {
     Ok(sections.into_iter().map(section).collect())
 }
 
-/// The labels of sections, for people: what is in a file that should hold something else.
+/// Lists the labels of sections for a message about a file with the wrong contents.
 pub(super) fn listed(sections: &[Section]) -> String {
     let mut labels: Vec<String> = Vec::new();
     for section in sections {
@@ -87,7 +87,7 @@ pub(super) fn listed(sections: &[Section]) -> String {
     labels.join(", ")
 }
 
-/// The kind of a file that is not PEM, by its first bytes, with the command that makes PEM of it.
+/// Identifies a file that is not PEM by its first bytes, and names the command that converts it to PEM.
 fn not_pem(bytes: &[u8], path: &Path) -> Option<String> {
     let file = quoted(path);
     match bytes {
@@ -104,7 +104,7 @@ fn not_pem(bytes: &[u8], path: &Path) -> Option<String> {
     }
 }
 
-/// A DER file (X.690, section 8.9: it begins with a SEQUENCE) by its first inner element.
+/// Identifies a DER file (X.690, section 8.9: it begins with a SEQUENCE) by its first inner element.
 fn der(bytes: &[u8], file: &str) -> String {
     let header = match bytes.get(1) {
         Some(&length) if length >= 0x80 => 2 + usize::from(length & 0x7f),
@@ -130,7 +130,7 @@ fn der(bytes: &[u8], file: &str) -> String {
     }
 }
 
-/// A path as a word of a shell.
+/// Quotes a path for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);

@@ -15,7 +15,7 @@ use super::KeyFileError;
 use super::algorithm::{self, Public};
 use super::pem::{self, Section};
 
-/// The private key of a PEM file, for a certificate with this public key.
+/// Reads the private key of a PEM file, for a certificate with this public key.
 ///
 /// # Errors
 /// [`KeyFileError`]: there is no key or more than one, or it is encrypted, or of a kind that a vault does not sign with.
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, public: &Public<'_>) -> Result<Zeroizing<Vec<u8>
         })
 }
 
-/// The only private key among the sections, which is not encrypted.
+/// Returns the only private key among the sections; an encrypted one is an error.
 fn chosen<'a>(sections: &'a [Section], path: &Path) -> Result<&'a Section, String> {
     let mut keys = sections.iter().filter(|section| section.is_private_key());
     let Some(key) = keys.next() else {
@@ -101,13 +101,14 @@ fn pkcs8(der: &[u8], public: &Public<'_>) -> Result<Zeroizing<Vec<u8>>, String> 
     }
 }
 
-/// Whether a vault signs with an RSA key of this size.
+/// Checks that a vault signs with an RSA key of this size.
 fn rsa(der: &[u8]) -> Result<(), String> {
     let key = pkcs1::RsaPrivateKey::from_der(der).map_err(|error| damaged("PKCS#1", error))?;
     algorithm::rsa_size("the private key", key.modulus.as_bytes())
 }
 
-/// A key on a curve (SEC 1, appendix C.4; RFC 5915) in PKCS#8. `given` is the curve as it stands outside of the key.
+/// Converts a key on a curve (SEC 1, appendix C.4; RFC 5915) to PKCS#8. `given` is the curve that is named outside of
+/// the key.
 fn sec1(
     der: &[u8],
     given: Option<ObjectIdentifier>,

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A key that OpenSSL wrote: `tests/keys/README.md`.
+/// Reads a key that OpenSSL wrote: `tests/keys/README.md`.
 fn key_text(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     fs::read_to_string(folder.join(name)).unwrap()
@@ -30,7 +30,7 @@ impl Files {
         path
     }
 
-    /// The key that these two files make.
+    /// Reads the key from these two files.
     fn made(&self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<FromFiles, String> {
         let (chain, key) = (self.write("chain.pem", chain), self.write("key.pem", key));
         let made = from_files(&chain, &key);
@@ -54,13 +54,13 @@ fn params(name: &str) -> CertificateParams {
     params
 }
 
-/// A self-signed certificate for the key that OpenSSL wrote in PKCS#8.
+/// Makes a self-signed certificate for the key that OpenSSL wrote in PKCS#8.
 fn certificate_for(key: &str) -> String {
     let pair = KeyPair::from_pem(&key_text(key)).unwrap();
     params("selkie.test").self_signed(&pair).unwrap().pem()
 }
 
-/// A certificate with a change, and its key.
+/// Makes a certificate with a change, and its key.
 fn changed(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let (pair, mut params) = (pair(), params("selkie.test"));
     change(&mut params);
@@ -341,7 +341,7 @@ fn warns_of_what_some_clients_refuse() {
     }
 }
 
-/// A chain of three: key, its certificate, an authority between, the root.
+/// Makes a chain of three: the key's certificate, an intermediate authority, and the root.
 fn three() -> (KeyPair, [String; 3], CertifiedIssuer<'static, KeyPair>) {
     let ca = |name: &str| {
         let mut params = params(name);

@@ -29,8 +29,8 @@ pub enum KeyKind {
     Text(Vec<String>),
     /// A whole number in a range.
     Integer(i64, i64),
-    /// A TCP port at which clients reach a service of the system: where `selkie run` leads another port of its machine
-    /// there, that one.
+    /// A TCP port at which clients reach a service of the system. If `selkie run` forwards another host port to it, the
+    /// value is the host port.
     Port,
     /// Text that can be the value of a header field of HTTP.
     HeaderValue,

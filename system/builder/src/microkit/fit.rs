@@ -1,5 +1,5 @@
-//! Whether a system fits the memory of a machine for x86_64, where the kernel finds the memory when it starts: Microkit's
-//! tool cannot know, and a release kernel that has too little stops without a word.
+//! The memory that a system needs on a machine for x86_64, where the kernel detects the memory at boot. Microkit's tool
+//! cannot know the amount, and a release kernel that has too little halts without a message.
 
 use object::{Object, ObjectSegment, ObjectSymbol};
 use serde_json::Value;
@@ -7,25 +7,25 @@ use serde_json::Value;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Memory below the kernel, and what the firmware keeps at the end for its tables.
+/// Memory below the kernel, and the firmware's tables at the end of memory.
 const FIRMWARE: u64 = MIB + 128 * KIB;
 
 /// Tables of the IOMMU that the kernel makes for all 256 PCI buses.
 const IOMMU: u64 = 257 * 4 * KIB;
 
-/// Free memory is in blocks that are a power of two: what is lost at their borders.
+/// Memory lost because free blocks have sizes of a power of two.
 const BORDERS: u64 = 2 * MIB;
 
-/// Memory in bytes that a machine must have at least, a little more than less.
+/// Returns the least memory, in bytes, that a machine must have. The estimate is on the high side.
 ///
-/// `kernel` is the ELF file of the kernel and `config` its `gen_config.json`; `image` the bytes of memory that the
-/// initialiser takes with what it holds, and `report` what Microkit's tool says of the system.
+/// `kernel` is the ELF file of the kernel and `config` its `gen_config.json`; `image` is the memory of the initialiser
+/// and its contents in bytes, and `report` is the report of Microkit's tool.
 pub fn needed(kernel: &[u8], config: &Value, image: u64, report: &str) -> Option<u64> {
     let cnode = config["ROOT_CNODE_SIZE_BITS"]
         .as_str()?
         .parse::<u32>()
         .ok()?;
-    // 32 bytes a slot.
+    // 32 bytes per slot.
     let root = 1u64.checked_shl(cnode)?.checked_mul(32)?;
     let kernel = kernel_memory(kernel)?;
     let parts = [
@@ -40,7 +40,7 @@ pub fn needed(kernel: &[u8], config: &Value, image: u64, report: &str) -> Option
     parts.into_iter().try_fold(0u64, u64::checked_add)
 }
 
-/// Memory that the kernel keeps: up to its end, less what it uses only while it starts.
+/// Returns the memory that the kernel keeps: up to its end, without the part that it uses only during boot.
 fn kernel_memory(elf: &[u8]) -> Option<u64> {
     let elf = object::File::parse(elf).ok()?;
     let address = |symbol: &str| {
@@ -57,7 +57,7 @@ fn kernel_memory(elf: &[u8]) -> Option<u64> {
     (kept <= loaded.saturating_add(MIB)).then_some(kept)
 }
 
-/// Memory of the kernel objects in the tool's report: lines `ID - KIND: 'NAME'`.
+/// Returns the memory of the kernel objects in the tool's report: lines `ID - KIND: 'NAME'`.
 fn objects(report: &str) -> u64 {
     let list = report
         .split("# Kernel Objects Details")

@@ -44,7 +44,7 @@ impl Found {
 }
 
 impl Found {
-    /// What to do where this place holds no SDK that can be used: while a place is named, no other is looked at.
+    /// Returns advice for a place that holds no usable SDK. While a place is named, no other is searched.
     fn remedy(self, version: &str) -> String {
         let place = default_place(version);
         match self {
@@ -94,7 +94,7 @@ pub enum SdkError {
         folder.display(), found.remedy(wanted)
     )]
     Version {
-        /// Who named the place.
+        /// The source of the place: variable, settings or default.
         found: Found,
         /// Where it is.
         folder: PathBuf,
@@ -149,7 +149,7 @@ pub fn download(version: &str) -> String {
     )
 }
 
-/// How to get the SDK, where a place that was named holds none.
+/// Returns the command that downloads the SDK.
 fn fetch(version: &str) -> String {
     format!(
         "to download it:\n    curl -L {} | tar xz -C FOLDER",

@@ -1,4 +1,4 @@
-//! What to say of the authorities whose certificates count.
+//! Notes about the certificates of trusted authorities.
 
 use tls::Authorities;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -6,8 +6,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{Content, Protection};
 use crate::manifest::DataKind;
 
-/// A note for each certificate that was perhaps meant for one client or server: it is an authority's, without a word on what
-/// its key is for. `openssl req -x509` makes such ones.
+/// Returns a note for each CA certificate that does not declare the key usage keyCertSign. Such a certificate may be
+/// meant for one client or server; `openssl req -x509` makes it.
 pub(super) fn notes(protections: &[Protection]) -> Vec<String> {
     let mut notes = Vec::new();
     for protection in protections {
@@ -38,7 +38,7 @@ pub(super) fn notes(protections: &[Protection]) -> Vec<String> {
     notes
 }
 
-/// The subject of a certificate of an authority that may be for something else as well (RFC 5280, sections 4.2.1.3 and
+/// Returns the subject of a CA certificate whose key may have other uses as well (RFC 5280, sections 4.2.1.3 and
 /// 4.2.1.9).
 fn subject_of_authority(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;

@@ -9,7 +9,7 @@ use crate::diagnostics::{Problem, listed, suggest};
 use crate::manifest::{Manifests, Program};
 use crate::toml::Spanned;
 
-/// The devices of a board that no program drives.
+/// Returns the devices of a board that no program drives.
 pub fn undriven<'b>(root: &Path, board: &'b Board) -> Vec<&'b Device> {
     let manifests = Manifests::find(root);
     let programs: Vec<Program> = manifests

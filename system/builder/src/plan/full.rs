@@ -7,8 +7,8 @@ use crate::description::Written;
 use crate::toml::{Entry, Kind, Node};
 
 impl Plan {
-    /// The description with what the board file adds, in TOML. Read again, beside the same files, it makes the same
-    /// system. Comments say what the builder decides where the description leaves it open.
+    /// Returns the description with the PDs from the board file, in TOML. With the same files beside it, it makes the
+    /// same system. Comments show the values that the builder chose for keys that are left out.
     pub fn to_toml(&self) -> String {
         let mut text = format!(
             "# {} for the board {}, with nothing left out. Files are named from the folder of {}.\n\n[system]\nname = {}\n\
@@ -45,7 +45,7 @@ impl Plan {
         text
     }
 
-    /// What the builder decides where a description leaves it open, as TOML values.
+    /// Returns the keys that the builder decides if a description leaves them out, with their TOML values.
     fn decided(&self, protection: &Protection) -> Vec<(String, String)> {
         let mut decided = vec![
             ("priority".into(), protection.priority.to_string()),
@@ -84,17 +84,17 @@ fn value(node: &Node) -> String {
         Kind::List(nodes) => format!("[{}]", joined(nodes.iter().map(value).collect())),
         Kind::Table(entries) if entries.is_empty() => "{}".into(),
         Kind::Table(entries) => format!("{{ {} }}", joined(entries.iter().map(pair).collect())),
-        // No key of a description takes one: the plan would have been refused.
+        // No key of a description allows such a value: the plan would have been refused.
         Kind::Other(what) => quoted(what),
     }
 }
 
-/// A basic string of TOML.
+/// Formats a basic string of TOML.
 fn quoted(text: &str) -> String {
     toml_edit::Value::from(text).to_string()
 }
 
-/// A size as a description has it.
+/// Formats a size as in a description.
 fn size(bytes: u64) -> String {
     let units = [(1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
     let fitting = units

@@ -1,11 +1,11 @@
-//! The protections that a description leaves out because every system has them: the board file adds them.
+//! PDs that a description may leave out because every system has them: the builder adds them from the board file.
 //!
-//! A protection of the board file is added if the system has none that runs its program, and
+//! A PD of the board file is added if the system has no PD that runs its program, and
 //! * its program is the supervisor, or
 //! * its program provides a common interface that a protection of the system consumes and none provides, or
 //! * a port of the system names it.
 //!
-//! What is added may need more, so that this goes on until nothing is missing.
+//! An added PD may need others, so this repeats until no PD is missing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::interface::Interface;
 use crate::manifest::{Manifests, Program};
 use crate::toml::{Kind, Node, Spanned, shifted};
 
-/// Adds protections of the board file to a description, in front of its own. Returns the description's text with the
-/// board file's appended, and the names of what was added.
+/// Adds PDs of the board file to a description, before its own. Returns the description's text with the board file's
+/// appended, and the names of the added PDs.
 ///
 /// # Errors
-/// That a name is taken by a protection that does something else.
+/// When a name is in use by a PD that runs another program.
 pub(super) fn add(
     root: &Path,
     board: &Board,
@@ -79,17 +79,17 @@ pub(super) fn add(
     Ok((both, names))
 }
 
-/// A system as far as it is known while protections are added.
+/// A system to which PDs are being added.
 struct System<'a> {
     board: &'a Board,
-    /// The protections, each with its program, if that is known.
+    /// The PDs, each with its program, if that is known.
     present: Vec<(Written, Option<Program>)>,
 }
 
 impl System<'_> {
-    /// Whether a protection that the board offers is missing.
+    /// Returns true if the system needs a PD of the board file and lacks it.
     fn needs(&self, offered: &Written, program: &Program) -> bool {
-        // A protection of that name whose program is not known is most likely meant, and misspelt.
+        // A PD of that name with an unknown program is most likely this one, with a misspelt program.
         let same = |(written, known): &(Written, Option<Program>)| {
             written.program.value == program.name
                 || known.is_none() && written.name.value == offered.name.value
@@ -104,8 +104,8 @@ impl System<'_> {
             || self.names(&offered.name.value)
     }
 
-    /// Whether a protection consumes a common interface that none provides. One without a channel only gives numbers to
-    /// read, which is no reason for another protection.
+    /// Returns true if a PD consumes a common interface that no PD provides. An interface without a channel is ignored:
+    /// it only has numbers to read.
     fn lacks(&self, interface: &Interface) -> bool {
         if !interface.common || !interface.has_channel() {
             return false;
@@ -125,7 +125,7 @@ impl System<'_> {
         consumed && !programs().any(|(_, program)| has(Role::Provider, program))
     }
 
-    /// Whether an interface is about a bus that this protection's device is not on.
+    /// Returns true if an interface is for another bus than that of this PD's device.
     fn on_another_bus(&self, written: &Written, interface: &Interface) -> bool {
         let name = written.entry("device").and_then(|entry| entry.as_text());
         let device = name.and_then(|name| self.board.device(name));
@@ -135,7 +135,7 @@ impl System<'_> {
         }
     }
 
-    /// Whether a port is connected to a protection of this name, and there is none.
+    /// Returns true if a port names a PD that does not exist.
     fn names(&self, name: &str) -> bool {
         let mut present = self.present.iter();
         if present.any(|(written, _)| written.name.value == name) {
@@ -156,7 +156,7 @@ impl System<'_> {
     }
 }
 
-/// Whether a port's value names a protection.
+/// Returns true if a port's value names this PD.
 fn mentions(node: &Node, name: &str) -> bool {
     match &node.kind {
         Kind::Text(text) => text == name,
@@ -169,7 +169,7 @@ fn mentions(node: &Node, name: &str) -> bool {
     }
 }
 
-/// Refuses to add a protection whose name another one has.
+/// Refuses to add a PD whose name is in use.
 fn check_name(
     written: &Written,
     description: &Description,
@@ -193,7 +193,7 @@ fn check_name(
         )))
 }
 
-/// The same protection, with its places behind those of the description.
+/// Returns the same PD, with its places after those of the description.
 fn moved(written: &Written, base: usize) -> Written {
     let spanned = |text: &Spanned<String>| Spanned {
         value: text.value.clone(),

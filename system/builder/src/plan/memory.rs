@@ -23,7 +23,7 @@ pub const MAX_MEMORY: u32 = 65536;
 /// Machines are suggested in multiples of this many bytes.
 const STEP: u64 = 16 << 20;
 
-/// Gives the board the memory that the machine is to have: what the command says, or else the description.
+/// Sets the memory of the board's machine to that of the command, or else of the description.
 pub(super) fn set(
     source: &Arc<Source>,
     board: &mut Board,
@@ -193,15 +193,16 @@ impl Board {
             .saturating_sub(self.dma_size)
     }
 
-    /// Whether the kernel is built for one amount of memory. A kernel for x86_64 takes what the machine has.
+    /// Returns true if the kernel is built for a fixed amount of memory. A kernel for x86_64 uses the memory that the
+    /// machine has.
     pub fn has_fixed_memory(&self) -> bool {
         self.target.architecture != Architecture::X86_64
     }
 
-    /// Takes a machine with this much memory in bytes; on a board with fixed memory it changes nothing.
+    /// Sets the memory of the machine in bytes. On a board with fixed memory it does nothing.
     ///
     /// # Errors
-    /// The least amount, in bytes, if that is more: the memory for devices' transfers has its place in it.
+    /// The least amount, in bytes, if that is more: it must include the DMA window.
     pub(crate) fn set_memory(&mut self, memory: u64) -> Result<(), u64> {
         if self.has_fixed_memory() {
             return Ok(());
@@ -215,8 +216,7 @@ impl Board {
         Ok(())
     }
 
-    /// What to do so that protection domains can have this many bytes: take a larger machine. `None` where that is not
-    /// possible.
+    /// Returns advice to use a machine that has this many bytes for PDs. `None` if that is not possible.
     pub(crate) fn larger(&self, needed: u64) -> Option<String> {
         let others = self.reserved.saturating_add(self.dma_size);
         let least = needed.checked_add(others)?;
@@ -225,7 +225,7 @@ impl Board {
     }
 }
 
-/// What to do where a machine has less than this many bytes of memory.
+/// Returns advice to use a machine with at least this many bytes of memory.
 pub(crate) fn larger_machine(least: u64) -> String {
     let suggested = least.div_ceil(STEP).saturating_mul(STEP) >> 20;
     format!(

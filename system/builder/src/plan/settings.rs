@@ -14,7 +14,7 @@ use crate::manifest::{self, Data, DataKind, Program};
 use crate::toml::{Entry, Fields, Spanned, show_size};
 
 impl Planner<'_> {
-    /// The heap of a protection in bytes: what its connections need, unless the description gives more.
+    /// Returns the heap of a PD in bytes: the size in the description, or else that which its connections need.
     pub(super) fn heap(
         &mut self,
         index: usize,
@@ -38,7 +38,7 @@ impl Planner<'_> {
         bytes
     }
 
-    /// Reports a heap that the protection's connections could use up.
+    /// Reports a heap that the PD's connections could exhaust.
     fn too_little(
         &mut self,
         index: usize,

@@ -1,4 +1,4 @@
-//! What a description says of a site: its folder, and what is done with paths and files.
+//! The site of a description: its folder, and the rules for its paths and files.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::manifest::Program;
 use crate::site;
 use crate::toml::{Entry, Fields, Kind as Toml, Spanned};
 
-/// The status of a redirect of which the description says none: the page has moved for good.
+/// The default status of a redirect: Moved Permanently.
 const MOVED: u16 = 301;
 
 /// The keys of a site.
@@ -29,7 +29,7 @@ struct Keys<'n> {
 }
 
 impl Planner<'_> {
-    /// A folder, as text, or a table with the folder and more.
+    /// Reads a site: a folder, as text, or a table with the folder and more.
     pub(super) fn site(
         &mut self,
         written: &Written,
@@ -105,7 +105,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Does to the files what the description says, and notes what is wrong with it.
+    /// Applies the rules of the description to the files, and reports errors in them.
     fn apply(&mut self, keys: &Keys<'_>, writer: &mut Writer) {
         let listing = keys.listing.and_then(|entry| self.reader().boolean(entry));
         if listing == Some(true)
@@ -122,7 +122,7 @@ impl Planner<'_> {
         self.page(keys.fallback, |path| writer.set_fallback(path).is_ok());
     }
 
-    /// A file of the site that stands for others.
+    /// Sets a file of the site that is sent in place of others.
     fn page(&mut self, entry: Option<&Entry>, set: impl FnOnce(&str) -> bool) {
         let Some(path) = entry.and_then(|entry| self.reader().text(entry)) else {
             return;
@@ -134,7 +134,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The entries of a table, each with its text.
+    /// Returns the entries of a table, each with its text.
     fn texts(&mut self, entry: Option<&Entry>) -> Vec<(String, Range<usize>, Spanned<String>)> {
         let mut texts = Vec::new();
         for one in self.rows(entry) {
@@ -150,7 +150,7 @@ impl Planner<'_> {
         table.map(<[Entry]>::to_vec).unwrap_or_default()
     }
 
-    /// Media types by the extension of a file's name.
+    /// Sets media types by the extension of a file's name.
     fn types(&mut self, entry: Option<&Entry>, writer: &mut Writer) {
         for (extension, span, media_type) in self.texts(entry) {
             if extension.is_empty() || extension.contains(['/', '*']) {
@@ -177,14 +177,14 @@ impl Planner<'_> {
         }
     }
 
-    /// `Cache-Control` by path.
+    /// Sets `Cache-Control` by path.
     fn cache(&mut self, entry: Option<&Entry>, writer: &mut Writer) {
         for (pattern, span, value) in self.texts(entry) {
             self.field(writer, (&pattern, &span), "Cache-Control", &value);
         }
     }
 
-    /// Header fields by path.
+    /// Sets header fields by path.
     fn headers(&mut self, entry: Option<&Entry>, writer: &mut Writer) {
         for row in self.rows(entry) {
             for (name, name_span, value) in self.texts(Some(&row)) {
@@ -196,7 +196,7 @@ impl Planner<'_> {
         }
     }
 
-    /// One header field for the files whose paths a pattern fits.
+    /// Sets a header field of the files whose paths match a pattern.
     fn field(
         &mut self,
         writer: &mut Writer,
@@ -253,7 +253,7 @@ impl Planner<'_> {
         }
     }
 
-    /// `{ to = "…", status = … }`
+    /// Reads `{ to = "…", status = … }`.
     fn target(&mut self, row: &Entry, entries: &[Entry]) -> Option<(Spanned<String>, u16)> {
         let mut fields = Fields::new(entries);
         let (to, status) = (fields.take("to"), fields.take("status"));
@@ -296,7 +296,7 @@ impl Planner<'_> {
         self.wrong(span, message).help = Some(error.to_string());
     }
 
-    /// What of the folder is not served, or will not work in a browser.
+    /// Adds notes about files that are not served, or that will not work in a browser.
     fn site_notes(
         &mut self,
         written: &Written,

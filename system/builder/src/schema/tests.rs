@@ -26,7 +26,7 @@ fn json_of(node: &Node) -> Value {
     }
 }
 
-/// For descriptions of the programs at `root`; without those whose manifests are wrong.
+/// Returns the validator for the programs at `root`, without those whose manifests are wrong.
 fn validator(root: &Path) -> Validator {
     let manifests = Manifests::find(root);
     let programs = manifests
@@ -35,13 +35,13 @@ fn validator(root: &Path) -> Validator {
     jsonschema::draft7::new(&of(&programs.collect::<Vec<_>>())).unwrap()
 }
 
-/// The description in a file; `None` if it is no TOML.
+/// Reads the description in a file; `None` if it is no TOML.
 fn description(path: &Path) -> Option<Value> {
     let source = Source::read(path, &root()).ok()?;
     toml::parse(&source).ok().map(|document| json_of(&document))
 }
 
-/// The files of a folder that end in `.toml`.
+/// Lists the files of a folder that end in `.toml`.
 fn descriptions(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -86,8 +86,8 @@ fn every_description_of_the_repository_fits_and_names_the_schema() {
     }
 }
 
-/// Faults of form in `tests/golden`, with the key that is at fault. What is not among them takes knowledge of a board or
-/// of other protections.
+/// Files in `tests/golden` that break the schema, with the key that is wrong. Faults in the other files depend on a
+/// board or on other PDs.
 const FAULTS: [(&str, &str); 26] = [
     ("bad_size", "/protection/tcpip/memory"),
     ("config_choice_unknown", "/protection/tcpip/config/mode"),

@@ -1,6 +1,6 @@
-//! What a Content-Security-Policy (CSP Level 3) lets a page do, as far as the page's own text tells.
+//! Content-Security-Policy (CSP Level 3), as far as a page's own text is concerned.
 
-/// The policies of one header field; what one of them forbids is forbidden.
+/// The policies of one header field. A page must satisfy all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Policies(Vec<Policy>);
 
@@ -8,14 +8,14 @@ pub(super) struct Policies(Vec<Policy>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Policy(Vec<(String, Vec<String>)>);
 
-/// Something of a page that runs, or changes how it looks, without a file of its own.
+/// Inline code or style of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inline {
-    /// The directives that say whether it may, the first one that is there counts.
+    /// The directives that apply; the first one that the policy has is used.
     pub directives: &'static [&'static str],
     /// The hash of its text as in a policy, without quotation marks.
     pub hash: String,
-    /// Whether it is an attribute: then hashes count only together with `'unsafe-hashes'`.
+    /// True for an attribute: then hashes apply only together with `'unsafe-hashes'`.
     pub is_attribute: bool,
     /// The nonce that it has.
     pub nonce: Option<String>,
@@ -30,7 +30,7 @@ impl Policies {
         self.0.iter().all(|policy| policy.allows_inline(inline))
     }
 
-    /// Whether a page may load what is at this URL. Relative ones are of the page's own site.
+    /// Returns true if a page may load this URL. A relative URL belongs to the page's own site.
     pub fn allow_load(&self, directives: &[&str], url: &str) -> bool {
         self.0
             .iter()
@@ -53,7 +53,7 @@ impl Policy {
         Self(directives)
     }
 
-    /// The sources of the first of these directives that the policy has.
+    /// Returns the sources of the first of these directives that the policy has.
     fn sources(&self, directives: &[&str]) -> Option<&[String]> {
         directives.iter().find_map(|name| {
             let found = self.0.iter().find(|(other, _)| other == name);
@@ -70,7 +70,7 @@ impl Policy {
                 .iter()
                 .any(|source| source.eq_ignore_ascii_case(word))
         };
-        // Hashes and nonces keep their case.
+        // Hashes and nonces are case-sensitive.
         let names = |text: String| sources.contains(&text);
         let by_hash = names(format!("'{}'", inline.hash));
         if by_hash && (!inline.is_attribute || has("'unsafe-hashes'")) {
@@ -97,7 +97,7 @@ impl Policy {
     }
 }
 
-/// Where a URL leads.
+/// The origin of a URL.
 enum Place {
     /// The page's own site.
     Own,
@@ -147,11 +147,11 @@ impl Place {
         }
     }
 
-    /// Whether a source of a policy names it. Ports and paths of sources are not looked at.
+    /// Returns true if a source of a policy matches it. Ports and paths of sources are ignored.
     fn fits(&self, source: &str) -> bool {
         let source = source.to_ascii_lowercase();
         match self {
-            // The site's own host may be among the sources under a name that is not known here.
+            // A source may name the site's own host, but that name is unknown here.
             Self::Own => match source.strip_suffix(':') {
                 Some(scheme) => scheme.starts_with("http"),
                 None => source == "'self'" || !source.starts_with('\''),

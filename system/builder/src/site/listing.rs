@@ -20,7 +20,7 @@ pub(super) fn add(writer: &mut Writer) -> Result<(), AddError> {
     Ok(())
 }
 
-/// The names in each folder, by the folder's path with a slash at its end; those of folders have one as well.
+/// Returns the names in each folder, by the folder's path. Paths and names of folders end in a slash.
 fn folders(writer: &Writer) -> BTreeMap<String, BTreeSet<(String, Option<usize>)>> {
     let mut folders: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
     for file in writer.files() {
@@ -68,7 +68,7 @@ fn page(folder: &str, entries: &BTreeSet<(String, Option<usize>)>) -> String {
     page
 }
 
-/// Text as it stands in HTML.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {
@@ -84,7 +84,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A name as it stands in a URL.
+/// Percent-encodes a name for a URL.
 fn encode(name: &str) -> String {
     let mut encoded = String::new();
     for byte in name.bytes() {

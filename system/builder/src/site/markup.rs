@@ -1,4 +1,4 @@
-//! What a page's Content-Security-Policy would keep it from.
+//! Parts of a page that its Content-Security-Policy forbids.
 
 use std::collections::BTreeMap;
 
@@ -20,18 +20,18 @@ const FRAME: &[&str] = &["frame-src", "child-src", "default-src"];
 const OBJECT: &[&str] = &["object-src", "default-src"];
 const BASE: &[&str] = &["base-uri"];
 
-/// Something of a page that its policy forbids.
+/// A part of a page that its policy forbids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Forbidden {
     /// The line, from 1.
     pub line: usize,
-    /// What it is.
+    /// A description for messages.
     pub what: String,
-    /// What a policy can name it by, for what has a hash.
+    /// The hash by which a policy can allow it, for inline code.
     pub hash: Option<String>,
 }
 
-/// What of a page its policy forbids, in order.
+/// Returns the parts of a page that its policy forbids, in order.
 pub(super) fn forbidden(page: &[u8], policies: &Policies) -> Vec<Forbidden> {
     let mut look = Look {
         page,
@@ -93,7 +93,7 @@ impl Look<'_> {
         });
     }
 
-    /// The element, if its text is code.
+    /// Returns the element, if its text is code.
     fn element(&self, tag: &StartTag<usize>) -> Option<Element> {
         let is_script = match &tag.name[..] {
             b"script" if has(&tag.attributes, "src") || !is_code(&tag.attributes) => return None,
@@ -163,7 +163,7 @@ impl Look<'_> {
         }
     }
 
-    /// What an element loads.
+    /// Checks a URL that an element loads.
     fn load(&mut self, line: usize, tag: &StartTag<usize>, name: &str, url: &str) {
         let rel = value(&tag.attributes, "rel")
             .unwrap_or_default()
@@ -206,7 +206,7 @@ fn value(attributes: &Attributes, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&value.value).into_owned())
 }
 
-/// Whether a script element's text is run, and not data for another script (HTML, section 4.12.1).
+/// Returns true if a script element's text is run, and is not data for another script (HTML, section 4.12.1).
 fn is_code(attributes: &Attributes) -> bool {
     let Some(kind) = value(attributes, "type") else {
         return true;
@@ -216,7 +216,7 @@ fn is_code(attributes: &Attributes) -> bool {
     code.contains(&kind.as_str()) || kind.ends_with("javascript") || kind.ends_with("ecmascript")
 }
 
-/// A text's hash, as in a policy.
+/// Returns the hash of a text, as in a policy.
 fn hash(text: &[u8]) -> String {
     format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(text)))
 }

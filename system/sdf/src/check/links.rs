@@ -263,7 +263,7 @@ fn described_ports(ports: &Range<u64>) -> String {
     }
 }
 
-/// What one interrupt of a system has for itself.
+/// A resource that only one interrupt of a system may use.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Claim {
     /// A number of the interrupt controller (Arm, RISC-V).

@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         match std::fs::metadata(found) {
-            // Who opens a FIFO waits; a device does not end.
+            // To open a FIFO may block, and a read from a device may not end.
             Ok(data) if !data.is_file() => {
                 self.wrong(
                     node,

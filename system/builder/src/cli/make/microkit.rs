@@ -98,8 +98,8 @@ pub(super) fn image(work: &Work<'_>, parts: &Parts, ground: &Ground) -> anyhow::
     })
 }
 
-/// Refuses a system that the machine has too little memory for, where the tool cannot know how much there is: a release
-/// kernel would stop without a word.
+/// Refuses a system that the machine has too little memory for, where Microkit's tool cannot know the amount. A release
+/// kernel would halt without a message.
 fn check_memory(parts: &Parts, ground: &Ground, image: &[u8], report: &Path) -> anyhow::Result<()> {
     if parts.board.has_fixed_memory() {
         return Ok(());
@@ -118,7 +118,7 @@ fn check_memory(parts: &Parts, ground: &Ground, image: &[u8], report: &Path) -> 
     }
 }
 
-/// Bytes of memory that an ELF file takes.
+/// Returns the memory of an ELF file in bytes.
 fn memory(elf: &[u8]) -> u64 {
     let parsed = object::File::parse(elf);
     parsed.map_or(0, |elf| elf.segments().map(|segment| segment.size()).sum())
@@ -166,7 +166,7 @@ fn explained(parts: &Parts, error: ToolError) -> anyhow::Error {
         Some((line, column)) => format!("{file}:{line}:{column}: {error}"),
         None => format!("{file}: {error}"),
     };
-    // What Selkie has found may be the cause.
+    // Selkie's own notes may explain the error.
     let lines: Vec<String> = [refused].into_iter().chain(parts.notes.clone()).collect();
     anyhow!("{}", lines.join("\n"))
 }
@@ -182,14 +182,14 @@ fn sdk_part(ground: &Ground, kernel: usize) -> u64 {
     loaded.map(|elf| memory(&elf)).sum()
 }
 
-/// How the kernel is configured: `gen_config.json`.
+/// Reads the kernel configuration from `gen_config.json`.
 fn configuration(ground: &Ground) -> Value {
     let file = ground.folder.join("include/kernel/gen_config.json");
     let text = fs::read_to_string(file).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Which kernel it is: what the SDK's folder says of its configuration.
+/// Returns the name of the kernel, with the relevant options of its configuration.
 fn kernel_name(work: &Work<'_>, ground: &Ground) -> String {
     let config = configuration(ground);
     let is = |key: &str| config[key] == true;

@@ -129,7 +129,7 @@ pub(super) fn image(parts: &mut Parts, ground: &Ground) -> anyhow::Result<Bootab
 
 /// Refuses a system that the machine has too little memory for, now that its image is known.
 fn check_memory(parts: &Parts, image: &pc99::Image) -> anyhow::Result<()> {
-    // Firmware, kernel, and what the kernel makes for the root task.
+    // Firmware, the kernel, and the objects that the kernel creates for the root task.
     const KERNEL: u64 = 4 << 20;
     let parts_of_memory = [
         KERNEL,

@@ -12,13 +12,13 @@ pub const SSLYZE: &str = "target/selkie/tools/sslyze/bin/sslyze";
 /// The version whose findings `tests/scanner-findings.txt` lists.
 const REQUIREMENT: &str = "sslyze==6.3.1";
 
-/// Whether Python can make virtual environments: Debian has that in a package of its own.
+/// Returns true if Python can make virtual environments. Debian has a separate package for that.
 pub(super) fn has_venv() -> bool {
     let mut python = Command::new("python3");
     super::succeeds(python.args(["-c", "import ensurepip, venv"]))
 }
 
-/// Installs sslyze if it is missing. Without it (on a machine without a network, say) its test is skipped, which is said.
+/// Installs sslyze if it is missing. Without it (on a machine without a network, say) its test is skipped with a message.
 pub(super) fn ensure(ui: &Ui, root: &Path) {
     let program = root.join(SSLYZE);
     if program.exists() {

@@ -219,9 +219,9 @@ fn boards() -> Vec<Job> {
     boards.flat_map(each).collect()
 }
 
-/// One job a fuzz target. A crash, a hang of a minute or a leak fails it. As with property tests, the seed is fixed. It begins
-/// with the inputs of `corpus/TARGET`; what libFuzzer adds to them goes to the first folder that it is given, which is not of
-/// the repository.
+/// Returns one job per fuzz target. A crash, a hang of a minute or a leak fails it. As with property tests, the seed is
+/// fixed. libFuzzer begins with the inputs of `corpus/TARGET`. It writes new inputs to its first folder, which is below
+/// `target`, so that git ignores it.
 fn fuzz(root: &Path) -> Vec<Job> {
     let entries = fs::read_dir(root.join(FUZZ).join("fuzz_targets"));
     let mut targets: Vec<String> = entries

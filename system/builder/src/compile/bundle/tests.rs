@@ -13,7 +13,7 @@ use super::walk::MOST_ENTRIES;
 
 const MOST: u64 = 64 << 20;
 
-/// A folder with an index page.
+/// Makes a folder with an index page.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("index.html"), "<p>").unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::files::plain;
 use crate::site::is_served;
 
-/// Most files and folders of a site: a path that is wrong does not make the builder list a whole disk.
+/// Maximum number of files and folders of a site. It keeps the builder from listing a whole disk when a path is wrong.
 pub(super) const MOST_ENTRIES: usize = 65_536;
 
 /// A file of the site.
@@ -14,11 +14,11 @@ pub(super) const MOST_ENTRIES: usize = 65_536;
 pub(super) struct Found {
     /// Its path in the site, with `/` between its segments.
     pub inside: String,
-    /// Where it is, without links: what is read is what was checked.
+    /// Its canonical path, without links, so that the file that is read is the one that was checked.
     pub path: PathBuf,
 }
 
-/// What a folder holds.
+/// The entries of a site's folder.
 #[derive(Debug)]
 pub(super) struct Walked {
     /// The files of the site, sorted by path within each folder.
@@ -27,7 +27,7 @@ pub(super) struct Walked {
     pub left_out: Vec<String>,
 }
 
-/// Lists the files of a folder by their paths: the same folder gives the same list.
+/// Lists the files of a folder, sorted by path, so that the same folder always gives the same list.
 ///
 /// # Errors
 /// The entry that cannot be listed, or must not be served, with the reason.
@@ -98,7 +98,7 @@ impl Walk {
         }
     }
 
-    /// Where a link leads.
+    /// Resolves a link.
     fn target(&self, link: &Path, inside: &str) -> Result<PathBuf, String> {
         let to = fs::read_link(link).unwrap_or_default();
         let shown = format!("the link `{inside}` leads to `{}`", to.display());
@@ -129,7 +129,7 @@ impl Walk {
     }
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 fn names(folder: &Path, inside: &str) -> Result<Vec<String>, String> {
     let shown = match inside {
         "" => String::new(),
