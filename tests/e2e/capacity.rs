@@ -1,4 +1,4 @@
-//! The documented maximum of connections and more: what is connected stays so, and a new connection waits or finds room.
+//! The documented maximum of connections and one more: open connections stay open, and a new one waits or displaces an idle one.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,13 +13,13 @@ use selkie_tests::system::System;
 /// The most connections of a `streams` port.
 const MOST: usize = 1024;
 
-/// Files that this process and QEMU have open: a socket for each connection, two services, and what else they need.
+/// Open files of this process and of QEMU: a socket for each connection, two services, and some spare.
 const FILES: u64 = 2 * MOST as u64 + 512;
 
 /// Time for an answer. It takes about 10 ms on an idle machine.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Time in which a connection too many is not answered.
+/// Time in which the connection beyond the maximum gets no answer.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub fn trials() -> Vec<Trial> {
@@ -43,7 +43,7 @@ fn maximum() -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// All connections that `echo` can have are served, and stay so; one more is served as soon as there is room.
+/// Serves all connections that `echo` can have; one more is served as soon as a slot is free.
 fn a_full_service_delays_the_next(endpoint: &Endpoint) -> Result<(), Failed> {
     let begun = Instant::now();
     let mut open = Vec::new();
@@ -53,7 +53,7 @@ fn a_full_service_delays_the_next(endpoint: &Endpoint) -> Result<(), Failed> {
         open.push(stream);
     }
     println!("measured: {MOST} connections in {:?}", begun.elapsed());
-    // QEMU answers the client's SYN by itself, and the guest QEMU's with a cookie.
+    // QEMU answers the client's SYN itself; the guest answers QEMU's SYN with a cookie.
     let mut next = connect(endpoint)?;
     let answer = echo(&mut next, SILENCE).map_err(|error| error.kind());
     let silent = [ErrorKind::WouldBlock, ErrorKind::TimedOut].map(Err);
@@ -71,7 +71,7 @@ fn a_full_service_delays_the_next(endpoint: &Endpoint) -> Result<(), Failed> {
     Ok(())
 }
 
-/// `http` closes connections that are kept for another request, the longest idle first, and answers every new one.
+/// `http` closes idle persistent connections, the longest idle first, and answers every new one.
 fn kept_connections_make_room(endpoint: &Endpoint) -> Result<(), Failed> {
     let mut open = Vec::new();
     while open.len() < MOST + MOST / 16 {
@@ -79,14 +79,14 @@ fn kept_connections_make_room(endpoint: &Endpoint) -> Result<(), Failed> {
         ask(&mut stream, ANSWER).map_err(|error| format!("connection {}: {error}", open.len()))?;
         open.push(stream);
     }
-    // How long the older ones are kept depends on how many there are.
+    // The idle limit of older connections depends on the number of connections.
     for stream in &mut open[MOST + MOST / 16 - 16..] {
         ask(stream, ANSWER).map_err(|error| format!("one of the newest: {error}"))?;
     }
     Ok(())
 }
 
-/// A byte and its echo.
+/// Sends a byte and reads its echo.
 fn echo(stream: &mut TcpStream, limit: Duration) -> std::io::Result<()> {
     stream.set_read_timeout(Some(limit))?;
     stream.write_all(b"x")?;
@@ -97,7 +97,7 @@ fn connect(endpoint: &Endpoint) -> Result<TcpStream, Failed> {
     Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, endpoint.host))?)
 }
 
-/// A request and its answer, after which the connection stays open.
+/// Sends a request and reads its response; the connection stays open.
 fn ask(stream: &mut TcpStream, limit: Duration) -> std::io::Result<()> {
     stream.set_read_timeout(Some(limit))?;
     stream.write_all(b"GET /bytes/1 HTTP/1.1\r\nHost: capacity\r\n\r\n")?;
@@ -116,7 +116,7 @@ fn ask(stream: &mut TcpStream, limit: Duration) -> std::io::Result<()> {
     }
 }
 
-/// Lets this process, and what it starts, have so many files open, if it may.
+/// Raises the limit of open files of this process and its children, if it is permitted.
 fn may_open(files: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= files);

@@ -112,9 +112,9 @@ fn taken_port() -> Outcome {
     refused(&output, &[&port, "is taken", "--port"])
 }
 
-/// The whole life of a detached system, whose usual port another process has.
+/// Starts, inspects and stops a detached system whose usual port another process has.
 fn detach_status_stop() -> Outcome {
-    // Somebody else may have it: it is taken all the same.
+    // If the bind fails, another process has the port, which is as good.
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 7777));
     let log = tempfile::tempdir()?;
     let serial = log.path().join("serial.txt");
@@ -279,14 +279,14 @@ fn killed() -> Outcome {
     })
 }
 
-/// Too little memory is refused before anything is built, with the least amount.
+/// Refuses too little memory before anything is built, and names the minimum.
 fn too_little_memory() -> Outcome {
     let output = selkie(&["run", &system(), "--memory", "16"])?;
     refused(&output, &["at least `--memory "])
 }
 
-/// A system that does not come up within the bound: the message says so, and nothing is left. QEMU itself takes
-/// connections for this one, whose network is another than QEMU's.
+/// Reports a system that does not serve within the time limit, and leaves no process behind. QEMU accepts the
+/// connections, but the guest's address is not in QEMU's network.
 fn no_boot() -> Outcome {
     let text = fs::read_to_string(root().join("tests/systems/stumbler.toml"))?;
     let text = text.replace("address = \"dhcp\"", "address = \"192.168.77.2/24\"");

@@ -1,7 +1,7 @@
-//! Networks that are not friendly, in a network namespace of the test's own: a scripted neighbour that sends what no
-//! kernel would (`tests/field`, with scapy), Debian's dnsmasq and radvd, and a cable that is pulled out.
+//! Hostile networks, in a network namespace of the test's own: a scripted neighbour that sends frames which no
+//! kernel would send (`tests/field`, with scapy), Debian's dnsmasq and radvd, and a link that goes down.
 //!
-//! Each is skipped, with the reason, where the machine does not let the test make a namespace.
+//! Each test is skipped, with the reason, if the machine does not permit it to create a namespace.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const IDENTIFIER: &str = "5054:ff:fe12:3456";
 const HOST: &str = "192.168.77.1/24";
 /// Debian's own Python, for which scapy is packaged.
 const PYTHON: &str = "/usr/bin/python3";
-/// One download of this many bytes takes the emulated guest seconds.
+/// Bytes of a download, for which the emulated guest needs some seconds.
 const LONG: usize = 48 << 20;
 
 pub fn trials() -> Vec<Trial> {
@@ -88,7 +88,7 @@ impl Lab {
         }
     }
 
-    /// Has the scripted neighbour try its cases; every one must be right.
+    /// Runs the cases of the scripted neighbour; every one must pass.
     fn neighbour(&self, groups: &[&str]) -> Result<(), Failed> {
         self.wait_for(&format!("http://{GUEST}/"))?;
         let script = root().join("tests/field/run.py");
@@ -112,7 +112,7 @@ impl Lab {
         })
     }
 
-    /// The link is down for 8 s in the middle of a download, which then goes on.
+    /// The link is down for 8 s in the middle of a download, which then continues.
     fn pulled_cable(&self) -> Result<(), Failed> {
         self.wait_for(&format!("http://{GUEST}/"))?;
         let url = format!("http://{GUEST}/bytes/{LONG}");
@@ -160,7 +160,7 @@ impl Lab {
         for network in ["2001:db8:1:", "2001:db8:2:"] {
             self.wait_for(&format!("http://[{network}:{IDENTIFIER}]/"))?;
         }
-        // `leased` has no other way to learn its router: it answers beyond the link.
+        // `leased` can only learn its router by DHCP: a response beyond the link shows that it has.
         let beyond = ["ip", "address", "add", "198.51.100.7/32", "dev", "lo"];
         self.namespace
             .run(&beyond, b"", Duration::from_secs(10))?
@@ -186,7 +186,7 @@ impl Lab {
     }
 }
 
-/// A DHCP server that names two routers, of which the first is right.
+/// A DHCP server that offers two routers, of which the first is the right one.
 fn dnsmasq(leases: &Path) -> Result<Vec<String>, Failed> {
     let leases = leases.to_str().ok_or("the folder's path is not UTF-8")?;
     let lease_file = format!("--dhcp-leasefile={leases}");
@@ -210,7 +210,7 @@ fn dnsmasq(leases: &Path) -> Result<Vec<String>, Failed> {
     Ok(words.map(str::to_string).to_vec())
 }
 
-/// A router that advertises two prefixes for addresses, and one that is none.
+/// A router that advertises two usable prefixes, and one that no address can be formed from.
 fn radvd(folder: &Path) -> Result<Vec<String>, Failed> {
     let configuration = folder.join("radvd.conf");
     let text = format!(

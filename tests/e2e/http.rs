@@ -47,7 +47,7 @@ pub fn trials() -> Vec<Trial> {
         .collect()
 }
 
-/// Without TLS every request is led to HTTPS, at the port of the description and with the host that the client named.
+/// Redirects every request without TLS to HTTPS, at the port of the description and with the host that the client named.
 fn redirect() -> Outcome {
     let system = SYSTEMS.system("https")?;
     let endpoint = system.endpoint(Protocol::Http)?;
@@ -136,7 +136,7 @@ fn missing(endpoint: &Endpoint) -> Outcome {
     ensure(code.text() == "404", || code.text())
 }
 
-/// What careful clients and scanners send: a long target, lists with empty elements, codings, a range that is none.
+/// Answers unusual requests of clients and scanners: a long target, lists with empty elements, codings, an invalid range.
 fn particular_requests(endpoint: &Endpoint) -> Outcome {
     let mut stream = open(endpoint)?;
     let long = format!("/?{}", "q".repeat(8000 - 2));
@@ -151,7 +151,7 @@ fn particular_requests(endpoint: &Endpoint) -> Outcome {
         ("Accept-Encoding: *;q=0".into(), 406),
         ("Accept-Encoding: gzip;q=0.5, identity;q=0.1".into(), 200),
     ] {
-        // A 304 has no length, so each is asked on a connection that ends.
+        // A 304 has no length, so each request has a connection of its own, which is then closed.
         let request =
             format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{fields}\r\n\r\n");
         let mut stream = open(endpoint)?;

@@ -9,14 +9,14 @@ use selkie_tests::{Outcome, client, ensure};
 
 use crate::trial;
 
-/// Time for the driver to learn of it and for the line to be printed.
+/// Time for the driver to notice the change and for the console to print the line.
 const NOTICED: Duration = Duration::from_secs(10);
 
 pub fn trials() -> Vec<Trial> {
     vec![trial("link::changes", changes)]
 }
 
-/// The device says so with an interrupt of its configuration, over PCI and in memory.
+/// The device signals a link change by a configuration interrupt, with the PCI and the MMIO transport.
 fn changes() -> Outcome {
     let system = System::boot("http")?;
     let (guest, serial) = (&system.guest, system.guest.serial());

@@ -93,7 +93,7 @@ fn debugged(arguments: &Arguments) -> ! {
         sdk::trials(),
         upstream::trials(),
         echo::trials(),
-        // The most memory that a system of the repository takes, beside the larger kernel.
+        // The most memory that a system of the repository needs, with the larger of the kernels.
         vec![trial("debug::https_serves", || {
             System::boot("https").map(drop)
         })],

@@ -160,7 +160,7 @@ fn a_key_is_sent(endpoint: &Endpoint) -> Outcome {
         || format!("{mixed:?}"),
     )?;
     served_with(endpoint, HOST, &trusted, &other.certificate)?;
-    // A key for a part of another's names comes behind that one.
+    // A key for some of the names of another key is added after that key.
     let hidden = authority.server(WAITING, &folder.path().join("hidden"))?;
     let said = send(&hidden, &hidden.key)?.good()?;
     let warning =

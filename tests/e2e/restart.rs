@@ -109,7 +109,7 @@ fn a_service_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     ensure(log.contains("; it starts over"), || {
         "the supervisor does not say so".into()
     })?;
-    // The supervisor may call no clock: it computes the time from what the clock publishes.
+    // The supervisor may not call the clock: it computes the time from what the clock publishes.
     let (before, after) = log.split_once("front wrote to 0x0").unwrap_or_default();
     let (before, line) = before.rsplit_once('\n').unwrap_or_default();
     let latest = before.lines().filter_map(time).fold(0.0, f64::max);
@@ -119,7 +119,7 @@ fn a_service_starts_over(system: &System, endpoint: &Endpoint) -> Outcome {
     })
 }
 
-/// The seconds at which a line was written.
+/// The time in seconds in a line of the log.
 fn time(line: &str) -> Option<f64> {
     let (time, _) = line.strip_prefix('[')?.split_once(']')?;
     time.trim().parse().ok()

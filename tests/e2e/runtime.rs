@@ -115,7 +115,7 @@ fn noise() -> Result<[u8; 64], Failed> {
     Ok(noise)
 }
 
-/// 128 MiB are more than the machine has: it is built for a larger one, or the builder would refuse it.
+/// 128 MiB are more than the machine has. The image is built for a larger machine, because the builder would refuse it otherwise.
 fn too_large() -> Outcome {
     let file = variant("too-large", |text| {
         text.replace(r#"size="0x400000""#, r#"size="0x8000000""#)

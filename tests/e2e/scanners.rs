@@ -1,4 +1,4 @@
-//! What the scanners that security teams run say of the HTTPS system. Skipped, with the reason, where a scanner is not installed:
+//! Scans of the HTTPS system by sslyze and testssl.sh. Skipped, with the reason, if a scanner is not installed:
 //! `./selkie test` installs testssl.sh from Debian and sslyze from PyPI, into `target/`.
 
 use std::collections::BTreeSet;
@@ -13,10 +13,10 @@ use selkie_tests::{ensure, ground, program};
 
 use crate::SYSTEMS;
 
-/// testssl.sh makes some hundred connections, one behind the other.
+/// testssl.sh makes several hundred connections, one after the other.
 const PATIENCE: Duration = Duration::from_secs(480);
 
-/// What a scanner complains of: a name for each.
+/// The findings of a scanner, by their names.
 type Scan = fn(&Endpoint, &Path) -> Result<BTreeSet<String>, Failed>;
 
 pub fn trials() -> Vec<Trial> {
@@ -53,7 +53,7 @@ fn run(name: &str, program: &Path, scan: Scan) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-/// Compares findings with the list of those that stay: `SCANNER FINDING: REASON` a line.
+/// Compares findings with the list of accepted ones, which has a line `SCANNER FINDING: REASON` for each.
 fn judge(scanner: &str, found: &BTreeSet<String>, list: &str) -> Result<(), Failed> {
     let lines = list.lines().filter(|line| !line.starts_with('#'));
     let lines = lines.filter_map(|line| line.strip_prefix(scanner)?.trim().split_once(": "));
@@ -75,7 +75,7 @@ fn judge(scanner: &str, found: &BTreeSet<String>, list: &str) -> Result<(), Fail
     })
 }
 
-/// All scans of sslyze, which have to end without an error, and Mozilla's "intermediate" profile.
+/// Runs all scans of sslyze, which must end without an error, and compares with Mozilla's "intermediate" profile.
 fn sslyze(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("result.json");
@@ -115,7 +115,7 @@ fn sslyze(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Faile
     Ok(names.map(|(name, _)| name.to_owned()).collect())
 }
 
-/// Protocols, ciphers, the server's defaults, its headers and all vulnerabilities that testssl.sh knows.
+/// Scans protocols, ciphers, the server's defaults, its headers and all vulnerabilities that testssl.sh knows.
 fn testssl(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("result.json");
@@ -134,7 +134,7 @@ fn testssl(endpoint: &Endpoint, program: &Path) -> Result<BTreeSet<String>, Fail
     for line in &result {
         let field = |name: &str| line[name].as_str().unwrap_or_default();
         if !matches!(field("severity"), "OK" | "INFO") {
-            // Several certificates are told apart behind a space.
+            // With several certificates the name has a suffix after a space.
             let name = field("id").split(' ').next().unwrap_or_default();
             found.insert(name.to_owned());
         }

@@ -1,8 +1,8 @@
-//! tlsfuzzer's scripts against the sessions of the `tls` protection domain, which a server on the host makes
-//! (`components/tls/examples/serve.rs`): some thousand connections, too many for a machine that is emulated.
+//! tlsfuzzer's scripts against the sessions of the `tls` PD in a server on the host
+//! (`components/tls/examples/serve.rs`): several thousand connections, too many for an emulated machine.
 //!
 //! Skipped unless SELKIE_TLSFUZZER names a checkout of https://github.com/tlsfuzzer/tlsfuzzer and Python has tlslite-ng 0.9.
-//! `tests/tlsfuzzer.txt` lists the scripts, and what fails for which reason.
+//! `tests/tlsfuzzer.txt` lists the scripts, and the reason for each test that fails.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -56,7 +56,7 @@ fn scripts() -> Result<Completion, Failed> {
 struct Script<'a> {
     name: &'a str,
     options: Vec<&'a str>,
-    /// Tests that fail, each with the reason; `*` at the end stands for any rest.
+    /// Tests that fail, each with the reason; `*` at the end matches any suffix.
     explained: Vec<&'a str>,
 }
 
@@ -70,7 +70,8 @@ impl Script<'_> {
     }
 }
 
-/// A line with a script and its options, then a line `- TEST: REASON` for each test that fails; `#` begins a comment.
+/// Parses the list: a line with a script and its options, then a line `- TEST: REASON` for each test that fails. `#` begins a
+/// comment.
 fn read(list: &str) -> Result<Vec<Script<'_>>, Failed> {
     let mut scripts: Vec<Script<'_>> = Vec::new();
     for line in list
@@ -99,7 +100,7 @@ fn read(list: &str) -> Result<Vec<Script<'_>>, Failed> {
     Ok(scripts)
 }
 
-/// The tests that a script names at its end, in quotes.
+/// Returns the failed tests, which a script names in quotes at the end of its output.
 fn failures(text: &str) -> Vec<&str> {
     let (_, failed) = text.rsplit_once("FAILED:\n").unwrap_or_default();
     let names = failed
@@ -108,7 +109,7 @@ fn failures(text: &str) -> Vec<&str> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// The server on the host, ended with the test.
+/// The server on the host, which is killed when the test ends.
 struct Server {
     child: Child,
     port: String,
@@ -137,7 +138,7 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?);
         let mut first = String::new();
         lines.read_line(&mut first)?;
-        // What it says of each connection is of no use here, but has to go somewhere.
+        // Drains the server's messages about connections, so that its pipe does not fill.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let port = first
             .trim()

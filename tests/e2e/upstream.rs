@@ -104,8 +104,8 @@ fn lay_out(workspace: &Path, source: &Path) -> Result<(), Failed> {
     Ok(fs::write(workspace.join(".cargo/config.toml"), config)?)
 }
 
-/// A compiler that takes unstable features. Upstream's crates have thread-local variables where the target has any; nothing
-/// sets those of a PD up, so this one says that the target has none.
+/// A compiler that accepts unstable features. Upstream's crates use thread-local variables on targets that support them, but a
+/// PD does not initialise its own, so this compiler reports that the target has none.
 fn compiler(workspace: &Path) -> Result<PathBuf, Failed> {
     let script = workspace.join("rustc");
     let text = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustc -Zhas-thread-local=no \"$@\"\n";

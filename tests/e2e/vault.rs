@@ -37,13 +37,13 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What holds the keys stays small enough to be read: what is written for it alone, and the code around ring's.
+/// The vault stays small enough for review: bounds its own source code and the machine code outside ring.
 ///
-/// Ring itself is not counted: it has two thirds of the image, most of that in tables of curve points, and another version
-/// of the compiler moves it by more than what a reader would notice.
+/// ring is not counted. It makes up two thirds of the image, most of that tables of curve points, and its size depends on the
+/// version of the compiler by more than a reviewer would notice.
 fn is_small() -> Outcome {
     /// Bytes of machine code from Rust outside ring: of the vault, of the PD around it, of serde, alloc and core. It is
-    /// 84,000 on x86_64; a parser of X.509 alone would double it. Where the line is a virtio device, its driver comes to it.
+    /// 84,000 on x86_64; an X.509 parser alone would double it. If the line is a virtio device, its driver is included.
     const CODE: u64 = 120_000;
     /// Lines that are neither blank nor comment nor test.
     const LINES: usize = 1_160;
@@ -71,7 +71,7 @@ fn is_small() -> Outcome {
     })
 }
 
-/// Functions that were written in Rust, by their mangled names; ring's others are C and assembler.
+/// Functions written in Rust, recognised by their mangled names; the other functions of ring are C and assembler.
 fn code_outside_ring(file: &object::File<'_>) -> u64 {
     let functions = file
         .symbols()

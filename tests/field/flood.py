@@ -1,4 +1,4 @@
-"""Many neighbours at once: those that ask in earnest are answered whatever the forged ones send (RFC 4987, RFC 6583)."""
+"""Many neighbours at once: real ones are answered whatever forged ones send (RFC 4987, RFC 6583)."""
 
 import random
 

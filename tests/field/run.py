@@ -1,4 +1,4 @@
-"""Sends a running system what a network sends, and compares the answers with what the RFCs ask for.
+"""Sends frames to a running system, and compares the answers with the requirements of the RFCs.
 
 usage: run.py INTERFACE HARDWARE IPV4 IPV6 GROUP...
 

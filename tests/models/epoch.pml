@@ -13,10 +13,10 @@
  *   WRITES_AT_ONCE      data is written before the peer has joined
  *   JOINS_SILENTLY      who joins does not notify the peer
  *   KEEPS_EPOCH         a side that resets for the next peer keeps its epoch
- *   LOSES_RESTART       a side that finds a wrong word gives its peer up even if the peer has restarted
+ *   LOSES_RESTART       a side that reads a wrong word disables its port even if the peer has restarted
  *
  * Once a side may write a wrong word. A peer that reads it looks at the epoch again. If that has changed the peer joins the
- * next incarnation, as if it had not read the word; if not, it gives the side up permanently.
+ * next incarnation, as if it had not read the word; if not, it disables its port permanently.
  *
  * Side 0 may be told that side 1 has faulted, before that one is wiped, as the supervisor is told of the console. It then
  * ends the session at once, and waits for the next life.
@@ -60,7 +60,7 @@ byte faults = FAULTS;
 byte errors = 1;
 #define WRONG 255
 
-/* Side i has given its peer up while it was still the incarnation that wrote the wrong word. */
+/* Side i disabled its port while its peer was still the incarnation that wrote the wrong word. */
 bool given_up[2];
 
 /* Side 1 has faulted, which side 0 is to be told. */

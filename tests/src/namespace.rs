@@ -90,7 +90,7 @@ impl Namespace {
         program::run(&all, input, limit)
     }
 
-    /// Starts a server inside the namespace; it is ended when the value is dropped.
+    /// Starts a server inside the namespace; it is killed when the value is dropped.
     ///
     /// # Errors
     /// When it cannot be started.

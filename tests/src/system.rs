@@ -235,7 +235,7 @@ pub fn built(system: &str) -> Result<Built, Failed> {
     built_for(system, false, None)
 }
 
-/// As [`built`], for a machine with so many MiB of memory.
+/// As [`built`], for a machine with the given memory in MiB.
 ///
 /// # Errors
 /// When it does not build.

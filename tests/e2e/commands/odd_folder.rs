@@ -11,10 +11,10 @@ use selkie::cli::root;
 use selkie_tests::program::{self, Output};
 use selkie_tests::{Failed, ensure, ground};
 
-/// What is not copied.
+/// Folders that are not copied.
 const LEFT_OUT: [&str; 3] = [".git", "docs", "target"];
 
-/// Debian's user without rights, `nobody`, and its group.
+/// Debian's unprivileged user, `nobody`, and its group.
 const NOBODY: [&str; 6] = [
     "--reuid",
     "65534",
@@ -24,7 +24,7 @@ const NOBODY: [&str; 6] = [
     "--",
 ];
 
-/// Builds and boots the smallest system there, with every path argument in that folder.
+/// Builds and boots the smallest system in that folder, with every path argument in it.
 pub fn test() -> Result<Completion, Failed> {
     if ground().is_microkit() {
         // The SDK's tool is tested with a path of the user's choice by `sdk` and `upstream`.

@@ -2,7 +2,7 @@
 //! likes: nothing panics, no turn is endless, no response is cut short, and no memory is kept.
 //!
 //! Input: steps of three bytes and what they announce: how many bytes arrive, how much room for output
-//! there is (times 16), how much time passes (times 64 ms). An input of odd length is for a server that leads to HTTPS. As
+//! there is (times 16), how much time passes (times 64 ms). An input of odd length is for a server that redirects to HTTPS. As
 //! text, an input is also a pattern, a target and a path, one a line.
 #![no_main]
 
@@ -70,7 +70,7 @@ fn talk(mut input: &[u8]) {
     assert!(counters.responses.iter().sum::<u64>() >= counters.requests.saturating_sub(1));
 }
 
-/// Parts of a path are parts of it, and no target leads to a host that it does not name.
+/// The parts that a pattern matches are parts of the path, and no target redirects to a host that it does not name.
 fn lead(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else {
         return;

@@ -1,6 +1,6 @@
 //! The relay of the TLS protection domain between hostile clients and servers, a hostile TCP stack and a hostile
 //! service: nothing panics, every turn ends, no byte that the other end did not send reaches the service, every
-//! request of the service is answered, whoever ends a session by what it sends gets an alert before the end, and with
+//! request of the service is answered, a peer whose messages end a session gets an alert before the end, and with
 //! honest neighbors the relay serves a new client afterwards.
 //!
 //! Input: a byte that says which neighbors write anything into the memory that they share with the relay (bit 0
@@ -199,9 +199,9 @@ struct Run<'a> {
     remote: Arc<ServerConfig>,
     /// Requests of the service without an answer.
     asked: usize,
-    /// The port of the next one: it tells them apart.
+    /// The port of the next connection, which identifies it.
     next_port: u16,
-    /// Whose sessions have failed by what they sent, and may have had no alert yet.
+    /// Peers whose messages ended their session, and that may not have received an alert yet.
     owed: Vec<SocketAddr>,
     now: u64,
     /// Neighbors that write anything: the stack, the service.
@@ -220,7 +220,7 @@ struct Other {
     deaf: bool,
 }
 
-/// What the relay has sent on one connection.
+/// The bytes that the relay has sent on one connection.
 #[derive(Default)]
 struct Sent {
     /// The last whole record.
@@ -241,8 +241,8 @@ impl Sent {
         }
     }
 
-    /// Whether the last record is an alert, or one that can be nothing else by its length: two bytes, in TLS 1.3 with the
-    /// type, in TLS 1.2 with an explicit nonce where the cipher has one, and a tag.
+    /// Whether the last record is an alert. An encrypted one is recognised by its length: two bytes and a tag, in TLS 1.3
+    /// also the content type, in TLS 1.2 also an explicit nonce if the cipher has one.
     fn ends_with_alert(&self) -> bool {
         self.rest.is_empty()
             && match self.last[..] {
@@ -253,7 +253,7 @@ impl Sent {
     }
 }
 
-/// Whether an end is one that the peer is to be told of: not by an alert of its own, and not if the defect is here.
+/// Whether the peer must get an alert for this end: not if it ended the session by an alert, and not if the defect is local.
 fn owes_alert(error: &tls::Error) -> bool {
     match error {
         tls::Error::PeerAlert(_) | tls::Error::Handshake(Error::AlertReceived(_)) => false,
