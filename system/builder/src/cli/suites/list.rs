@@ -179,7 +179,7 @@ pub(super) fn suites(root: &Path) -> Vec<Suite> {
         Suite {
             name: "fuzz",
             what: "hostile bytes, a bounded number of them",
-            minutes: 15,
+            minutes: 30,
             jobs: fuzz(root),
         },
         Suite {
