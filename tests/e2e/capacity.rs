@@ -75,15 +75,26 @@ fn a_full_service_delays_the_next(endpoint: &Endpoint) -> Result<(), Failed> {
 fn kept_connections_make_room(endpoint: &Endpoint) -> Result<(), Failed> {
     let mut open = Vec::new();
     while open.len() < MOST + MOST / 16 {
-        let mut stream = connect(endpoint)?;
-        ask(&mut stream, ANSWER).map_err(|error| format!("connection {}: {error}", open.len()))?;
-        open.push(stream);
+        let first = answered(endpoint);
+        // QEMU's user network has a backlog of 1 and can lose a connection on a busy machine.
+        let stream = first.or_else(|_| answered(endpoint));
+        open.push(stream.map_err(|error| {
+            let reason = error.message().unwrap_or("no message");
+            format!("connection {}: {reason}", open.len())
+        })?);
     }
     // The idle limit of older connections depends on the number of connections.
     for stream in &mut open[MOST + MOST / 16 - 16..] {
         ask(stream, ANSWER).map_err(|error| format!("one of the newest: {error}"))?;
     }
     Ok(())
+}
+
+/// Returns a new connection after its first answer.
+fn answered(endpoint: &Endpoint) -> Result<TcpStream, Failed> {
+    let mut stream = connect(endpoint)?;
+    ask(&mut stream, ANSWER)?;
+    Ok(stream)
 }
 
 /// Sends a byte and reads its echo.
