@@ -1,5 +1,5 @@
-//! The command in a copy of the repository whose folder has spaces, commas, quotes, umlauts and a long name, as a user
-//! who is not root where that is possible.
+//! Runs the command in a copy of the repository whose folder has spaces, commas, quotes, umlauts and a long name; as an
+//! unprivileged user where that is possible.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -96,7 +96,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whether the tests run as root, and `nobody` can use the same tools.
+/// Returns whether the tests run as root and the user `nobody` can use the same tools.
 fn may_be_nobody(folder: &Path) -> Result<bool, Failed> {
     if fs::metadata(folder)?.uid() != 0 {
         return Ok(false);
